@@ -1,0 +1,147 @@
+"""Every error a user can meet. Each says what happened, why, and how to mend it.
+
+The tree shows whose fault it is; a class exists where a caller would act differently:
+
+    TilthError
+    ├── DefinitionError         the pipeline as written cannot work
+    │   └── UnknownOption       a name that does not exist, with the nearest that does
+    ├── SetupError              this machine, project or home folder is not ready
+    │   ├── HomeTooNew          TILTH_HOME was written by a newer tilth
+    │   ├── DiskFull            no space left where something had to be written
+    │   ├── Unresolvable        the requirements of an environment cannot be resolved
+    │   └── EnvironmentBroken   an environment could not be made, or was changed by a step
+    ├── OutsideError            something this machine talks to does not answer
+    │   └── IndexUnavailable    the package index
+    ├── StepError               the user's step: its code, its outputs, or its end
+    │   ├── OutputError         the wrong number or type of outputs, or one that cannot be saved
+    │   └── LoadError           an artifact cannot be read in this environment
+    ├── RunFailed               a run ended without completing
+    ├── RunCancelled            a run was cancelled
+    ├── NotFound                no such run, step, artifact, environment…
+    └── Conflict                somebody else changed it meanwhile, or holds it now
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class TilthError(Exception):
+    """What happened; `why` gives the cause, `mend` what the user can do. All plain text, names in backticks."""
+
+    status = 500
+
+    def __init__(self, summary: str, *, why: str = "", mend: str = "") -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.why = why
+        self.mend = mend
+
+    def __str__(self) -> str:
+        lines = [self.summary]
+        lines += [f"  {line}" for line in self.why.splitlines()]
+        if self.mend:
+            lines.append(f"  hint: {self.mend}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.summary, self.why, self.mend)
+
+
+class DefinitionError(TilthError):
+    """The pipeline, as written, cannot work."""
+
+    status = 422
+
+
+class UnknownOption(DefinitionError):
+    """A name that does not exist."""
+
+
+class SetupError(TilthError):
+    """This machine, project or home folder is not ready."""
+
+
+class HomeTooNew(SetupError):
+    """TILTH_HOME was written by a newer tilth."""
+
+
+class DiskFull(SetupError):
+    """No space left where something had to be written."""
+
+    status = 507
+
+
+class Unresolvable(SetupError):
+    """The requirements of an environment cannot be resolved."""
+
+    status = 422
+
+
+class EnvironmentBroken(SetupError):
+    """An environment could not be made, or was changed by a step."""
+
+
+class OutsideError(TilthError):
+    """Something this machine talks to does not answer."""
+
+    status = 502
+
+
+class IndexUnavailable(OutsideError):
+    """The package index does not answer."""
+
+
+class StepError(TilthError):
+    """The user's step: its code, its outputs, or its end."""
+
+    status = 422
+
+
+class OutputError(StepError):
+    """The wrong number or type of outputs, or one that cannot be saved."""
+
+
+class LoadError(StepError):
+    """An artifact cannot be read in this environment."""
+
+
+class RunFailed(TilthError):
+    """A run ended without completing."""
+
+    status = 422
+
+
+class RunCancelled(TilthError):
+    """A run was cancelled."""
+
+    status = 409
+
+
+class NotFound(TilthError):
+    """No such thing."""
+
+    status = 404
+
+
+class Conflict(TilthError):
+    """Somebody else changed it meanwhile, or holds it now."""
+
+    status = 409
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not among `known`: the nearest one, else all of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return "known: " + ", ".join(f"`{each}`" for each in names) if names else ""
+
+
+def _restore(kind: type[TilthError], summary: str, why: str, mend: str) -> TilthError:
+    return kind(summary, why=why, mend=mend)
