@@ -1,0 +1,231 @@
+"""What tilth remembers: one frozen class per thing.
+
+The SQL table, the `--json` output and the client's objects derive from these classes. A field marked
+`Indexed` becomes a column that can be filtered and sorted by; the rest travels as one JSON document.
+Fields may be added freely when they have a default. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+Indexed = msgspec.Meta(extra={"indexed": True})
+Unique = msgspec.Meta(extra={"indexed": True, "unique": True})
+Json = Any  # any value JSON can hold; checked where it enters
+
+
+def new_id() -> str:
+    """A UUID version 7 as text: unique, and sorted by the time it was made (RFC 9562, section 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def now() -> datetime:
+    """The current time in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class State(str, Enum):
+    """Where a run or step run stands. An interrupted run is a `running` one whose driver is gone."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CACHED = "cached"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes any more."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether outputs exist."""
+        return self in (State.COMPLETED, State.CACHED)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What all records share. `revision` counts changes: a store refuses to replace an older one."""
+
+    kind: ClassVar[str]
+
+    id: Annotated[str, Unique] = msgspec.field(default_factory=new_id)
+    created_at: Annotated[datetime, Indexed] = msgspec.field(default_factory=now)
+    revision: int = 1
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a run or step run ended without completing.
+
+    `reason` is one of: exception, exited, killed, out_of_memory, timeout, cancelled, output, input,
+    environment, upstream, changed, disk_full.
+    """
+
+    reason: str
+    type: str = ""  # of the exception: `ValueError`
+    message: str = ""
+    traceback: str = ""  # the user's frames, cause last
+    mend: str = ""
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One distribution in an environment."""
+
+    name: str  # normalised (PEP 503)
+    version: str
+    digest: str = ""  # of the wheel, `sha256:…`; empty where it is not known, as in a client's environment
+    file: str = ""  # the wheel's file name
+
+
+class Git(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the working tree."""
+
+    commit: str
+    branch: str
+    dirty: bool
+
+
+class ClientEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run was compiled."""
+
+    python: str  # full version
+    implementation: str
+    executable: str
+    platform: str  # `linux-x86_64`
+    tilth: str  # version
+    packages: tuple[Package, ...] = ()
+    git: Git | None = None
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One execution of a pipeline."""
+
+    kind: ClassVar[str] = "run"
+
+    name: Annotated[str, Unique]  # `PIPELINE-NUMBER`
+    pipeline: Annotated[str, Indexed]
+    number: int  # counts runs of the pipeline, from 1
+    state: Annotated[State, Indexed] = State.RUNNING
+    parameters: dict[str, Json] = {}
+    pipeline_digest: str = ""  # of the compiled pipeline
+    bundle: str = ""  # digest of the code bundle
+    environments: dict[str, str] = {}  # name -> digest
+    client: ClientEnvironment | None = None
+    options: dict[str, Json] = {}  # as given for this run: cache, failure_mode, workers
+    steps: int = 0  # nodes in the graph, map items not counted
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    fence: int = 1  # goes up each time a driver takes the run over; results of a lower fence are not taken
+    failure: Failure | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Json] = {}
+
+
+class OutputRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a step run gave under one name."""
+
+    digest: str  # of the artifact's content
+    artifact: str = ""  # id of its Artifact record; empty for an item of a mapped step
+
+
+class StepRun(Record, frozen=True, kw_only=True):
+    """One attempt to execute one step, or one item of a mapped step."""
+
+    kind: ClassVar[str] = "step_run"
+
+    run: Annotated[str, Indexed]
+    step: Annotated[str, Indexed]  # id of the node in the pipeline
+    pipeline: Annotated[str, Indexed] = ""
+    attempt: int = 1  # 1 is the first try
+    index: int | None = None  # of the item, for a mapped step; None for the step itself
+    state: Annotated[State, Indexed] = State.QUEUED
+    cache_key: Annotated[str, Indexed] = ""
+    cache_parts: dict[str, str] = {}  # what went into the key: name -> digest
+    cache_reason: str = ""  # why it was, or was not, reused
+    reused_from: str = ""  # id of the step run whose outputs were reused
+    environment: str = ""  # digest; empty for the client's own
+    inputs: dict[str, Json] = {}  # name -> literal, or {"artifact": digest, "name": …}
+    outputs: dict[str, OutputRef] = {}
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    seconds: dict[str, float] = {}  # queued, environment, loading, running, saving
+    peak_memory: int = 0  # bytes
+    log_bytes: int = 0
+    fence: int = 1
+    failure: Failure | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Json] = {}
+
+
+class Artifact(Record, frozen=True, kw_only=True):
+    """One version of a named value that a step gave."""
+
+    kind: ClassVar[str] = "artifact"
+
+    name: Annotated[str, Indexed]
+    version: Annotated[int, Indexed]
+    digest: Annotated[str, Indexed]  # of the content; also its place in the artifact store
+    run: Annotated[str, Indexed] = ""  # that produced it
+    step_run: Annotated[str, Indexed] = ""
+    step: str = ""
+    output: str = ""
+    type: str = ""  # `module:qualname`
+    materializer: str = ""  # `module:qualname`
+    format: str = ""
+    size: int = 0  # bytes, all files
+    length: int | None = None  # of a collection
+    visualizations: tuple[str, ...] = ()  # file names
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Json] = {}
+
+
+class Environment(Record, frozen=True, kw_only=True):
+    """A resolved environment. Its id is its digest."""
+
+    kind: ClassVar[str] = "environment"
+
+    name: Annotated[str, Indexed]
+    role: Annotated[str, Indexed] = "execution"
+    lock: str = ""  # id of the Lock
+    python: str = ""  # major.minor
+    platform: str = ""
+    requirements: tuple[str, ...] = ()  # as declared
+    packages: tuple[Package, ...] = ()
+    variables: dict[str, str] = {}
+
+
+class Lock(Record, frozen=True, kw_only=True):
+    """What a declaration was resolved to, as a PEP 751 document. Its id is the digest of the text."""
+
+    kind: ClassVar[str] = "lock"
+
+    text: str
+    declaration: Annotated[str, Indexed] = ""  # digest of what was declared
+
+
+class CodeBundle(Record, frozen=True, kw_only=True):
+    """The project's files at one moment. Its id is its digest."""
+
+    kind: ClassVar[str] = "code_bundle"
+
+    size: int = 0  # bytes
+    files: int = 0
+    root: str = ""  # where it was taken from
+
+
+KINDS: dict[str, type[Record]] = {
+    each.kind: each for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle)
+}
