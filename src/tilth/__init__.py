@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tilth.define import (
-        CSV as CSV,
-        HTML as HTML,
         Artifact as Artifact,
         Environment as Environment,
-        Markdown as Markdown,
         Resources as Resources,
         Retry as Retry,
         pipeline as pipeline,
@@ -21,7 +18,12 @@ if TYPE_CHECKING:
         unmapped as unmapped,
     )
     from tilth.errors import TilthError as TilthError
-    from tilth.materializers import Materializer as Materializer
+    from tilth.materializers import (
+        CSV as CSV,
+        HTML as HTML,
+        Markdown as Markdown,
+        Materializer as Materializer,
+    )
     from tilth.runtime.client import Client as Client
     from tilth.runtime.context import (
         StepContext as StepContext,
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Artifact": "define",
-    "CSV": "define",
+    "CSV": "materializers",
     "Client": "runtime.client",
     "Environment": "define",
-    "HTML": "define",
-    "Markdown": "define",
+    "HTML": "materializers",
+    "Markdown": "materializers",
     "Materializer": "materializers",
     "Resources": "define",
     "Retry": "define",

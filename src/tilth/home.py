@@ -1,0 +1,55 @@
+"""The layout of TILTH_HOME. Knows paths, not what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything is kept on one machine. Folders are made by whoever writes into them.
+
+        tilth.db                    records
+        artifacts/ab/abcdef…/       content-addressed, read-only
+        bundles/DIGEST.tar          code
+        runs/RUN_ID/                pipeline.json, lease, cancel, logs/, steps/
+        locks/DECLARATION.json      what a declaration was resolved to
+        wheels/DIGEST/              unpacked wheels, with bytecode, read-only
+        environments/DIGEST/        venvs, hard-linked from wheels/
+        cache/                      whatever can be made again: interpreter probes, file digests
+    """
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "tilth.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def bundles(self) -> Path:
+        return self.root / "bundles"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def wheels(self) -> Path:
+        return self.root / "wheels"
+
+    @property
+    def environments(self) -> Path:
+        return self.root / "environments"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"

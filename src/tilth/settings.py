@@ -1,0 +1,61 @@
+"""Every setting of the client: name, type, default and meaning, in one table that also makes the docs page.
+
+A command-line argument beats a `TILTH_*` variable; nothing else in tilth reads the environment for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tilth.errors import SetupError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `variable` is its name in the environment."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+SETTINGS = {
+    "home": Setting("TILTH_HOME", "", "folder for runs, artifacts, environments and the database; "
+                    "by default the platform's data folder, as `~/.local/share/tilth`"),
+    "python": Setting("TILTH_PYTHON", "", "the project's interpreter, when it should not be found as uv finds it"),
+    "workers": Setting("TILTH_WORKERS", "", "how many steps run at once; by default the number of cores"),
+    "offline": Setting("TILTH_OFFLINE", "0", "`1`: never ask a package index"),
+    "progress": Setting("TILTH_PROGRESS", "auto", "`live`, `plain` or `none`; `auto` is live on a terminal"),
+}
+
+
+def setting(name: str) -> str:
+    """The value of one setting as text: the variable's when it is set and not empty, else the default."""
+    declared = SETTINGS[name]
+    return os.environ.get(declared.variable) or declared.default
+
+
+def home_folder() -> Path:
+    """Where tilth keeps everything on this machine."""
+    given = setting("home")
+    if given:
+        return Path(given).expanduser().absolute()
+    import platformdirs  # here for cost: 15 ms, and not needed when the variable is set
+
+    return Path(platformdirs.user_data_dir("tilth", appauthor=False))
+
+
+def worker_count() -> int:
+    """How many steps may run at once on this machine."""
+    given = setting("workers")
+    if not given:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        count = int(given)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise SetupError(f"`TILTH_WORKERS` is `{given}`", mend="give a whole number from 1, or unset it")
+    return count
