@@ -1,0 +1,1 @@
+"""The compiled pipeline: what it holds, its JSON, its digest."""
