@@ -1,0 +1,91 @@
+"""What every test gets: a home folder of its own, and the real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Tests start many interpreters; each would compile every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+TILTH = Path(sys.executable).with_name("tilth")
+
+# A variable of whoever runs the tests must not decide what they find.
+for _name in [name for name in os.environ if name.startswith("TILTH_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's own TILTH_HOME, beside `tmp_path` and not in it. It does not exist yet."""
+    folder = tmp_path_factory.mktemp("home") / "tilth"
+    monkeypatch.setenv("TILTH_HOME", str(folder))
+    return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """What `--json` printed."""
+        return json.loads(self.stdout)
+
+    def __str__(self) -> str:
+        return f"exit code {self.code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+
+
+def run_cli(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    code: int | None = 0,
+    timeout: float = 120,
+) -> Ended:
+    """Run the real `tilth` in a process of its own and return how it ended.
+
+    Args:
+        env: Variables to set besides the present ones.
+        code: The exit code wanted; another one fails the test with everything printed. None takes any.
+    """
+    done = subprocess.run(
+        [str(TILTH), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "110", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=timeout,
+        check=False,
+    )
+    ended = Ended(done.returncode, done.stdout, done.stderr)
+    if code is not None and ended.code != code:
+        pytest.fail(f"`tilth {' '.join(map(str, arguments))}` should end with {code}: {ended}", pytrace=False)
+    return ended
+
+
+@pytest.fixture
+def tilth(tmp_path: Path) -> Callable[..., Ended]:
+    """`tilth("run", "pipeline.py")`, in the test's `tmp_path` unless `cwd` says otherwise."""
+
+    def run(*arguments: str | Path, **options: Any) -> Ended:
+        return run_cli(*arguments, **{"cwd": tmp_path, **options})
+
+    return run
