@@ -1,0 +1,339 @@
+"""`@step`: a function that a pipeline runs in an environment of its own."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
+
+from tilth.define import graph as graphs
+from tilth.define.options import STEP, StepOptions, checked
+from tilth.errors import DefinitionError
+
+if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Callable, Mapping
+    from typing_extensions import Unpack
+
+    from tilth.ir.pipeline import Output
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class StepOutput:
+    """What a step will give: a placeholder while the pipeline is compiled. Pass it on to other steps."""
+
+    __slots__ = ("mapped", "name", "node")
+
+    def __init__(self, node: str, name: str, *, mapped: bool = False) -> None:
+        self.node = node
+        self.name = name
+        self.mapped = mapped  # one value per item
+
+    def __repr__(self) -> str:
+        return f"<output `{self.name}` of step `{self.node}`>"
+
+    def _no_value(self, *_: object) -> NoReturn:
+        raise DefinitionError(
+            f"{self!r} is used as a value in the pipeline function",
+            why="a pipeline is compiled before any step runs, so there is no value yet",
+            mend="do this inside a step, which gets the value",
+        )
+
+    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __call__ = _no_value
+    __int__ = __float__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_value
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._no_value()
+
+
+class StepOutputs(tuple[StepOutput, ...]):
+    """The outputs of a step that gives several; unpack them, or take one by its name."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> StepOutput:
+        for each in self:
+            if each.name == name:
+                return each
+        raise AttributeError(f"no output `{name}`; there are " + ", ".join(f"`{each.name}`" for each in self))
+
+
+class Unmapped:
+    """Marks a value that every item of a mapped step gets whole."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def unmapped(value: Any) -> Any:
+    """In `step.map(...)`: give this value whole to every item, instead of one of its items to each."""
+    return Unmapped(value)
+
+
+class Step(Generic[F]):
+    """A step. Called inside a pipeline it becomes part of the graph; elsewhere it is the plain function."""
+
+    def __init__(self, function: F, options: Mapping[str, Any]) -> None:
+        refuse_function(function, "step")
+        self.function = function
+        self.options = dict(options)
+        functools.update_wrapper(self, function)
+
+    @property
+    def name(self) -> str:
+        """What the step is called in a graph."""
+        return str(self.options.get("name", self.function.__name__))
+
+    if TYPE_CHECKING:
+        __call__: F
+    else:
+
+        def __call__(self, *args: Any, after: Any = (), **kwargs: Any) -> Any:
+            graph = graphs.current()
+            if graph is None:
+                if after != ():
+                    kwargs["after"] = after
+                return self.function(*args, **kwargs)
+            if "after" in self._signature.parameters:
+                raise DefinitionError(
+                    f"step `{self.name}` has a parameter named `after`",
+                    why="`after=` in a pipeline says which steps to wait for",
+                    mend="rename the parameter",
+                )
+            return self._add(graph, self._bind(args, kwargs), after, mapped=False)
+
+    def map(self, *args: Any, after: Any = (), **kwargs: Any) -> Any:
+        """Run the step once for each item of its inputs; inputs are taken item by item, side by side.
+
+        Wrap what every item shall get whole in `unmapped(...)`. The result, given to a plain step, is the
+        sequence of all items' outputs, loaded when they are looked at; given to another `map`, its items.
+        """
+        graph = graphs.current()
+        if graph is None:
+            return self._map_plain(args, kwargs)
+        return self._add(graph, self._bind(args, kwargs), after, mapped=True)
+
+    def with_options(self, **options: Unpack[StepOptions]) -> Step[F]:
+        """The same step with other options; those not given stay."""
+        return Step(self.function, {**self.options, **checked("step", STEP, options)})
+
+    def __repr__(self) -> str:
+        return f"<step `{self.name}`>"
+
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        import inspect
+
+        return inspect.signature(self.function)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise DefinitionError(
+                f"step `{self.name}` is called with the wrong arguments: {error}",
+                why=f"its signature is `{self.function.__name__}{self._shown_signature()}`",
+            ) from None
+        given = dict(bound.arguments)
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                given.update(given.pop(name, {}))
+            elif name not in given and parameter.default is not parameter.empty:
+                given[name] = parameter.default
+        return given
+
+    def _shown_signature(self) -> str:
+        import inspect
+
+        bare = [each.replace(annotation=inspect.Parameter.empty) for each in self._signature.parameters.values()]
+        return str(inspect.Signature(bare))
+
+    def _add(self, graph: graphs.Graph, given: dict[str, Any], after: Any, *, mapped: bool) -> Any:
+        from tilth.ir.pipeline import Node
+
+        id = graph.free_id(self.name)  # noqa: A001 - the field's word
+        over: list[str] = []
+        inputs: dict[str, Any] = {}
+        for name, value in given.items():
+            if mapped and not isinstance(value, Unmapped) and self._maps(name, value, graph):
+                over.append(name)
+            inputs[name] = _expression(id, name, value.value if isinstance(value, Unmapped) else value, graph)
+        if mapped and not over:
+            raise DefinitionError(
+                f"`{self.name}.map(...)` has nothing to map over",
+                why="every argument is `unmapped(...)` or a default",
+                mend="give it the output of a step, or a list",
+            )
+        outputs = self._outputs()
+        node = Node(
+            id=id,
+            function=f"{self.function.__module__}:{self.function.__qualname__}",
+            inputs=inputs,
+            outputs=outputs,
+            map=tuple(over),
+            after=_nodes_of(after, self.name),
+        )
+        graph.nodes[id] = node
+        graph.options[id] = self.options
+        made = StepOutputs(StepOutput(id, each.name, mapped=mapped) for each in outputs)
+        return made[0] if len(made) == 1 else made
+
+    def _maps(self, name: str, value: Any, graph: graphs.Graph) -> bool:
+        """Whether an argument of `map` is taken item by item. A default is not."""
+        if isinstance(value, StepOutput):
+            if not value.mapped:
+                graph.mapped_over.add((value.node, value.name))
+            return True
+        if isinstance(value, (list, tuple, range)) and not isinstance(value, StepOutputs):
+            return True
+        default = self._signature.parameters.get(name)
+        if default is not None and value is default.default:
+            return False
+        raise DefinitionError(
+            f"`{self.name}.map(...)` cannot take items of argument `{name}`",
+            why=f"it is {_kind(value)}",
+            mend=f"write `{name}=unmapped(...)` to give it whole to every item, or give a list",
+        )
+
+    def _map_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """Outside a pipeline: a plain loop with the same meaning."""
+        given = self._bind(args, kwargs)
+        whole = {name: each.value for name, each in given.items() if isinstance(each, Unmapped)}
+        shared = {
+            name: each
+            for name, each in given.items()
+            if name not in whole and (p := self._signature.parameters.get(name)) and each is p.default
+        }
+        items = {name: list(each) for name, each in given.items() if name not in whole and name not in shared}
+        if len({len(each) for each in items.values()}) != 1:
+            raise DefinitionError(f"`{self.name}.map(...)` needs inputs of one length: {lengths(items)}")
+        rows = zip(*items.values(), strict=True)
+        return [self.function(**whole, **shared, **dict(zip(items, row, strict=True))) for row in rows]
+
+    def _outputs(self) -> tuple[Output, ...]:
+        from tilth.define.annotations import outputs
+
+        return outputs(self.function)
+
+
+def lengths(items: Mapping[str, Any]) -> str:
+    """`a` has 3 items, `b` has 4."""
+    return ", ".join(f"`{name}` has {len(each)}" for name, each in items.items())
+
+
+def _kind(value: object) -> str:
+    return f"a `{type(value).__name__}`"
+
+
+def _nodes_of(after: Any, step: str) -> tuple[str, ...]:
+    found: list[str] = []
+    stack = [after]
+    while stack:
+        each = stack.pop(0)
+        if isinstance(each, StepOutput):
+            found.append(each.node)
+        elif isinstance(each, (list, tuple, set)):
+            stack[:0] = each
+        else:
+            raise DefinitionError(
+                f"`after=` of step `{step}` holds {_kind(each)}", mend="give what earlier step calls returned"
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def _expression(step: str, name: str, value: Any, graph: graphs.Graph) -> Any:
+    from tilth.ir.values import Unencodable, encode
+
+    def reference(each: object) -> Any:
+        if isinstance(each, StepOutput):
+            if each.node not in graph.nodes:
+                raise DefinitionError(f"step `{step}` uses {each!r}, which belongs to another pipeline")
+            return {"$output": [each.node, each.name]}
+        if isinstance(each, StepOutputs):
+            raise DefinitionError(
+                f"step `{step}` gets all outputs of step `{each[0].node}` as input `{name}`"
+                if each
+                else f"step `{step}` gets the result of a step without outputs as input `{name}`",
+                mend="pass one of them" + (f", as `.{each[0].name}`" if each else ", or use `after=` to wait for it"),
+            )
+        if isinstance(each, Unmapped):
+            raise DefinitionError(
+                f"step `{step}` gets `unmapped(...)` as input `{name}`", mend="`unmapped` belongs in `step.map(...)`"
+            )
+        return None
+
+    try:
+        return encode(value, reference=reference)
+    except Unencodable as error:
+        raise DefinitionError(
+            f"input `{name}` of step `{step}` cannot be written into the compiled pipeline: {error}",
+            why="a pipeline passes plain values and the outputs of steps",
+            mend="make the value in a step and pass that step's output",
+        ) from None
+
+
+def refuse_function(function: Any, kind: str) -> None:
+    """Refuse what no other interpreter could import by its name, with the reason."""
+    name = getattr(function, "__qualname__", repr(function))
+    if isinstance(function, type):
+        raise DefinitionError(
+            f"class `{name}` cannot be a {kind}",
+            why=f"a {kind} is called with its inputs and gives its outputs; a class gives an object",
+            mend=f"decorate a function, or a `@staticmethod` of the class: write `@{kind}` below `@staticmethod`",
+        )
+    if isinstance(function, (staticmethod, classmethod)):
+        raise DefinitionError(
+            f"`@{kind}` stands above `@{type(function).__name__}`",
+            mend=f"write `@staticmethod` above `@{kind}`"
+            if isinstance(function, staticmethod)
+            else f"a {kind} gets no class; use `@staticmethod` above `@{kind}`",
+        )
+    code = getattr(function, "__code__", None)
+    if code is None or not callable(function):
+        raise DefinitionError(
+            f"`{name}` cannot be a {kind}: it is {_kind(function)}", mend="decorate a function written with `def`"
+        )
+    if function.__name__ == "<lambda>":
+        raise DefinitionError(f"a lambda cannot be a {kind}", mend="write a function with `def` and a name")
+    if "<locals>" in function.__qualname__:
+        closure = ", ".join(f"`{each}`" for each in code.co_freevars)
+        raise DefinitionError(
+            f"function `{function.__name__}` inside another function cannot be a {kind}",
+            why="other interpreters import it by name from its module"
+            + (f"; it also closes over {closure}, which they do not have" if closure else ""),
+            mend="move it to the module's top level"
+            + (" and make what it closes over a parameter" if closure else ""),
+        )
+    generator = code.co_flags & (0x20 | 0x200)  # CO_GENERATOR, CO_ASYNC_GENERATOR
+    if generator:
+        raise DefinitionError(
+            f"generator function `{name}` cannot be a {kind}", mend="collect what it yields into a list and return it"
+        )
+    if kind == "pipeline" and code.co_flags & 0x80:  # CO_COROUTINE
+        raise DefinitionError(
+            f"`async def {name}` cannot be a pipeline",
+            why="a pipeline function only draws the graph; steps may be `async def`",
+            mend="write `def`",
+        )
+
+
+@overload
+def step(function: F, /) -> Step[F]: ...
+@overload
+def step(**options: Unpack[StepOptions]) -> Callable[[F], Step[F]]: ...
+def step(function: F | None = None, /, **options: Any) -> Any:
+    """Make a function a step. Bare, or with options: see `StepOptions`."""
+    if function is None:
+        valid = checked("step", STEP, options)
+        return lambda decorated: Step(decorated, valid)
+    if not callable(function):
+        raise DefinitionError(
+            f"`@step({function!r})`: options are given by name", mend=f'write `@step(name={function!r})`'
+        )
+    return Step(function, {})
+
