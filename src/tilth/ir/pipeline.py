@@ -80,6 +80,7 @@ class Pipeline:
     sources: dict[str, str] = field(default_factory=dict)  # project module -> digest of its source
     closures: dict[str, list[str]] = field(default_factory=dict)  # step's module -> project modules it imports
     outside: dict[str, list[str]] = field(default_factory=dict)  # step's module -> packages those import
+    needs: dict[str, dict[str, str]] = field(default_factory=dict)  # step's function -> package -> `file:line`
     dynamic: tuple[str, ...] = ()  # modules whose imports cannot all be followed
     version: int = VERSION
 

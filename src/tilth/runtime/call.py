@@ -1,0 +1,333 @@
+"""Calls one step: a folder in, a folder out."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.define import graph as graphs
+from tilth.errors import LoadError, OutputError, StepError, TilthError
+from tilth.materializers.artifacts import LazySequence, load_artifact, load_item, save_artifact
+from tilth.runtime import context as contexts, folder as folders, tolerant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_OURS = str(Path(__file__).parent.parent) + os.sep
+
+
+class _Failed(Exception):
+    """Carries what goes into result.json."""
+
+    def __init__(self, reason: str, error: BaseException, **more: Any) -> None:
+        self.result = {"state": "failed", "reason": reason, **described(error), **more}
+
+
+def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bool:
+    """Run the step in `folder` and write its result; whether it completed.
+
+    Args:
+        folder: As `tilth.runtime.folder` describes it.
+        started: Called when the user's code is imported, before it is called.
+    """
+    spec = folders.read_json(folder / "step.json")
+    seconds: dict[str, float] = {}
+    try:
+        result = _run(folder, spec, seconds, started)
+    except _Failed as failed:
+        result = failed.result
+    finally:
+        contexts.enter(None)
+    result["seconds"] = {name: round(value, 6) for name, value in seconds.items()}
+    result["fence"] = spec["fence"]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    folders.write_json(folder / "result.json", result)
+    return bool(result["state"] == "completed")
+
+
+def _run(
+    folder: Path, spec: Mapping[str, Any], seconds: dict[str, float], started: Callable[[], None]
+) -> dict[str, Any]:
+    clock = time.perf_counter()
+    declared: Sequence[Mapping[str, Any]] = spec["outputs"]
+    tolerant.describe(spec["context"]["step"], spec["environment"])
+    try:
+        function = _function(spec)
+        custom = [import_object(each) for each in spec["materializers"]]
+    except Exception as error:
+        raise _Failed("exception", error, during="import") from None
+    started()
+    inputs: dict[str, Any] = {}
+    for name, expression in spec["inputs"].items():
+        try:
+            inputs[name] = _value(expression, folder)
+        except Exception as error:
+            raise _Failed("input", error, during=f"input `{name}`") from None
+    seconds["loading"] = (now := time.perf_counter()) - clock
+    clock = now
+
+    contexts.enter(contexts.StepContext(folder, spec["context"], [each["name"] for each in declared]))
+    try:
+        value = _called(function, inputs)
+    except BaseException as error:
+        seconds["running"] = time.perf_counter() - clock
+        raise _Failed("exception", error, inputs=_summaries(inputs)) from None
+    seconds["running"] = (now := time.perf_counter()) - clock
+    clock = now
+
+    inputs.clear()  # their memory may be needed for saving
+    try:
+        outputs = _save(folder, spec, declared, value, custom)
+    except Exception as error:
+        raise _Failed("disk_full" if _is_disk_full(error) else "output", error) from None
+    seconds["saving"] = time.perf_counter() - clock
+    return {"state": "completed", "outputs": outputs}
+
+
+def _function(spec: Mapping[str, Any]) -> Callable[..., Any]:
+    with graphs.phase("importing"), tolerant.tolerant_imports(*spec["roots"]):
+        found = import_object(spec["function"])
+    function: Callable[..., Any] = getattr(found, "function", found)
+    return function
+
+
+def import_object(path: str) -> Any:
+    """What `module:qualname` names."""
+    module, _, qualname = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _value(expression: Any, folder: Path) -> Any:
+    from tilth.ir.values import decode
+
+    def reference(tag: str, payload: Any) -> Any:
+        if tag == "$artifact":
+            return load_artifact(folder / payload)
+        if tag == "$item":
+            path, index = payload
+            return load_item(folder / path, index)
+        if tag == "$sequence":
+            return LazySequence([folder / each for each in payload])
+        raise LoadError(f"`{tag}` is no kind of input that this version of tilth knows")
+
+    return decode(expression, reference=reference)
+
+
+def _called(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    args, kwargs = _arguments(function, inputs)
+    with graphs.phase("step"):
+        if not function.__code__.co_flags & 0x80:  # CO_COROUTINE
+            return function(*args, **kwargs)
+        import asyncio
+
+        return asyncio.run(function(*args, **kwargs))
+
+
+def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Inputs by name, as the function takes them: positional-only and `*args` need their places."""
+    code = function.__code__
+    if not code.co_posonlyargcount and not code.co_flags & 0x04:  # CO_VARARGS
+        return [], inputs
+    named = dict(inputs)
+    places = code.co_argcount if code.co_flags & 0x04 else code.co_posonlyargcount
+    args = [named.pop(name) for name in code.co_varnames[:places] if name in named]
+    if code.co_flags & 0x04:
+        args += named.pop(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
+    return args, named
+
+
+def _save(
+    folder: Path,
+    spec: Mapping[str, Any],
+    declared: Sequence[Mapping[str, Any]],
+    value: Any,
+    custom: Sequence[type[Any]],
+) -> dict[str, Any]:
+    step = spec["context"]["step"]
+    values = _by_name(step, declared, value)
+    del value
+    saved: dict[str, Any] = {}
+    for output in declared:
+        name = output["name"]
+        each = values.pop(name)
+        _check_type(step, output, each)
+        target = folder / "outputs" / name
+        target.mkdir(parents=True)
+        looks = folder / "visualizations" / name
+        try:
+            manifest = save_artifact(
+                each,
+                target,
+                materializers=custom,
+                readers=[frozenset(reader) for reader in output["readers"]],
+                collection=output["collection"],
+                visualizations=looks,
+            )
+        except OutputError as error:
+            raise OutputError(f"output `{name}` of step `{step}`: {error.summary}", why=error.why, mend=error.mend) from None
+        except Exception as error:
+            if _is_disk_full(error):
+                raise
+            raise OutputError(
+                f"output `{name}` of step `{step}` cannot be saved: {type(error).__name__}: {error}",
+                why=f"its value is a `{type(each).__name__}`",
+            ) from error
+        manifest.pop("files", None)
+        saved[name] = {**manifest, "visualizations": sorted(os.listdir(looks)) if looks.is_dir() else []}
+    return saved
+
+
+def _by_name(step: str, declared: Sequence[Mapping[str, Any]], value: Any) -> dict[str, Any]:
+    """The returned value as one value per declared output."""
+    names = [each["name"] for each in declared]
+    if not names:
+        if value is not None:
+            raise OutputError(
+                f"step `{step}` returned a `{type(value).__name__}`, but declares `-> None`",
+                mend="annotate what it returns, or return nothing",
+            )
+        return {}
+    if len(names) == 1:
+        return {names[0]: value}
+    wanted = f"{len(names)} outputs: " + ", ".join(f"`{each}`" for each in names)
+    if not isinstance(value, (tuple, list)):
+        raise OutputError(f"step `{step}` returned one `{type(value).__name__}`", why=f"it declares {wanted}")
+    if len(value) != len(names):
+        raise OutputError(f"step `{step}` returned {len(value)} values", why=f"it declares {wanted}")
+    return dict(zip(names, value))
+
+
+_ACCEPTED = {"int": "numbers.Integral", "float": "numbers.Real", "complex": "numbers.Complex"}
+
+
+def _check_type(step: str, output: Mapping[str, Any], value: Any) -> None:
+    """Refuse a value that is plainly not of the declared type. Where the type cannot be known here, accept."""
+    declared = output["type"]
+    wanted = _known_type(declared)
+    if wanted is None or isinstance(value, wanted) or type(value).__mro__[:-1] == ():
+        return
+    if output["collection"]:
+        return
+    raise OutputError(
+        f"output `{output['name']}` of step `{step}` is a `{type(value).__module__}.{type(value).__qualname__}`".replace(
+            "`builtins.", "`"
+        ),
+        why=f"it is declared as `{output['annotation']}`",
+        mend="return that type, or change the annotation",
+    )
+
+
+def _known_type(name: str) -> Any:
+    """The class an annotation names, when it is a plain class that is loaded here; else None."""
+    if name in ("int", "float", "complex"):
+        import numbers
+
+        return getattr(numbers, _ACCEPTED[name].rpartition(".")[2])
+    import builtins
+
+    base = name.partition("[")[0]
+    if base in ("str", "bool", "bytes", "list", "dict", "tuple", "set", "frozenset"):
+        return (getattr(builtins, base), *_numpy_bool()) if base == "bool" else getattr(builtins, base)
+    if not base.replace(".", "").replace("_", "").isalnum():
+        return None
+    module, _, attribute = base.rpartition(".")
+    found = getattr(sys.modules.get(module), attribute, None) if module else None
+    if not isinstance(found, type) or getattr(found, "_is_protocol", False):
+        return None
+    import abc
+
+    # `collections.abc.Iterable` and the like are real classes; `typing.Any` and its kin are not classes at all.
+    return found if module != "typing" or isinstance(found, abc.ABCMeta) else None
+
+
+def _numpy_bool() -> tuple[type, ...]:
+    numpy = sys.modules.get("numpy")
+    return (numpy.bool_,) if numpy else ()
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """Type, message and traceback of an exception, without tilth's own frames."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(error, TilthError):
+        message, mend = "\n".join(filter(None, (error.summary, error.why))), error.mend
+    elif isinstance(error, SystemExit):
+        message, mend = f"the step called `sys.exit({'' if error.code is None else repr(error.code)})`", ""
+    else:
+        message, mend = _text(error), ""
+    return {"type": name, "message": message, "mend": mend, "traceback": traceback_text(error)}
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # an exception of the user's whose own __str__ fails
+        return f"(its message cannot be shown: {type(broken).__name__})"
+
+
+def traceback_text(error: BaseException) -> str:
+    """The user's frames, cause last."""
+    import traceback
+
+    try:
+        shown = traceback.TracebackException.from_exception(error, limit=None, capture_locals=False)
+        _drop_ours(shown)
+        return "".join(shown.format()) if shown.stack or shown.__cause__ or shown.__context__ else ""
+    except Exception as broken:  # noqa: BLE001 - a step's failure must be told whatever its exception does
+        return f"(its traceback cannot be shown: {type(broken).__name__})"
+
+
+def _drop_ours(shown: Any) -> None:
+    seen = set()
+    while shown is not None and id(shown) not in seen:
+        seen.add(id(shown))
+        shown.stack[:] = [
+            frame
+            for frame in shown.stack
+            if not frame.filename.startswith((_OURS, "<frozen importlib")) and "importlib/__init__" not in frame.filename
+        ]
+        if shown.__context__ is not None and not shown.__suppress_context__:
+            _drop_ours(shown.__context__)
+        shown = shown.__cause__
+
+
+def _summaries(inputs: Mapping[str, Any]) -> dict[str, str]:
+    return {name: summary(value) for name, value in inputs.items()}
+
+
+def summary(value: Any) -> str:
+    """A value in a few words: shape for arrays and frames, a short text for the rest."""
+    import reprlib
+
+    try:
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple) and shape:
+            dtype = getattr(value, "dtype", "")
+            return f"{type(value).__name__} {' x '.join(map(str, shape))} {dtype}".strip()
+        if isinstance(value, (list, tuple, set, dict)) and len(value) > 6:
+            return f"{type(value).__name__} of {len(value)}"
+        text = reprlib.repr(value).replace("\n", " ")
+    except Exception:  # noqa: BLE001 - an input's own repr may fail; the step's failure is what matters
+        return type(value).__name__
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    import errno
+
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+__all__ = ["StepError", "call_step", "described", "import_object", "summary", "traceback_text"]

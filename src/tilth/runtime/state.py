@@ -1,0 +1,164 @@
+"""What a step may leave behind in a worker, put back before the next one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+
+class ProcessState:
+    """The interpreter as it was when this was made.
+
+    `restore` puts back what can be put back and gives the reasons, if any, why this process should not
+    run another step.
+    """
+
+    def __init__(self) -> None:
+        self.cwd = os.getcwd()
+        self.environ = dict(os.environ)
+        self.argv = list(sys.argv)
+        self.path = list(sys.path)
+        self.umask = os.umask(0o022)
+        os.umask(self.umask)
+        self.streams = (sys.stdin, sys.stdout, sys.stderr)
+        self.hooks = (sys.excepthook, sys.displayhook, sys.settrace, sys.gettrace())
+        self.recursion = sys.getrecursionlimit()
+        self.switch = sys.getswitchinterval()
+
+        import signal
+        import threading
+
+        self.threads = set(threading.enumerate())
+        self.signals = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        }
+        self.warnings: list[Any] | None = None
+        self.logging: tuple[int, list[Any], list[Any], bool] | None = None
+        self.resident = resident_bytes()
+
+    def restore(self, *, growth: int) -> list[str]:
+        """Put everything back. `growth` is how many bytes of memory a step may leave behind."""
+        import signal
+        import threading
+
+        os.chdir(self.cwd)
+        if dict(os.environ) != self.environ:
+            for name in os.environ.keys() - self.environ.keys():
+                del os.environ[name]
+            os.environ.update(self.environ)
+        sys.argv[:] = self.argv
+        sys.path[:] = self.path
+        os.umask(self.umask)
+        sys.stdin, sys.stdout, sys.stderr = self.streams
+        sys.excepthook, sys.displayhook = self.hooks[:2]
+        sys.settrace(self.hooks[3])
+        sys.setrecursionlimit(self.recursion)
+        sys.setswitchinterval(self.switch)
+        for number, handler in self.signals.items():
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._restore_warnings()
+        self._restore_logging()
+        _reseed()
+        reasons = []
+        if left := [each.name for each in threading.enumerate() if each not in self.threads and each.is_alive()]:
+            reasons.append(f"it left threads running: {', '.join(sorted(left)[:5])}")
+        if children := child_processes():
+            reasons.append(f"it left processes running: {', '.join(map(str, children[:5]))}")
+        if (grown := resident_bytes() - self.resident) > growth:
+            reasons.append(f"it left {grown >> 20} MiB more memory in use")
+        return reasons
+
+    def _restore_warnings(self) -> None:
+        warnings = sys.modules.get("warnings")
+        if warnings is None:
+            return
+        if self.warnings is None:
+            self.warnings = list(warnings.filters)
+        elif warnings.filters != self.warnings:
+            warnings.filters[:] = self.warnings
+            getattr(warnings, "_filters_mutated_lock_held", getattr(warnings, "_filters_mutated", int))()
+
+    def _restore_logging(self) -> None:
+        """The root logger as it was; a logger that a step configured is that step's alone."""
+        logging = sys.modules.get("logging")
+        if logging is None:
+            return
+        root = logging.getLogger()
+        if self.logging is None:
+            self.logging = (root.level, list(root.handlers), list(root.filters), root.disabled)
+            return
+        level, handlers, filters, disabled = self.logging
+        root.setLevel(level)
+        root.handlers[:] = handlers
+        root.filters[:] = filters
+        root.disabled = disabled
+        logging.disable(logging.NOTSET)
+
+    def observe(self) -> None:
+        """Take what libraries set up when they were imported, before a step's own code runs, as the state to restore."""
+        self._remember_once()
+
+    def _remember_once(self) -> None:
+        if self.warnings is None and "warnings" in sys.modules:
+            self.warnings = list(sys.modules["warnings"].filters)
+        if self.logging is None and "logging" in sys.modules:
+            self._restore_logging()
+
+
+def _reseed() -> None:
+    """Fresh randomness, as a new process would have: a seed that a step set is that step's alone."""
+    if random := sys.modules.get("random"):
+        random.seed()
+    if (numpy := sys.modules.get("numpy")) and "numpy.random" in sys.modules:
+        numpy.random.seed()
+    if torch := sys.modules.get("torch"):
+        torch.seed()
+
+
+def resident_bytes() -> int:
+    """Memory this process has in RAM; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 0
+
+
+def reset_peak() -> None:
+    """Start measuring peak memory from here, where the system can (Linux)."""
+    try:
+        with open("/proc/self/clear_refs", "wb") as file:
+            file.write(b"5")
+    except OSError:
+        pass
+
+
+def peak_bytes() -> int:
+    """The most memory this process had in RAM since `reset_peak`."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def child_processes() -> list[int]:
+    """Ids of this process's living children."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children", "rb") as file:
+                found += [int(each) for each in file.read().split()]
+    except OSError:
+        return found
+    return found

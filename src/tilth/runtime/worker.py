@@ -1,0 +1,125 @@
+"""The warm worker: a process of one environment that runs one step after another.
+
+It talks with its supervisor over one inherited socket, a JSON object per line:
+
+    supervisor -> worker    {"do": "step", "folder": "…"}
+                            {"answer": 3, "result": …} or {"answer": 3, "error": {…}}
+    worker -> supervisor    {"ready": PID}
+                            {"called": true}          the user's code is imported, its function is called now
+                            {"done": true, "completed": …, "leave": ["why this process should not go on"]}
+                            {"ask": 3, "method": "get_run", "params": {…}}
+
+When the socket closes, the supervisor is gone: the process and its children end at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from tilth.errors import TilthError
+from tilth.runtime import call
+from tilth.runtime.state import ProcessState, peak_bytes, reset_peak
+
+_GROWTH = 2 << 30  # bytes a step may leave in use before its worker is replaced
+
+
+class _Channel:
+    """The supervisor's side of the conversation, read by a thread so that a busy step cannot miss its end."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._asked = 0
+        self.tasks: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._answers: dict[int, SimpleQueue[dict[str, Any]]] = {}
+        threading.Thread(target=self._listen, name="tilth-supervisor", daemon=True).start()
+
+    def say(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def ask(self, method: str, params: dict[str, Any]) -> Any:
+        """Ask the supervisor something about the run's project, and wait for the answer."""
+        with self._lock:
+            self._asked += 1
+            number = self._asked
+        self._answers[number] = SimpleQueue()
+        self.say({"ask": number, "method": method, "params": params})
+        answer = self._answers[number].get()
+        del self._answers[number]
+        if "error" in answer:
+            from tilth import errors
+
+            error = answer["error"]
+            kind = getattr(errors, error["type"], TilthError)
+            raise kind(error["summary"], why=error["why"], mend=error["mend"])
+        return answer["result"]
+
+    def _listen(self) -> None:
+        buffer = b""
+        while True:
+            try:
+                data = os.read(self._fd, 1 << 16)
+            except OSError:
+                data = b""
+            if not data:
+                _end()
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                message = json.loads(line)
+                if "answer" in message:
+                    self._answers[message["answer"]].put(message)
+                else:
+                    self.tasks.put(message)
+
+
+def _end() -> None:
+    """The supervisor is gone: leave nothing behind."""
+    if os.getpgrp() == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def serve(settings: str) -> None:
+    """Run steps until the supervisor closes the socket."""
+    config = json.loads(settings)
+    channel = _Channel(config["fd"])
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    sys.path[:0] = config["roots"]
+    os.chdir(config["cwd"])
+
+    from tilth.runtime import client
+
+    client.set_transport(channel.ask)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    state = ProcessState()
+    channel.say({"ready": os.getpid()})
+    while True:
+        try:
+            task = channel.tasks.get()
+            reset_peak()
+            folder = Path(task["folder"])
+
+            def called() -> None:
+                state.observe()
+                channel.say({"called": True})
+
+            completed = call.call_step(folder, started=called)
+            peak = peak_bytes()
+            reasons = state.restore(growth=_GROWTH)
+            if not completed:
+                reasons.append("its step failed")
+            channel.say({"done": True, "completed": completed, "peak": peak, "leave": reasons})
+        except KeyboardInterrupt:  # a cancel that came between two steps
+            continue
