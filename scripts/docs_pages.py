@@ -1,0 +1,95 @@
+"""The parts of the docs that are made from the code: an MkDocs hook that fills in `<!-- made from NAME -->`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import click
+
+MARK = re.compile(r"^<!-- made from (\w+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by MkDocs for each page before it is rendered."""
+    return fill(markdown)
+
+
+def fill(markdown: str) -> str:
+    """Replace each mark by what is made from the code it names."""
+    makers = {"settings": settings, "errors": errors, "commands": commands}
+    return MARK.sub(lambda mark: makers[mark[1]](), markdown)
+
+
+def settings() -> str:
+    """A table of `tilth.settings.SETTINGS`."""
+    from tilth.settings import SETTINGS
+
+    rows = [
+        f"| `{each.variable}` | {f'`{each.default}`' if each.default else ''} | {_cell(each.meaning)} |"
+        for each in SETTINGS.values()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def errors() -> str:
+    """Every class of `tilth.errors`, as deep as it lies in the tree."""
+    from tilth.errors import TilthError
+
+    def rows(kind: type[TilthError], depth: int) -> Iterator[str]:
+        indent = "&emsp;" * depth
+        meaning = (kind.__doc__ or "").split("\n\n")[0]
+        yield f"| {indent}`{kind.__name__}` | {kind.status} | {_cell(meaning)} |"
+        for child in kind.__subclasses__():
+            if child.__module__ == kind.__module__:
+                yield from rows(child, depth + 1)
+
+    return "\n".join(["| class | HTTP status | meaning |", "|---|---|---|", *rows(TilthError, 0)])
+
+
+def commands() -> str:
+    """Every command with its arguments and options, from what `--help` is made of."""
+    return "\n\n".join(
+        _command(command, context) for command, context in walk() if not hasattr(command, "list_commands")
+    )
+
+
+def walk() -> Iterator[tuple[click.Command, click.Context]]:
+    """Every command and group of the command line, parents first."""
+    import click
+
+    from tilth.cli.main import cli
+
+    def below(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+        yield command, context
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                if not child.hidden:
+                    yield from below(child, click.Context(child, info_name=name, parent=context))
+
+    return below(cli, click.Context(cli, info_name="tilth"))
+
+
+def _command(command: click.Command, context: click.Context) -> str:
+    lines = [f"## {context.command_path}", "", "```text"]
+    lines += [command.get_usage(context).removeprefix("Usage: "), "```", "", _dedent(command.help or "")]
+    options = [option.get_help_record(context) for option in command.get_params(context)]
+    rows = [f"| `{record[0]}` | {_cell(record[1])} |" for record in options if record and record[0] != "--help"]
+    if rows:
+        lines += ["", "| option | meaning |", "|---|---|", *rows]
+    return "\n".join(lines)
+
+
+def _dedent(text: str) -> str:
+    import inspect
+
+    return inspect.cleandoc(text).replace("\b\n", "")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
