@@ -1,8 +1,9 @@
 """What tilth remembers: one frozen class per thing.
 
 The SQL table, the `--json` output and the client's objects derive from these classes. A field marked
-`Indexed` becomes a column that can be filtered and sorted by; the rest travels as one JSON document.
-Fields may be added freely when they have a default. Nothing here does I/O.
+`Indexed`, `Unique` or `Column` becomes a column that can be filtered and sorted by; the rest travels as one
+JSON document. A field that is no column may be added freely when it has a default; a change of columns or
+indexes needs a migration. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-Indexed = msgspec.Meta(extra={"indexed": True})
-Unique = msgspec.Meta(extra={"indexed": True, "unique": True})
+Column = msgspec.Meta(extra={"column": True})  # without an index of its own
+Indexed = msgspec.Meta(extra={"column": True, "indexed": True})  # listed quickly, newest first, for one value
+Unique = msgspec.Meta(extra={"column": True, "unique": True})
 Json = Any  # any value JSON can hold; checked where it enters
 
 
@@ -61,10 +63,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What all records share. `revision` counts changes: a store refuses to replace an older one."""
 
     kind: ClassVar[str]
+    together: ClassVar[tuple[tuple[str, ...], ...]] = ()  # columns often asked for together: one index each
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     id: Annotated[str, Unique] = msgspec.field(default_factory=new_id)
     created_at: Annotated[datetime, Indexed] = msgspec.field(default_factory=now)
-    revision: int = 1
+    revision: Annotated[int, Column] = 1  # kept by the store
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,10 +118,11 @@ class Run(Record, frozen=True, kw_only=True):
     """One execution of a pipeline."""
 
     kind: ClassVar[str] = "run"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("pipeline", "number"),)
 
-    name: Annotated[str, Unique]  # `PIPELINE-NUMBER`
+    name: Annotated[str, Unique] = ""  # `PIPELINE-NUMBER`, given by the store
     pipeline: Annotated[str, Indexed]
-    number: int  # counts runs of the pipeline, from 1
+    number: Annotated[int, Column] = 0  # counts runs of the pipeline, from 1; 0 until the store gives it
     state: Annotated[State, Indexed] = State.RUNNING
     parameters: dict[str, Json] = {}
     pipeline_digest: str = ""  # of the compiled pipeline
@@ -145,13 +150,15 @@ class StepRun(Record, frozen=True, kw_only=True):
     """One attempt to execute one step, or one item of a mapped step."""
 
     kind: ClassVar[str] = "step_run"
+    # (run, index): a run's steps among thousands of items; (pipeline, step): how a step went before.
+    together: ClassVar[tuple[tuple[str, ...], ...]] = (("run", "index"), ("pipeline", "step"))
 
     run: Annotated[str, Indexed]
-    step: Annotated[str, Indexed]  # id of the node in the pipeline
-    pipeline: Annotated[str, Indexed] = ""
-    attempt: int = 1  # 1 is the first try
-    index: int | None = None  # of the item, for a mapped step; None for the step itself
-    state: Annotated[State, Indexed] = State.QUEUED
+    step: Annotated[str, Column]  # id of the node in the pipeline
+    pipeline: Annotated[str, Column] = ""
+    attempt: Annotated[int, Column] = 1  # 1 is the first try
+    index: Annotated[int | None, Column] = None  # of the item, for a mapped step; None for the step itself
+    state: Annotated[State, Column] = State.QUEUED
     cache_key: Annotated[str, Indexed] = ""
     cache_parts: dict[str, str] = {}  # what went into the key: name -> digest
     cache_reason: str = ""  # why it was, or was not, reused
@@ -174,12 +181,13 @@ class Artifact(Record, frozen=True, kw_only=True):
     """One version of a named value that a step gave."""
 
     kind: ClassVar[str] = "artifact"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "version"),)
 
     name: Annotated[str, Indexed]
-    version: Annotated[int, Indexed]
+    version: Annotated[int, Column] = 0  # counts artifacts of the name, from 1; 0 until the store gives it
     digest: Annotated[str, Indexed]  # of the content; also its place in the artifact store
     run: Annotated[str, Indexed] = ""  # that produced it
-    step_run: Annotated[str, Indexed] = ""
+    step_run: Annotated[str, Column] = ""
     step: str = ""
     output: str = ""
     type: str = ""  # `module:qualname`
@@ -198,7 +206,7 @@ class Environment(Record, frozen=True, kw_only=True):
     kind: ClassVar[str] = "environment"
 
     name: Annotated[str, Indexed]
-    role: Annotated[str, Indexed] = "execution"
+    role: Annotated[str, Column] = "execution"
     lock: str = ""  # id of the Lock
     python: str = ""  # major.minor
     platform: str = ""

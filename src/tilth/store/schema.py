@@ -1,0 +1,90 @@
+"""The SQL that records ask for. Knows records and SQL text; runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+import msgspec
+
+if TYPE_CHECKING:
+    from tilth.records import Record
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlColumn:
+    """A field that SQL can filter and sort by."""
+
+    name: str
+    type: str  # TEXT or INTEGER
+    nullable: bool
+    indexed: bool
+    unique: bool
+
+
+def columns(kind: type[Record]) -> tuple[SqlColumn, ...]:
+    """The columns of a kind of record, in the order of its fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for name in kind.__struct_fields__:
+        marks: dict[str, Any] = {}
+        for meta in getattr(hints[name], "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta):
+                marks |= meta.extra or {}
+        if not marks.get("column"):
+            continue
+        plain = hints[name].__origin__
+        options = set(get_args(plain) or (plain,))
+        nullable = NoneType in options
+        (only,) = options - {NoneType}
+        sql_type = "INTEGER" if only in (int, datetime) else "TEXT"
+        found.append(
+            SqlColumn(name, sql_type, nullable, bool(marks.get("indexed")), bool(marks.get("unique")))
+        )
+    return tuple(found)
+
+
+def statements(kind: type[Record]) -> list[str]:
+    """What makes the table of a kind of record, and its indexes.
+
+    Every index ends in `created_at, id`, so that the newest of one value are read without sorting.
+    """
+    table = kind.kind
+    lines = []
+    for column in columns(kind):
+        line = f'"{column.name}" {column.type}{"" if column.nullable else " NOT NULL"}'
+        lines.append(line + (" PRIMARY KEY" if column.name == "id" else ""))
+    lines.append('"body" TEXT NOT NULL')
+    made = ["\n".join([f'CREATE TABLE "{table}" (', "    " + ",\n    ".join(lines), ")"])]
+
+    by: list[tuple[str, ...]] = []
+    for column in columns(kind):
+        if column.unique and column.name != "id":
+            made.append(_index(table, (column.name,), unique=True))
+        elif column.indexed:
+            by.append((column.name,) if column.name != "created_at" else ())
+    made += [_index(table, names, unique=True) for names in kind.unique_together]
+    made += [_index(table, (*names, "created_at", "id")) for names in [*by, *kind.together]]
+    return made
+
+
+def sql_value(value: object) -> str | int | None:
+    """A value as its column holds it. Times are microseconds since 1970: text would not sort."""
+    if isinstance(value, datetime):
+        return (value - _EPOCH) // _MICROSECOND
+    if isinstance(value, Enum):
+        return sql_value(value.value)
+    if value is None or isinstance(value, str | int):
+        return value
+    raise TypeError(f"no column holds {type(value).__name__}")
+
+
+def _index(table: str, names: tuple[str, ...], *, unique: bool = False) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return f'CREATE {"UNIQUE " if unique else ""}INDEX "{table}_by_{"_".join(names)}" ON "{table}" ({quoted})'
