@@ -1,4 +1,4 @@
-"""The parts of the docs that are made from the code: an MkDocs hook that fills in `<!-- made from NAME -->`."""
+"""The parts of the docs that are made from the code: an MkDocs hook that fills in each mark of the pages."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def walk() -> Iterator[tuple[click.Command, click.Context]]:
 
     from tilth.cli.main import cli
 
-    def below(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    def below(
+        command: click.Command, context: click.Context
+    ) -> Iterator[tuple[click.Command, click.Context]]:
         yield command, context
         if isinstance(command, click.Group):
             for name in command.list_commands(context):
@@ -79,7 +81,9 @@ def _command(command: click.Command, context: click.Context) -> str:
     lines = [f"## {context.command_path}", "", "```text"]
     lines += [command.get_usage(context).removeprefix("Usage: "), "```", "", _dedent(command.help or "")]
     options = [option.get_help_record(context) for option in command.get_params(context)]
-    rows = [f"| `{record[0]}` | {_cell(record[1])} |" for record in options if record and record[0] != "--help"]
+    rows = [
+        f"| `{record[0]}` | {_cell(record[1])} |" for record in options if record and record[0] != "--help"
+    ]
     if rows:
         lines += ["", "| option | meaning |", "|---|---|", *rows]
     return "\n".join(lines)

@@ -57,7 +57,15 @@ def test_what_runs_in_a_step_needs_the_standard_library_alone(module: str) -> No
 
 
 def test_defining_a_pipeline_loads_nothing_slow() -> None:
-    slow = {"inspect", "dataclasses", "asyncio", "subprocess", "tempfile", "concurrent.futures", "multiprocessing"}
+    slow = {
+        "inspect",
+        "dataclasses",
+        "asyncio",
+        "subprocess",
+        "tempfile",
+        "concurrent.futures",
+        "multiprocessing",
+    }
     loaded = loaded_by("from tilth import pipeline, step, Environment, Resources, Retry, Artifact, unmapped")
     assert loaded & slow == set()
 
@@ -71,5 +79,14 @@ def test_the_command_line_loads_no_command_it_does_not_run() -> None:
         "print(*sorted(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
-    unwanted = {"rich", "sqlite3", "packaging", "asyncio", "uv", "tilth.engine", "tilth.store", "tilth.environments"}
+    unwanted = {
+        "rich",
+        "sqlite3",
+        "packaging",
+        "asyncio",
+        "uv",
+        "tilth.engine",
+        "tilth.store",
+        "tilth.environments",
+    }
     assert unwanted & set(done.stderr.split()) == set()
