@@ -1,0 +1,233 @@
+"""Artifacts in folders on this machine. Knows nothing of what is in the files."""
+
+# A run makes these calls by the ten thousand, and Path doubles their cost; 0555 is what read-only means here.
+# ruff: noqa: PTH101, PTH103, PTH104, PTH112, PTH114, PTH118, PTH119, PTH120, PTH202, S103
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilth.errors import DiskFull, NotFound, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tilth.artifact_stores.protocol import ArtifactStore
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{2})([0-9a-f]{62})").fullmatch
+_MANIFEST = "artifact.json"
+_MANY = (
+    64  # artifacts of two small files: one by one takes as long as the whole file system, measured on ext4
+)
+
+
+class LocalArtifactStore:
+    """An `ArtifactStore` at `root/ab/abcdef…/`; `root/aside/` holds what is coming or going."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._root = str(root)
+
+    def path(self, digest: str) -> Path:
+        return Path(self._place(digest))
+
+    def has(self, digest: str) -> bool:
+        return os.path.isdir(self._place(digest))
+
+    def adopt(self, folder: Path, digest: str) -> Path:
+        source, place = str(folder), self._place(digest)
+        if os.path.isdir(place):
+            if _looks_like(place, source):
+                _remove_tree(source)
+                return Path(place)
+            with suppress(NotFound):
+                self.quarantine(digest)  # torn by a power failure before it was synced
+        try:
+            _make_read_only(source)
+            self._move(source, place)
+        except OSError as error:
+            raise self._translated(error) from error
+        return Path(place)
+
+    def sync(self, *digests: str) -> None:
+        try:
+            places = [self._existing(digest) for digest in digests]
+            if len(places) >= _MANY and _flush_file_system(self._root):
+                return
+            for place in places:
+                for path, _ in _entries(place):
+                    _flush(path)
+                _flush(place)
+            for parent in {self._root, *map(os.path.dirname, places)}:
+                _flush(parent)
+        except OSError as error:
+            raise self._translated(error) from error
+
+    def remove(self, digest: str) -> None:
+        place = self._place(digest)
+        try:
+            gone = self._set_aside(place)
+        except FileNotFoundError:
+            return
+        _remove_tree(gone)
+
+    def verify(self, digest: str) -> list[str]:
+        place = self._place(digest)
+        if not os.path.isdir(place):
+            return ["it is not there"]
+        from tilth.materializers.artifacts import verify  # here for cost: seldom needed
+
+        return verify(Path(place))
+
+    def quarantine(self, digest: str) -> Path:
+        return Path(self._set_aside(self._existing(digest)))
+
+    def digests(self) -> Iterator[str]:
+        """Every artifact that is here, in no order."""
+        for near in self.root.glob("??"):
+            for folder in near.iterdir():
+                yield f"sha256:{folder.name}"
+
+    def _place(self, digest: str) -> str:
+        match = _DIGEST(digest)
+        if match is None:  # also what keeps `../` out: digests may come from a step
+            raise ValueError(f"`{digest}` is not the digest of an artifact")
+        return f"{self._root}/{match[1]}/{match[1]}{match[2]}"
+
+    def _existing(self, digest: str) -> str:
+        place = self._place(digest)
+        if not os.path.isdir(place):
+            raise NotFound(
+                f"the artifact `{digest}` is not on this machine", why=f"there is no folder `{place}`"
+            )
+        return place
+
+    def _move(self, source: str, place: str) -> None:
+        try:
+            try:
+                os.rename(source, place)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                os.rename(source, place)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # somebody else was first
+                _remove_tree(source)
+                return
+            if error.errno != errno.EXDEV:
+                raise
+            import shutil  # here for cost: seldom needed
+
+            copy = self._aside(place)
+            try:
+                shutil.copytree(source, copy, symlinks=True)
+            except OSError:
+                shutil.rmtree(copy, ignore_errors=True)
+                raise
+            self._move(copy, place)
+            _remove_tree(source)
+            return
+        # After the move: a folder that may not be written to cannot be moved into another.
+        os.chmod(place, 0o555)
+
+    def _set_aside(self, place: str) -> str:
+        os.chmod(place, 0o755)
+        aside = self._aside(place)
+        os.rename(place, aside)
+        return aside
+
+    def _aside(self, place: str) -> str:
+        folder = f"{self._root}/aside"
+        os.makedirs(folder, exist_ok=True)
+        return f"{folder}/{os.path.basename(place)}-{os.urandom(4).hex()}"
+
+    def _translated(self, error: OSError) -> Exception:
+        # copytree joins the errors it met into one, of text without a number
+        full = error.errno is None and f"[Errno {errno.ENOSPC}]" in str(error)
+        if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFull(
+                f"no space left for artifacts in `{self.root}`",
+                why="the artifact being written is left out as a whole; everything before is kept",
+                mend="make room on that disk, or set `TILTH_HOME` to a folder on another",
+            )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            return SetupError(
+                f"artifacts cannot be written to `{self.root}`",
+                why=f"{error.strerror}: `{error.filename}`",
+                mend="make it a folder you may write to, or set `TILTH_HOME` to one",
+            )
+        return error
+
+
+if TYPE_CHECKING:
+    _keeps_the_promises: type[ArtifactStore] = LocalArtifactStore
+
+
+def _looks_like(place: str, source: str) -> bool:
+    """Whether two folders hold files of the same names and sizes; manifests may differ in what they tell."""
+    try:
+        return _sizes(place) == _sizes(source) and os.path.getsize(f"{place}/{_MANIFEST}") > 0
+    except FileNotFoundError:
+        return False
+
+
+def _sizes(folder: str) -> dict[str, int]:
+    sizes = {}
+    for path, _ in _entries(folder):
+        name = path[len(folder) :]
+        sizes[name] = -1 if name == f"/{_MANIFEST}" else os.lstat(path).st_size
+    return sizes
+
+
+def _entries(folder: str) -> Iterator[tuple[str, bool]]:
+    """What is below a folder, each folder after what is in it, and whether it is a file; no links."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path)
+                yield entry.path, False
+            elif not entry.is_symlink():
+                yield entry.path, True
+
+
+def _make_read_only(folder: str) -> None:
+    for path, is_file in _entries(folder):
+        os.chmod(path, 0o444 if is_file else 0o555)
+
+
+def _remove_tree(folder: str) -> None:
+    os.chmod(folder, 0o755)
+    for path, is_file in _entries(folder):
+        if not is_file:
+            os.chmod(path, 0o755)
+    import shutil  # here for cost: most runs remove nothing
+
+    shutil.rmtree(folder)
+
+
+def _flush_file_system(folder: str) -> bool:
+    """Flush everything on the file system of a folder; False where that cannot be asked for."""
+    import ctypes  # here for cost: for large batches only
+
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)  # Linux
+    if syncfs is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _flush(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
