@@ -1,0 +1,384 @@
+"""Steps in warm worker processes on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth import runtime
+from tilth.errors import TilthError
+from tilth.orchestrators import Outcome, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+_BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
+_GRACE_S = 1.0  # from interrupting a step to killing it
+_SAMPLE_S = 0.1
+_PIPE = 1 << 20
+
+
+class LocalLauncher:
+    """Keeps workers warm, each for one environment, and gives each step to an idle one or a new one.
+
+    Args:
+        keep: How many idle workers to keep at most, over all environments.
+        answer: What a step asks of its supervisor: (method, parameters) to a JSON value.
+    """
+
+    def __init__(self, keep: int, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+        self._keep = keep
+        self._answer = answer
+        self._idle: list[_Worker] = []  # least recently used first
+        self._all: set[_Worker] = set()
+
+    async def run(self, task: Task, output: Callable[[str, bytes], None]) -> Outcome:
+        """Run one attempt in a worker."""
+        worker = self._take(task)
+        try:
+            outcome = await worker.run(task, output)
+        except BaseException:
+            await worker.stop()
+            raise
+        if worker.reusable and not task.fresh:
+            self._idle.append(worker)
+            while len(self._idle) > self._keep:
+                self._idle.pop(0).close()
+        else:
+            worker.close()
+        return outcome
+
+    def prepare(self, task: Task) -> None:
+        """Start a worker that a task like this one will want, so that it is ready by then."""
+        if not any(each.key == _key(task) for each in self._idle):
+            self._idle.append(self._spawn(task))
+
+    async def close(self) -> None:
+        """End all workers."""
+        for worker in list(self._all):
+            worker.close()
+        self._idle.clear()
+        await asyncio.gather(*(worker.ended() for worker in list(self._all)))
+
+    def _take(self, task: Task) -> _Worker:
+        key = _key(task)
+        for worker in reversed(self._idle):
+            if worker.key == key and not task.fresh:
+                self._idle.remove(worker)
+                if worker.reusable:
+                    return worker
+        return self._spawn(task)
+
+    def _spawn(self, task: Task) -> _Worker:
+        worker = _Worker(task, self._answer)
+        self._all.add(worker)
+        worker.when_ended(lambda: self._all.discard(worker))
+        return worker
+
+
+def _key(task: Task) -> tuple[object, ...]:
+    return (task.python, task.environment, tuple(sorted(task.variables.items())), task.roots, task.cwd, task.memory)
+
+
+class _Worker:
+    """One process, and the conversation with it."""
+
+    def __init__(self, task: Task, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+        self.key = _key(task)
+        self.reusable = True
+        self._answer = answer
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._listeners: list[Callable[[], None]] = []
+        self._done: asyncio.Future[dict[str, Any] | None] | None = None  # None: the process ended
+        self._output: Callable[[str, bytes], None] = _unheard
+        self._buffer = b""
+        self._code: int | None = None
+        ours, theirs = socket.socketpair()
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        self._pipes = {out: "stdout", err: "stderr"}
+        for pipe in self._pipes:
+            os.set_blocking(pipe, False)
+            with contextlib.suppress(AttributeError, OSError):  # a larger buffer is only for speed
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+        try:
+            self._process = subprocess.Popen(
+                _command(task, theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=out_end,
+                stderr=err_end,
+                env=_variables(task),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            for fd in self._pipes:
+                os.close(fd)
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(out_end)
+            os.close(err_end)
+        ours.setblocking(False)
+        self._socket = ours
+        self._loop.add_reader(ours, self._hear)
+        for pipe in self._pipes:
+            self._loop.add_reader(pipe, self._read, pipe)
+        self._watch()
+
+    async def run(self, task: Task, output: Callable[[str, bytes], None]) -> Outcome:
+        """Run one step; raises only when cancelled."""
+        self._output = output
+        self._done = self._loop.create_future()
+        if self._ended.done():
+            self._done.set_result(None)
+        kills = _oom_kills()
+        watch = self._loop.create_task(self._sample(task.memory)) if task.memory else None
+        self._exceeded = 0
+        try:
+            self._send({"do": "step", "folder": str(task.folder)})
+            async with asyncio.timeout(task.timeout_s):
+                done = await self._done
+        except TimeoutError:
+            await self.stop()
+            return Outcome("timeout", f"it was stopped after its timeout of {task.timeout_s:g} s")
+        finally:
+            self._output = _unheard
+            if watch:
+                watch.cancel()
+        if done is not None:
+            leave = done["leave"]
+            self.reusable = not leave
+            notice = leave[0] if leave and done["completed"] else ""
+            return Outcome("done", peak_memory=done["peak"], notice=notice)
+        self.reusable = False
+        if self._exceeded:
+            return Outcome(
+                "out_of_memory",
+                f"it used {_size(self._exceeded)}; its resources allow {_size(task.memory or 0)}",
+                peak_memory=self._exceeded,
+            )
+        return self._end_of_process(kills)
+
+    async def stop(self) -> None:
+        """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
+        self.reusable = False
+        if not self._ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGINT)
+            waiting = [self._ended, *([self._done] if self._done else [])]
+            await asyncio.wait(waiting, timeout=_GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        self.close()
+        await self.ended()
+
+    def close(self) -> None:
+        """Kill the process and all it started."""
+        self.reusable = False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Wait until the process is gone."""
+        await asyncio.shield(self._ended)
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Call this when the process is gone."""
+        self._listeners.append(call)
+
+    def _watch(self) -> None:
+        """Call `_exited` on the loop when the process ends."""
+        if hasattr(os, "pidfd_open"):
+            fd = os.pidfd_open(self._process.pid)
+
+            def ready() -> None:
+                self._loop.remove_reader(fd)
+                os.close(fd)
+                self._exited()
+
+            self._loop.add_reader(fd, ready)
+        else:
+
+            def wait() -> None:
+                self._process.wait()
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+                    self._loop.call_soon_threadsafe(self._exited)
+
+            threading.Thread(target=wait, daemon=True).start()
+
+    def _exited(self) -> None:
+        self._code = self._process.wait()
+        self.reusable = False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # children it left
+        self._hear()
+        for pipe in list(self._pipes):
+            self._read(pipe)
+            self._loop.remove_reader(pipe)
+            os.close(pipe)
+        self._pipes.clear()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if self._done and not self._done.done():
+            self._done.set_result(None)
+        for listener in self._listeners:
+            listener()
+
+    def _read(self, pipe: int) -> None:
+        """Take all that is there, so that what a step printed is complete when it says it is done."""
+        while True:
+            try:
+                data = os.read(pipe, _PIPE)
+            except (BlockingIOError, InterruptedError):
+                return
+            if not data:
+                self._loop.remove_reader(pipe)
+                return
+            self._output(self._pipes[pipe], data)
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                data = self._socket.recv(1 << 16)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                if self._socket.fileno() >= 0:
+                    self._loop.remove_reader(self._socket)
+                return
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            for line in lines:
+                self._said(json.loads(line))
+
+    def _said(self, message: dict[str, Any]) -> None:
+        if "ask" in message:
+            task = self._loop.create_task(self._reply(message))
+            self._listeners.append(task.cancel)
+        elif "done" in message and self._done and not self._done.done():
+            for pipe in list(self._pipes):
+                self._read(pipe)
+            self._done.set_result(message)
+
+    async def _reply(self, message: dict[str, Any]) -> None:
+        reply: dict[str, Any] = {"answer": message["ask"]}
+        try:
+            reply["result"] = await asyncio.to_thread(self._answer, message["method"], message["params"])
+        except TilthError as error:
+            reply["error"] = {
+                "type": type(error).__name__, "summary": error.summary, "why": error.why, "mend": error.mend,
+            }  # fmt: skip
+        except Exception as error:
+            logger.exception("a step asked `%s`", message["method"])
+            reply["error"] = {"type": "TilthError", "summary": f"{type(error).__name__}: {error}", "why": "", "mend": ""}
+        self._send(reply)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            self._socket.setblocking(True)  # a worker always reads; an answer may be larger than the buffer
+            self._socket.sendall(data)
+            self._socket.setblocking(False)
+        except OSError:  # the process has ended; `_exited` tells
+            return
+
+    async def _sample(self, limit: int) -> None:
+        """Kill the process when it uses more memory than it may."""
+        while not self._ended.done():
+            used = _resident(self._process.pid)
+            if used > limit:
+                self._exceeded = used
+                self.close()
+                return
+            await asyncio.sleep(_SAMPLE_S)
+
+    def _end_of_process(self, kills: int) -> Outcome:
+        code = self._code or 0
+        if code >= 0:
+            return Outcome("exited", f"its process exited with code {code}, without an exception")
+        if -code == signal.SIGKILL and _oom_kills() > kills:
+            return Outcome("out_of_memory", "the kernel killed it because the machine ran out of memory")
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        meaning = {"SIGSEGV": ": a segmentation fault", "SIGABRT": ": it aborted", "SIGBUS": ": a bus error"}
+        return Outcome("killed", f"its process was killed by {name}{meaning.get(name, '')}")
+
+
+def _command(task: Task, fd: int) -> list[str]:
+    flags = ["-I"] if task.environment else []
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and task.environment:
+        flags.append("-B")  # -I leaves the variable unread
+    settings = {"fd": fd, "roots": task.roots, "cwd": task.cwd}
+    return [str(task.python), *flags, str(_BOOTSTRAP), "worker", cloudpickle_folder(), json.dumps(settings)]
+
+
+def _variables(task: Task) -> dict[str, str]:
+    variables = dict(os.environ)
+    if task.prefix is not None:
+        for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):
+            variables.pop(name, None)
+        variables["VIRTUAL_ENV"] = str(task.prefix)
+        variables["PATH"] = f"{task.prefix / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
+    variables.update(task.variables)
+    return variables
+
+
+def cloudpickle_folder() -> str:
+    """Where tilth's own cloudpickle is, for steps whose environment has none; empty when there is none."""
+    spec = find_spec("cloudpickle")
+    return str(Path(spec.origin).parent) if spec and spec.origin else ""
+
+
+def _unheard(_stream: str, _data: bytes) -> None:
+    """What a worker prints between two steps belongs to none."""
+
+
+def _resident(pid: int) -> int:
+    """Memory in RAM of a process and its descendants, in bytes."""
+    total = 0
+    stack = [pid]
+    while stack:
+        each = stack.pop()
+        try:
+            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+            for thread in os.listdir(f"/proc/{each}/task"):  # noqa: PTH208 - names are all that is wanted
+                stack += map(int, Path(f"/proc/{each}/task/{thread}/children").read_text().split())
+        except (OSError, ValueError, IndexError):
+            continue
+    if total or sys.platform == "linux":
+        return total
+    listed = subprocess.run(["ps", "-o", "rss=", "-g", str(pid)], capture_output=True, text=True, check=False)
+    return sum(int(each) * 1024 for each in listed.stdout.split() if each.isdigit())
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed a process for want of memory; 0 where it does not say."""
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
+
+
+def _size(amount: int) -> str:
+    return f"{amount / (1 << 30):.1f} GiB" if amount >= 1 << 30 else f"{amount / (1 << 20):.0f} MiB"
