@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
+export NO_MKDOCS_2_WARNING = 1
 BIN := .venv/bin
 
 .PHONY: help setup quickstart test check format docs serve-docs benchmark lock clean

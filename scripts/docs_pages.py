@@ -36,18 +36,17 @@ def settings() -> str:
 
 
 def errors() -> str:
-    """Every class of `tilth.errors`, as deep as it lies in the tree."""
+    """A list of every class of `tilth.errors`, as deep as it lies in the tree."""
     from tilth.errors import TilthError
 
-    def rows(kind: type[TilthError], depth: int) -> Iterator[str]:
-        indent = "&emsp;" * depth
+    def items(kind: type[TilthError], depth: int) -> Iterator[str]:
         meaning = (kind.__doc__ or "").split("\n\n")[0]
-        yield f"| {indent}`{kind.__name__}` | {kind.status} | {_cell(meaning)} |"
+        yield f"{'    ' * depth}- `{kind.__name__}`: {' '.join(meaning.split())}"
         for child in kind.__subclasses__():
             if child.__module__ == kind.__module__:
-                yield from rows(child, depth + 1)
+                yield from items(child, depth + 1)
 
-    return "\n".join(["| class | HTTP status | meaning |", "|---|---|---|", *rows(TilthError, 0)])
+    return "\n".join(items(TilthError, 0))
 
 
 def commands() -> str:

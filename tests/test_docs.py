@@ -147,7 +147,7 @@ def test_the_errors_page_has_every_class() -> None:
     page = made("errors")
     for value in vars(errors).values():
         if isinstance(value, type) and issubclass(value, errors.TilthError):
-            assert f"`{value.__name__}` |" in page
+            assert f"- `{value.__name__}`: {(value.__doc__ or '').split()[0]}" in page
 
 
 def test_the_command_line_page_has_every_command() -> None:
