@@ -82,7 +82,7 @@ def compare(rows: pd.DataFrame, probabilities: dict[str, pd.DataFrame]) -> dict[
 
     truth = rows[LABEL].to_numpy(dtype=object).astype(str)
     classes = [str(name) for name in next(iter(probabilities.values())).columns]
-    is_class = truth[:, None] == np.array(classes)  # rows × classes
+    is_class = truth[:, None] == np.array(classes)  # rows by classes
     scores, confusion, curves, choices = {}, {}, {}, {}
     for name, frame in probabilities.items():
         chance = frame.to_numpy()

@@ -15,13 +15,15 @@ INK, FAINT = "#22303a", "#dfe5e8"
 SHOWN_FEATURES = 10
 SHOWN_CLASSES = 12  # more, and the numbers in the matrix cannot be read
 
+SUBTITLE = "One random forest, the same rows and seed, in environments that exclude each other."
 STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #22303a; max-width: 60rem; margin: 2.5rem auto; padding: 0 1.25rem }
+body { font: 16px/1.55 system-ui, sans-serif; color: #22303a; max-width: 60rem; margin: 2.5rem auto }
+body { padding: 0 1.25rem } svg { max-width: 100%; height: auto } .wide { overflow-x: auto }
 h1 { font-size: 1.75rem; margin: 0 0 .25rem } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem }
-p { margin: .5rem 0 } .quiet { color: #5d6b75 } svg { max-width: 100%; height: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } th { text-align: left; font-weight: 600 }
-th, td { padding: .35rem 1.5rem .35rem 0; border-bottom: 1px solid #dfe5e8 } td { text-align: right } .wide { overflow-x: auto }
-thead th:not(:first-child) { text-align: right }
+p { margin: .5rem 0 } .quiet { color: #5d6b75 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem 1.5rem .35rem 0; border-bottom: 1px solid #dfe5e8; text-align: right }
+th:first-child { text-align: left } th { font-weight: 600 }
 """
 
 
@@ -34,11 +36,12 @@ def render(comparison: dict[str, Any], *, title: str) -> str:
         if agree == rows
         else f"The environments predict the same class for {agree} of {rows} held-out rows"
     )
+    difference = comparison["largest_difference"]
+    apart = f"differ by at most {difference:.1g}" if difference else "are equal to the last digit"
     sections = [
         f"<h1>{escape(title)}: {' and '.join(names)}</h1>",
-        f"<p>{verdict}; their probabilities differ by at most {comparison['largest_difference']:.3f}.</p>",
-        '<p class="quiet">One random forest, the same rows and seed, trained in two environments '
-        "that no single environment could hold.</p>",
+        f"<p>{verdict}; their probabilities {apart}.</p>",
+        f'<p class="quiet">{SUBTITLE}</p>',
         "<h2>Scores on the held-out rows</h2>",
         _table(comparison["scores"], lambda value: f"{value:.4f}"),
     ]
@@ -66,11 +69,10 @@ def _table(columns: dict[str, dict[str, Any]], show: Any) -> str:
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     rows = []
     for key in keys:
-        cells = (escape(show(column[key])) if key in column else "–" for column in columns.values())
+        cells = (escape(show(column[key])) if key in column else "-" for column in columns.values())
         rows.append(f"<tr><th>{escape(key)}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return (
-        f'<div class="wide"><table><thead><tr><th></th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
+    head, body = f"<thead><tr><th></th>{heads}</tr></thead>", f"<tbody>{''.join(rows)}</tbody>"
+    return f'<div class="wide"><table>{head}{body}</table></div>'
 
 
 def _curves(curves: dict[str, dict[str, list[float]]]) -> str:
@@ -95,7 +97,9 @@ def _confusion(comparison: dict[str, Any]) -> str:
         axes.imshow(matrix, cmap="Blues", vmin=0, vmax=most * 1.4)
         for row, counts in enumerate(matrix):
             for column, count in enumerate(counts):
-                axes.text(column, row, count, ha="center", va="center", color=INK)
+                axes.text(
+                    column, row, count, ha="center", va="center", color="white" if count > 0.8 * most else INK
+                )
         axes.set(title=name, xlabel="predicted", ylabel="true")
         axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 3 else 0)
         axes.set_yticks(range(len(classes)), classes)

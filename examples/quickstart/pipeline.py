@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import learn
 import page
 import table
+
 from tilth import HTML, Environment, Resources, log_metadata, pipeline, step
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def report(comparison: dict[str, Any], title: str) -> Annotated[HTML, "report"]:
 
 
 @pipeline
-def quickstart(csv: str = "", target: str = "", test_share: float = 0.25, trees: int = 100, seed: int = 7) -> None:
+def quickstart(
+    csv: str = "", target: str = "", test_share: float = 0.25, trees: int = 100, seed: int = 7
+) -> None:
     """Without `csv`, the breast-cancer data that scikit-learn carries; without `target`, the last column."""
     if not 0 < test_share < 1:
         raise ValueError(f"`test_share` is {test_share}; it must lie between 0 and 1, as 0.25")

@@ -44,7 +44,9 @@ def read(file: Path, target: str = "") -> tuple[pd.DataFrame, dict[str, Any]]:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             header = lines.readline()
         separator = max(",;\t|", key=header.count)
-        frame = pd.read_csv(file, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
+        frame = pd.read_csv(
+            file, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"`{file.name}` is not UTF-8: {error}") from error
     except pd.errors.EmptyDataError:
@@ -79,7 +81,9 @@ def check(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, dict[str, Any
             features[name] = column.map(str, na_action="ignore").astype(object).fillna(MISSING)
     if not features:
         reasons = "; ".join(f"`{name}` {reason}" for name, reason in left_out.items())
-        raise ValueError(f"no column is left to predict `{target}` from" + (f": {reasons}" if reasons else ""))
+        raise ValueError(
+            f"no column is left to predict `{target}` from" + (f": {reasons}" if reasons else "")
+        )
 
     facts = {
         "target": target,
@@ -110,12 +114,13 @@ def _labels(column: pd.Series, target: str) -> pd.Series:
             column = column.astype("int64")  # pandas made floats of whole numbers for the gaps between them
         elif classes > 2:
             raise ValueError(
-                f"`{target}` holds numbers such as {column.iloc[0]:g}: this pipeline predicts classes, not amounts"
+                f"`{target}` holds numbers such as {column.iloc[0]:g}: "
+                "this pipeline predicts classes, not amounts"
             )
     if classes > MOST_CLASSES:
         raise ValueError(
-            f"`{target}` has {classes} different values in {len(column)} rows: this pipeline predicts classes, "
-            f"at most {MOST_CLASSES} of them"
+            f"`{target}` has {classes} different values in {len(column)} rows: "
+            f"this pipeline predicts classes, at most {MOST_CLASSES} of them"
         )
     counts = column.map(str).value_counts()
     if len(counts) < 2:
