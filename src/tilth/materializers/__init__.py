@@ -5,6 +5,8 @@ Runs in a step's interpreter: standard library alone; libraries are imported whe
 
 from __future__ import annotations
 
+from tilth.materializers.files import open_hashed as open_hashed
 from tilth.materializers.protocol import Format as Format, Materializer as Materializer
+from tilth.materializers.text import CSV as CSV, HTML as HTML, Markdown as Markdown
 
-__all__ = ["Format", "Materializer"]
+__all__ = ["CSV", "HTML", "Format", "Markdown", "Materializer", "open_hashed"]

@@ -13,17 +13,20 @@ class Format:
 
     Args:
         name: As recorded in `artifact.json`: `npy`, `parquet`.
-        requires: Import names a *reader* needs beyond the standard library, as `("numpy",)`.
+        requires: Import names a *reader* needs beyond the standard library, as `("numpy",)`; of
+            alternatives any one will do, as `("pandas|polars",)`.
+        pickled: Whether reading it may run code that the writer chose.
     """
 
-    __slots__ = ("name", "requires")
+    __slots__ = ("name", "pickled", "requires")
 
-    def __init__(self, name: str, requires: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, requires: tuple[str, ...] = (), *, pickled: bool = False) -> None:
         self.name = name
         self.requires = requires
+        self.pickled = pickled
 
     def __repr__(self) -> str:
-        return f"Format({self.name!r}, requires={self.requires!r})"
+        return f"Format({self.name!r}, requires={self.requires!r}, pickled={self.pickled!r})"
 
 
 class Materializer:
@@ -41,26 +44,32 @@ class Materializer:
 
             def load(self, folder: Path) -> Graph:
                 return Graph.from_json((folder / "graph.json").read_text())
+
+    Large files are best written with `tilth.materializers.open_hashed`, which digests them on the way.
     """
 
     types: ClassVar[tuple[type, ...]] = ()
-    version: ClassVar[int] = 1  # raise it when `save` writes something else: cached outputs are then made anew
+    version: ClassVar[int] = (
+        1  # raise it when `save` writes something else: cached outputs are then made anew
+    )
     formats: ClassVar[tuple[Format, ...]] = (Format("files"),)  # best first
 
     def __init__(self, format: str = "") -> None:  # noqa: A002 - the field's word
         self.format = format or self.formats[0].name
+        # `save` may set it: a frame is pickled only when one of its columns is.
+        self.pickled = any(each.pickled for each in self.formats if each.name == self.format)
 
     def save(self, value: Any, folder: Path) -> None:
         """Write `value` into `folder`, which exists and is empty, in `self.format`."""
-        raise TypeError(f"{type(self).__name__} has no `save`")
+        raise TypeError(f"{type(self).__name__} has no `save`, asked for {type(value)} in {folder}")
 
     def load(self, folder: Path) -> Any:
         """Read the value that `save` wrote, in `self.format`. The files are read-only."""
-        raise TypeError(f"{type(self).__name__} has no `load`")
+        raise TypeError(f"{type(self).__name__} has no `load`, asked for {folder}")
 
     def metadata(self, value: Any) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """What to record about `value`, as JSON: shape, columns, length. Cheap, or nothing."""
         return {}
 
-    def visualize(self, value: Any, folder: Path) -> None:  # noqa: ARG002 - for subclasses
+    def visualize(self, value: Any, folder: Path) -> None:
         """Write what a person would look at, as `.html`, `.md`, `.csv` or `.png` files, into `folder`."""

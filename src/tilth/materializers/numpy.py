@@ -1,0 +1,135 @@
+"""NumPy arrays and scalars as `.npy` (numpy.lib.format, version 1 to 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tilth.ir.values import Unencodable
+from tilth.materializers.files import open_hashed
+from tilth.materializers.protocol import Format, Materializer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MAPPED = 16 << 20  # bytes; larger arrays are mapped rather than read
+_CHUNK = 16 << 20
+
+
+class ArrayMaterializer(Materializer):
+    """An array, its byte and memory order kept. Large ones load as a copy-on-write map of the file."""
+
+    formats = (Format("npy", ("numpy",)),)
+
+    def save(self, value: Any, folder: Path) -> None:
+        write_npy(value, folder / "value.npy")
+
+    def load(self, folder: Path) -> Any:
+        return read_npy(folder / "value.npy")
+
+    def metadata(self, value: Any) -> dict[str, Any]:
+        return {"shape": list(value.shape), "dtype": str(value.dtype)}
+
+    def visualize(self, value: Any, folder: Path) -> None:
+        """A table of what a numeric array holds."""
+        if value.dtype.kind not in "iuf" or not value.size:
+            return
+        import numpy as np
+
+        sample = (
+            value.reshape(-1)[:: max(1, value.size // 100_000)] if value.flags.c_contiguous else value.flat
+        )
+        sample = np.asarray(sample[:200_000], dtype=np.float64)
+        sample = sample[np.isfinite(sample)]
+        rows = {"shape": " x ".join(map(str, value.shape)), "dtype": value.dtype}
+        if sample.size:
+            exact = "" if sample.size >= value.size else " (of a sample)"
+            for name in ("min", "mean", "max", "std"):
+                rows[name + exact] = f"{getattr(sample, name)():.6g}"
+        table = "".join(f"<tr><th>{name}</th><td>{item}</td></tr>" for name, item in rows.items())
+        (folder / "array.html").write_text(f"<table>{table}</table>", encoding="utf-8")
+
+
+class ScalarMaterializer(Materializer):
+    """A NumPy scalar, as an array of no dimensions."""
+
+    formats = (Format("npy", ("numpy",)),)
+
+    def save(self, value: Any, folder: Path) -> None:
+        import numpy as np
+
+        array = np.asarray(value, dtype=value.dtype)
+        back = array[()]
+        # NumPy drops trailing zeros of text and bytes.
+        if type(back) is not type(value) or (value.dtype.kind in "US" and back != value):
+            raise Unencodable(f"numpy:{type(value).__name__}")
+        write_npy(array, folder / "value.npy")
+
+    def load(self, folder: Path) -> Any:
+        return read_npy(folder / "value.npy")[()]
+
+    def metadata(self, value: Any) -> dict[str, Any]:
+        described: dict[str, Any] = {"dtype": str(value.dtype)}
+        if value.dtype.kind in "biu" or (value.dtype.kind == "f" and abs(value) < float("inf")):
+            described["value"] = value.item()
+        return described
+
+
+def fits_npy(dtype: Any) -> bool:
+    """Whether `.npy` holds this dtype exactly: no objects, no dtype of another library."""
+    from numpy.lib import format as npy
+
+    if dtype.hasobject or dtype.kind not in "biufcmMSUV":
+        return False
+    try:
+        return bool(npy.descr_to_dtype(npy.dtype_to_descr(dtype)) == dtype)
+    except (TypeError, ValueError):
+        return False
+
+
+def write_npy(array: Any, path: Path) -> None:
+    """Write an array without a copy of it in memory.
+
+    Raises:
+        Unencodable: `.npy` cannot hold its dtype.
+    """
+    import numpy as np
+
+    if not fits_npy(array.dtype):
+        raise Unencodable(f"numpy:{array.dtype}", "which `.npy` cannot hold")
+    array = np.asarray(array)
+    with open_hashed(path) as file:
+        _write_header(file, array)
+        flags = array.flags
+        if flags.c_contiguous or flags.f_contiguous:
+            if array.nbytes:
+                file.write((array if flags.c_contiguous else array.T).reshape(-1).view(np.uint8))
+            return
+        size = max(1, _CHUNK // max(1, array.itemsize))
+        chunks: Any = np.nditer(
+            array, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=size, order="C"
+        )
+        for chunk in chunks:
+            file.write(chunk.reshape(-1).view(np.uint8))
+
+
+def _write_header(file: Any, array: Any) -> None:
+    import warnings
+
+    from numpy.lib import format as npy
+
+    header = npy.header_data_from_array_1_0(array)
+    try:
+        npy.write_array_header_1_0(file, header)
+    except (ValueError, UnicodeEncodeError):  # a structured dtype of very many or non-Latin fields
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            npy.write_array_header_2_0(file, header)
+
+
+def read_npy(path: Path) -> Any:
+    """The array of a `.npy` file; a plain `ndarray` also when it is mapped."""
+    import numpy as np
+
+    if path.stat().st_size > _MAPPED:
+        return np.asarray(np.load(path, mmap_mode="c", allow_pickle=False)).view(np.ndarray)
+    return np.load(path, allow_pickle=False)
