@@ -26,6 +26,19 @@ for _name in [name for name in os.environ if name.startswith("TILTH_")]:
     del os.environ[_name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # Beside pytest's own `-m`, which whoever runs the tests may want for something else.
+    parser.addoption("--leave-out", action="append", default=[], help="leave out tests with this marker")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    groups = config.getoption("--leave-out")
+    left_out = [item for item in items if any(item.get_closest_marker(group) for group in groups)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test's own TILTH_HOME, beside `tmp_path` and not in it. It does not exist yet."""
