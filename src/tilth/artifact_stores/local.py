@@ -1,7 +1,7 @@
 """Artifacts in folders on this machine. Knows nothing of what is in the files."""
 
 # A run makes these calls by the ten thousand, and Path doubles their cost; 0555 is what read-only means here.
-# ruff: noqa: PTH101, PTH103, PTH104, PTH112, PTH114, PTH118, PTH119, PTH120, PTH202, S103
+# ruff: noqa: PTH101, PTH103, PTH104, PTH112, PTH119, PTH120, PTH202, S103
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ Change = Put | Delete
 class Store(Protocol):
     """Keeps records. A call is one transaction, durable when it returns; any thread may make it."""
 
-    def add(self, *records: Record) -> tuple[Record, ...]:
+    def add(self, *records: R) -> tuple[R, ...]:
         """Keep new records, all or none. Returns them as kept: an artifact of version 0 gets the next one.
 
         Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tilth.store.protocol import Change, Store, Where
 
 R = TypeVar("R", bound=Record)
+A = TypeVar("A", bound=Artifact)
 _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for each value
 _FEW = 8  # values of one column that are asked for one by one
 _encoder = msgspec.json.Encoder()
@@ -60,7 +61,7 @@ class SqlStore:
                 self._reader.close()
                 raise
 
-    def add(self, *records: Record) -> tuple[Record, ...]:
+    def add(self, *records: R) -> tuple[R, ...]:
         with self._transaction() as cursor:
             return tuple(self._add(cursor, record) for record in records)
 
@@ -116,7 +117,7 @@ class SqlStore:
                     cursor.execute(f'DELETE FROM "{change.kind.kind}" WHERE id = ?', (change.id,))
                     continue
                 record = change.record
-                if isinstance(record, Artifact) and record.version == 0:
+                if isinstance(record, Artifact):
                     record = self._with_version(cursor, record)
                 table = self._table(type(record))
                 cursor.execute(table.put, table.values(record))
@@ -150,16 +151,24 @@ class SqlStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add(self, cursor: sqlite3.Cursor, record: Record) -> Record:
-        if isinstance(record, Artifact) and record.version == 0:
+    def _add(self, cursor: sqlite3.Cursor, record: R) -> R:
+        if isinstance(record, Artifact):
             record = self._with_version(cursor, record)
         table = self._table(type(record))
         cursor.execute(table.insert, table.values(record))
         return record
 
-    def _with_version(self, cursor: sqlite3.Cursor, artifact: Artifact) -> Artifact:
+    def _with_version(self, cursor: sqlite3.Cursor, artifact: A) -> A:
+        counter = f"artifact {artifact.name}"
+        if artifact.version:
+            cursor.execute(
+                "INSERT INTO counter VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                (counter, artifact.version),
+            )
+            return artifact
         row = cursor.execute("SELECT version FROM artifact WHERE id = ?", (artifact.id,)).fetchone()
-        version = row[0] if row else _count(cursor, f"artifact {artifact.name}")
+        version = row[0] if row else _count(cursor, counter)
         return msgspec.structs.replace(artifact, version=version)
 
     def _check_fence(self, cursor: sqlite3.Cursor, holding: Run) -> None:
@@ -189,15 +198,16 @@ class SqlStore:
         with database.translated(self.path), self._writing:
             if self._writer is None:
                 self._writer = database.connect(self.path)
-            cursor = self._writer.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                yield cursor
-                cursor.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                    self._writer.rollback()
-                raise
+            # Closed, for a cursor in a traceback would keep the file open after the connection is closed.
+            with closing(self._writer.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    if self._writer.in_transaction:  # SQLite rolls back by itself when the disk is full
+                        self._writer.rollback()
+                    raise
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""For authors of components: contract suites to inherit. They need pytest and hypothesis."""

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from tilth.errors import Conflict, DiskFull, SetupError
+from tilth.home import Home
+from tilth.records import Artifact, Run, State, StepRun
+from tilth.store import Put, SqlStore, open_store, walk
+from tilth.testing.store import StoreContract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRITER = """
+import sys
+from pathlib import Path
+from tilth.home import Home
+from tilth.records import Artifact, Run, StepRun
+from tilth.store import Put, open_store
+
+store = open_store(Home(Path(sys.argv[1])))
+print("open", flush=True)
+for n in range(int(sys.argv[2])):
+    run = store.start_run(Run(pipeline="p", steps=5))
+    steps = [Put(StepRun(run=run.id, step=str(k))) for k in range(5)]
+    store.write([*steps, Put(Artifact(name="model", digest=str(n), run=run.id))], holding=run)
+    print(run.id, flush=True)
+"""
+
+
+def writer(home: Path, count: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(home), str(count)], stdout=subprocess.PIPE, text=True
+    )
+
+
+class TestSqlStore(StoreContract):
+    @pytest.fixture
+    def make_store(self, tmp_path):
+        numbers = itertools.count()
+        return lambda: SqlStore(tmp_path / f"{next(numbers)}.db")
+
+
+@pytest.fixture
+def store(home):
+    with open_store(Home(home)) as store:
+        yield store
+
+
+def test_ten_processes_that_make_and_write_one_database_lose_nothing(home):
+    writers = [writer(home, 10) for _ in range(10)]
+    assert [each.wait() for each in writers] == [0] * 10
+    for each in writers:
+        each.stdout.close()
+    with open_store(Home(home)) as store:
+        assert sorted(run.number for run in walk(store, Run)) == list(range(1, 101))
+        assert sorted(each.version for each in walk(store, Artifact)) == list(range(1, 101))
+        assert len(list(walk(store, StepRun))) == 500
+
+
+@pytest.mark.faults
+def test_a_process_killed_in_the_middle_of_writing_leaves_whole_writes(home):
+    told: list[str] = []
+    for _ in range(6):
+        with writer(home, 100_000) as process:
+            assert process.stdout.readline() == "open\n"
+            time.sleep(random.uniform(0, 0.08))
+            process.send_signal(signal.SIGKILL)
+            told += [
+                line.strip()
+                for line in process.stdout.read().splitlines(keepends=True)
+                if line.endswith("\n")
+            ]
+    with open_store(Home(home)) as store:
+        runs = {run.id for run in walk(store, Run)}
+        assert set(told) <= runs
+        for run in runs:
+            steps, artifacts = store.find(StepRun, run=run), store.find(Artifact, run=run)
+            assert (len(steps), len(artifacts)) in {(5, 1)} | ({(0, 0)} if run not in told else set())
+    with sqlite3.connect(Home(home).database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+@pytest.mark.faults
+def test_a_full_disk_is_said_to_be_full_and_what_was_kept_stays(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False).returncode:
+        pytest.skip("needs to mount a small file system")
+    try:
+        with open_store(Home(small)) as store:
+            kept = store.start_run(Run(pipeline="p"))
+
+            def fill() -> None:
+                for n in range(1000):
+                    store.write([Put(StepRun(run=kept.id, step="x" * 20_000, index=n))])
+
+            with pytest.raises(DiskFull, match="no space left for the database") as caught:
+                fill()
+            assert "TILTH_HOME" in caught.value.mend
+            written = len(list(walk(store, StepRun)))
+            assert store.get(Run, kept.id) == kept
+        with open_store(Home(small)) as store:
+            assert len(list(walk(store, StepRun))) == written > 0
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_reader_does_not_wait_for_a_writer(store):
+    run = store.start_run(Run(pipeline="p"))
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        begin = time.monotonic()
+        with open_store(Home(store.path.parent)) as another:
+            assert another.get(Run, run.id) == run
+        assert time.monotonic() - begin < 10
+    finally:
+        other.close()
+
+
+def test_a_database_that_nobody_lets_go_of_is_told(store, monkeypatch):
+    monkeypatch.setattr("tilth.store.database.PATIENCE_S", 0.05)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(SetupError, match="held by another process"):
+            store.start_run(Run(pipeline="p"))
+    finally:
+        other.close()
+    assert store.start_run(Run(pipeline="p")).number == 1
+
+
+def test_writing_goes_on_after_a_refused_write(store):
+    run = store.start_run(Run(pipeline="p"))
+    with pytest.raises(Conflict):
+        store.add(run)
+    assert store.start_run(Run(pipeline="p")).number == 2
+
+
+def test_a_field_of_a_later_version_is_left_out(store):
+    run = store.start_run(Run(pipeline="p"))
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE run SET body = json_set(body, '$.moon_phase', 'full')")
+    connection.close()
+    assert store.get(Run, run.id) == run
+
+
+def test_a_value_of_a_later_version_is_told_and_harms_no_other(store):
+    run, other = store.start_run(Run(pipeline="p")), store.start_run(Run(pipeline="p"))
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(
+            "UPDATE run SET body = json_set(body, '$.state', 'paused') WHERE id = ?", (run.id,)
+        )
+    connection.close()
+    with pytest.raises(SetupError, match="cannot be read") as caught:
+        store.get(Run, run.id)
+    assert "paused" in caught.value.why
+    assert store.get(Run, other.id) == other
+
+
+def test_a_cached_step_is_found_through_an_index(store):
+    plans = {
+        "cached": (StepRun, "-created_at", {"cache_key": "k", "state": ["completed", "cached"]}),
+        "runs": (Run, "-created_at", {}),
+        "runs of a pipeline": (Run, "-created_at", {"pipeline": "p"}),
+        "running": (Run, "-created_at", {"state": ["queued", "running"]}),
+        "steps of a run": (StepRun, "-created_at", {"run": "r", "index": None}),
+        "a step before": (StepRun, "-created_at", {"pipeline": "p", "step": "s"}),
+        "latest version": (Artifact, "-version", {"name": "model"}),
+    }
+    with sqlite3.connect(store.path) as connection:
+        for label, (kind, order, where) in plans.items():
+            sql, values = store._table(kind).find(order, 100, None, "", where)
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+            assert not any(line.startswith(f"SCAN {kind.kind} ") and "INDEX" not in line for line in plan), (
+                label
+            )
+            assert not any("TEMP B-TREE FOR ORDER BY" in line for line in plan if len(plan) == 1), label
+            assert any("USING INDEX" in line for line in plan), (label, plan)
+    connection.close()
+
+
+def test_a_big_write_is_one_transaction(store):
+    records = [StepRun(run="r", step="s", index=n, state=State.COMPLETED) for n in range(5000)]
+    store.write([Put(record) for record in records])
+    store.write([Put(msgspec.structs.replace(record, state=State.CACHED)) for record in records])
+    assert sum(1 for _ in walk(store, StepRun, state="cached")) == 5000
+
+
+def test_a_store_opened_here_is_seen_from_another_process(store):
+    run = store.start_run(Run(pipeline="p"))
+    with writer(store.path.parent, 1) as process:
+        assert process.wait() == 0
+        process.stdout.read()
+    assert {each.name for each in store.find(Run)} == {run.name, "p-2"}
+    assert os.environ["TILTH_HOME"] == str(store.path.parent)
