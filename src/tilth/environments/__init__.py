@@ -1,0 +1,92 @@
+"""Environments: from a declaration to a lock to a venv, on this machine.
+
+    probe, find_interpreter, project_interpreter    which Python
+    inventory                                       what an interpreter has installed
+    find_lock, lock, open_lock                      what a declaration resolves to
+    realise, is_realised, changed_files, quarantine the venv of a lock
+    modules                                         what a lock lets a step import
+
+Names load on first use: planning a run needs few of them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tilth.environments.interpreters import (
+        Interpreter as Interpreter,
+    )
+    from tilth.environments.interpreters import (
+        find_interpreter as find_interpreter,
+    )
+    from tilth.environments.interpreters import (
+        probe as probe,
+    )
+    from tilth.environments.interpreters import (
+        project_interpreter as project_interpreter,
+    )
+    from tilth.environments.inventories import Inventory as Inventory
+    from tilth.environments.inventories import inventory as inventory
+    from tilth.environments.locks import (
+        Locked as Locked,
+    )
+    from tilth.environments.locks import (
+        environment_digest as environment_digest,
+    )
+    from tilth.environments.locks import (
+        find_lock as find_lock,
+    )
+    from tilth.environments.locks import (
+        lock as lock,
+    )
+    from tilth.environments.locks import (
+        modules as modules,
+    )
+    from tilth.environments.locks import (
+        open_lock as open_lock,
+    )
+    from tilth.environments.venvs import (
+        Realised as Realised,
+    )
+    from tilth.environments.venvs import (
+        changed_files as changed_files,
+    )
+    from tilth.environments.venvs import (
+        is_realised as is_realised,
+    )
+    from tilth.environments.venvs import (
+        quarantine as quarantine,
+    )
+    from tilth.environments.venvs import (
+        realise as realise,
+    )
+
+_HOME = {
+    "Interpreter": "interpreters",
+    "Inventory": "inventories",
+    "Locked": "locks",
+    "Realised": "venvs",
+    "changed_files": "venvs",
+    "environment_digest": "locks",
+    "find_interpreter": "interpreters",
+    "find_lock": "locks",
+    "inventory": "inventories",
+    "is_realised": "venvs",
+    "lock": "locks",
+    "modules": "locks",
+    "open_lock": "locks",
+    "probe": "interpreters",
+    "project_interpreter": "interpreters",
+    "quarantine": "venvs",
+    "realise": "venvs",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,141 @@
+"""Files and folders that appear whole or not at all, under locks that die with their process.
+
+POSIX only: `flock` on a file keeps others out, and on a scratch folder shows that its maker is alive.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilth.errors import DiskFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SCRATCH = ".tmp-"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock at `path`; others wait, in this process or another. The file stays behind, empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A new folder inside `folder`, gone afterwards. What was renamed out of it stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # else `sweep` took it between the two calls above
+            break
+        os.close(descriptor)
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the scratch folders in `folder` whose makers are dead."""
+    try:
+        names = [each.name for each in folder.iterdir()]
+    except FileNotFoundError:
+        return
+    for name in names:
+        if not name.startswith(_SCRATCH):
+            continue
+        try:
+            descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(folder / name)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file aside, then rename it in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(prefix=_SCRATCH, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """What is in a cache file, if there is one."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder even when it and what is in it is read-only. Nothing happens when it is not there."""
+    if not path.is_dir() or path.is_symlink():
+        return
+    if os.geteuid() != 0:
+        _make_writable(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Rename a folder on one file system. A read-only one is opened for it: its `..` is rewritten."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.chmod(0o755)
+    source.rename(target)
+
+
+@contextmanager
+def explaining_full_disk(what: str, folder: Path) -> Iterator[None]:
+    """Turn "no space left" into an error that names the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(what, folder) from error
+        raise
+
+
+def disk_full(what: str, folder: Path) -> DiskFull:
+    """The error for a full disk under `folder`."""
+    return DiskFull(
+        f"no space left to write {what}",
+        why=f"the disk that holds `{folder}` is full; nothing half-made was kept",
+        mend="free some space, or point `TILTH_HOME` to another disk",
+    )
+
+
+def _make_writable(path: Path) -> None:
+    path.chmod(stat.S_IRWXU)
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _make_writable(Path(entry.path))

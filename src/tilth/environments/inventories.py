@@ -1,0 +1,222 @@
+"""What an interpreter has installed, read from `*.dist-info` by path, without starting it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from tilth.environments.files import read_bytes, write_atomic
+from tilth.records import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tilth.environments.interpreters import Interpreter
+    from tilth.home import Home
+
+_FORMAT = 1
+_EXTENSION = re.compile(r"\.(?:[\w-]+\.)*(?:so|pyd)$")
+_EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
+_TOOLS = frozenset({"dev", "develop", "development", "doc", "docs", "lint", "test", "testing", "tests"})
+
+_TILTH = "tilth"
+
+
+class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One installed distribution."""
+
+    name: str  # normalised (PEP 503)
+    version: str
+    requires: tuple[
+        str, ...
+    ] = ()  # normalised names, of those whose marker holds here and that no extra asks for
+    modules: tuple[str, ...] = ()  # top-level import names
+    editable: str = ""  # the folder it is developed in
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """The distributions of one interpreter, sorted by name."""
+
+    packages: tuple[Installed, ...]
+
+    def distribution_of(self, module: str) -> Package | None:
+        """The distribution that `import module` finds, by the first part of its name."""
+        first = module.partition(".")[0]
+        for each in self.packages:
+            if first in each.modules:
+                return Package(name=each.name, version=each.version)
+        return None
+
+    def reach(self, modules: Iterable[str]) -> list[Package]:
+        """The distributions behind `modules` and all they require; not `tilth`, nor what only it requires."""
+        by_name = {each.name: each for each in self.packages}
+        owners: dict[str, list[str]] = {}
+        for each in self.packages:
+            for module in each.modules:
+                owners.setdefault(module, []).append(each.name)
+        pending = [name for module in modules for name in owners.get(module.partition(".")[0], ())]
+        reached: set[str] = set()
+        while pending:
+            name = pending.pop()
+            # Reached by another way than tilth, what tilth requires counts; reached through it, it does not.
+            if name in reached or name == _TILTH or name not in by_name:
+                continue
+            reached.add(name)
+            pending += by_name[name].requires
+        return [Package(name=name, version=by_name[name].version) for name in sorted(reached)]
+
+
+class _Cached(msgspec.Struct, frozen=True):
+    format: int
+    stamp: tuple[tuple[str, int], ...]
+    inventory: Inventory
+
+
+def inventory(interpreter: Interpreter, home: Home) -> Inventory:
+    """What `interpreter` has installed; remembered until one of its site-packages folders changes."""
+    folders = [Path(each) for each in interpreter.site_packages]
+    stamp = tuple((str(each), each.stat().st_mtime_ns) for each in folders if each.is_dir())
+    key = hashlib.sha256(interpreter.executable.encode()).hexdigest()[:32]
+    entry = home.cache / "inventories" / f"{key}.json"
+    content = read_bytes(entry)
+    if content is not None:
+        try:
+            cached = msgspec.json.decode(content, type=_Cached)
+            if (cached.format, cached.stamp) == (_FORMAT, stamp):
+                return cached.inventory
+        except msgspec.MsgspecError:
+            pass  # torn: read anew
+    found = _read(interpreter)
+    write_atomic(entry, msgspec.json.encode(_Cached(_FORMAT, stamp, found)))
+    return found
+
+
+def _read(interpreter: Interpreter) -> Inventory:
+    installed: dict[str, Installed] = {}
+    for folder in interpreter.site_packages:
+        for info in sorted(Path(folder).glob("*.dist-info")):
+            one = _distribution(info, interpreter)
+            if one is not None:
+                installed.setdefault(one.name, one)  # the first on the path is the one imported
+    return Inventory(packages=tuple(installed[name] for name in sorted(installed)))
+
+
+def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
+    try:
+        text = (info / "METADATA").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None  # half-removed: pip leaves such folders, named with a tilde
+    header = text.partition("\n\n")[0]
+    fields: dict[str, list[str]] = {}
+    for line in header.splitlines():
+        key, separator, value = line.partition(": ")
+        if separator and key in ("Name", "Version", "Requires-Dist"):
+            fields.setdefault(key, []).append(value.strip())
+    if "Name" not in fields or "Version" not in fields:
+        return None
+    editable = _editable(info)
+    modules = _recorded_modules(info)
+    if editable:
+        modules |= _editable_modules(info, Path(editable))
+    return Installed(
+        name=_normalised(fields["Name"][0]),
+        version=fields["Version"][0],
+        requires=_required(fields.get("Requires-Dist", []), interpreter),
+        modules=tuple(sorted(modules)),
+        editable=editable,
+    )
+
+
+def _required(lines: list[str], interpreter: Interpreter) -> tuple[str, ...]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    names = set()
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue  # written before PEP 508 was enforced
+        # What an extra asks for counts too when it is installed: pandas uses pyarrow whoever asked for it.
+        # Not so tools for working on the package itself, which say nothing about what it computes.
+        extras = {"", *_EXTRA.findall(line)} - _TOOLS
+        markers = ({**interpreter.markers, "extra": extra} for extra in extras)
+        if requirement.marker is None or any(requirement.marker.evaluate(each) for each in markers):
+            names.add(_normalised(requirement.name))
+    return tuple(sorted(names))
+
+
+def _editable(info: Path) -> str:
+    content = read_bytes(info / "direct_url.json")
+    if content is None:
+        return ""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return ""
+    if not document.get("dir_info", {}).get("editable"):
+        return ""
+    return unquote(urlsplit(document.get("url", "")).path)
+
+
+def _recorded_modules(info: Path) -> set[str]:
+    try:
+        with open(info / "RECORD", encoding="utf-8", newline="") as file:
+            paths = [row[0] for row in csv.reader(file) if row]
+    except OSError:
+        return set()
+    return module_names(paths)
+
+
+def module_names(paths: Iterable[str]) -> set[str]:
+    """What `import` finds at the top level among files with these paths below site-packages."""
+    found = set()
+    for path in paths:
+        first, _, rest = path.partition("/")
+        if rest:
+            name = first if rest.endswith((".py", ".so", ".pyd")) else ""
+        elif first.endswith(".py"):
+            name = first[:-3]
+        else:
+            name = _EXTENSION.sub("", first) if _EXTENSION.search(first) else ""
+        if name.isidentifier():
+            found.add(name)
+    return found
+
+
+def _editable_modules(info: Path, project: Path) -> set[str]:
+    """The modules behind an editable install: in the folders its `.pth` file names, or in the project."""
+    folders = []
+    try:
+        with open(info / "RECORD", encoding="utf-8", newline="") as file:
+            links = [info.parent / row[0] for row in csv.reader(file) if row and row[0].endswith(".pth")]
+    except OSError:
+        links = []
+    for link in links:
+        lines = (read_bytes(link) or b"").decode("utf-8", "replace").splitlines()
+        folders += [
+            Path(line.strip()) for line in lines if line.strip() and not line.startswith(("import ", "#"))
+        ]
+    # Import hooks, as setuptools writes for some layouts, name no folder: then the usual two are looked at.
+    found = set()
+    for folder in folders or [project / "src", project]:
+        if not folder.is_dir():
+            continue
+        for each in folder.iterdir():
+            if each.suffix == ".py" and each.stem.isidentifier():
+                found.add(each.stem)
+            elif each.name.isidentifier() and (each / "__init__.py").is_file():
+                found.add(each.name)
+        if found:
+            break
+    return found - {"setup", "conftest", "tests"}
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,114 @@
+"""PEP 751 documents: which file of each package an interpreter takes. Asks nobody, writes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+import tomllib
+from packaging.pylock import (
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockValidationError,
+)
+from packaging.tags import Tag
+
+from tilth.errors import DefinitionError, Unresolvable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from packaging.markers import Environment as Markers
+
+    from tilth.environments.interpreters import Interpreter
+
+
+class Choice(NamedTuple):
+    """One package of a lock, and the file of it that fits."""
+
+    name: str
+    version: str  # empty where only building tells, as for a repository
+    digest: str  # of the file, `sha256:…`; empty where the lock has none
+    file: str  # its name; empty for a repository
+    source: str  # the key of a PEP 751 package that names it
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether it can be used as it is: a wheel, whose digest the lock itself names."""
+        kind, _, value = self.digest.partition(":")
+        return self.file.endswith(".whl") and kind == "sha256" and value in self.source
+
+
+def choose(text: str, name: str, interpreter: Interpreter) -> list[Choice]:
+    """What `interpreter` takes of the lock of environment `name`, sorted by package name."""
+    try:
+        pylock = Pylock.from_dict(tomllib.loads(text))
+        tags = [Tag(*tag.split("-")) for tag in interpreter.tags]
+        selected = list(pylock.select(environment=cast("Markers", interpreter.markers), tags=tags))
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        raise DefinitionError(
+            f"the lock of environment `{name}` is not valid PEP 751", why=str(error)
+        ) from error
+    except PylockSelectError as error:
+        raise Unresolvable(
+            f"the lock of environment `{name}` does not fit this interpreter: "
+            f"Python {interpreter.version} on {interpreter.platform}",
+            why=str(error),
+            mend="ask for a version that has a wheel for it, or declare another `python`",
+        ) from error
+    choices = []
+    for package, source in selected:
+        if isinstance(source, PackageDirectory):
+            raise DefinitionError(
+                f"environment `{name}` asks for `{package.name}` from the folder `{source.path}`",
+                why="a folder changes, and what was locked must not",
+                mend="build it with `uv build --wheel`, and name the folder of the wheel in `find_links`",
+            )
+        digest, file = "", ""
+        if not isinstance(source, PackageVcs):
+            digest = next((f"{kind}:{value}" for kind, value in _best_first(source.hashes)), "")
+            file = getattr(source, "filename", "") or _file_name(source.url or source.path or "")
+        choices.append(Choice(package.name, str(package.version or ""), digest, file, _write(source)))
+    return sorted(choices)
+
+
+def compose(choices: Iterable[tuple[str, str, str]]) -> str:
+    """A PEP 751 document of (name, version, source) alone."""
+    lines = ['lock-version = "1.0"', 'created-by = "tilth"']
+    for name, version, source in choices:
+        lines += ["", "[[packages]]", f"name = {json.dumps(name)}"]
+        lines += [f"version = {json.dumps(version)}"] if version else []
+        lines += [source]
+    return "\n".join(lines) + "\n"
+
+
+def _best_first(hashes: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted(hashes.items(), key=lambda item: item[0] != "sha256")
+
+
+def _file_name(url: str) -> str:
+    return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+
+
+def _write(source: PackageArchive | PackageSdist | PackageVcs | PackageWheel) -> str:
+    if isinstance(source, PackageVcs):
+        names = ("type", "url", "path", "requested_revision", "commit_id", "subdirectory")
+        return f"vcs = {{ {_pairs(source, names)} }}"
+    hashes = ", ".join(f"{kind} = {json.dumps(value)}" for kind, value in sorted(source.hashes.items()))
+    body = f"{{ {_pairs(source, ('name', 'url', 'path', 'subdirectory'))}, hashes = {{ {hashes} }} }}"
+    if isinstance(source, PackageWheel):
+        return f"wheels = [{body}]"
+    return f"{'sdist' if isinstance(source, PackageSdist) else 'archive'} = {body}"
+
+
+def _pairs(source: object, names: tuple[str, ...]) -> str:
+    given = ((name, getattr(source, name, None)) for name in names)
+    return ", ".join(
+        f"{name.replace('_', '-')} = {json.dumps(value)}" for name, value in given if value is not None
+    )

@@ -1,0 +1,156 @@
+"""uv as a subprocess: where it is, how it is called, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from tilth.errors import EnvironmentBroken, IndexUnavailable, SetupError, TilthError, Unresolvable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+OLDEST = (0, 8)  # writes and reads pylock.toml
+
+_USER = re.compile(r"(?<=://)[^/\s@]+@")
+_NOISE = re.compile(
+    r"^(warning: The `--pylock`|Using Python |Resolved |Prepared |Installed |\s+Built |\s+Building )"
+)
+_DOWN = (
+    "error sending request",
+    "Could not connect",
+    "Failed to fetch",
+    "Failed to download",
+    "timed out",
+    "dns error",
+    "network was disabled",
+)
+
+
+class Result(NamedTuple):
+    """How a call ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+@cache
+def binary() -> str:
+    """The uv that came with tilth, or else the one on the path."""
+    from uv import find_uv_bin
+
+    try:
+        return find_uv_bin()
+    except FileNotFoundError as error:
+        raise SetupError(
+            "uv is not installed", mend="install tilth anew, or uv with it: `pip install uv`"
+        ) from error
+
+
+def call(arguments: Sequence[str | Path], *, root: Path | None = None, text: str | None = None) -> Result:
+    """Run uv in the folder `root` with `text` on its standard input."""
+    environment = {**os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "SOURCE_DATE_EPOCH": "315532800"}
+    environment.pop("FORCE_COLOR", None)
+    try:
+        done = subprocess.run(
+            [binary(), *arguments],
+            cwd=root,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            check=False,
+        )
+    except OSError as error:
+        raise SetupError(
+            "uv does not start", why=str(error), mend="install it anew: `pip install uv`"
+        ) from error
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def without_credentials(text: str) -> str:
+    """The text with the user information of every URL taken out."""
+    return _USER.sub("", text)
+
+
+def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
+    """The error for a failed call on behalf of the environment `name`.
+
+    Args:
+        usable: What can be done without the index, in one line, for when it is down.
+    """
+    lines = _reason(result.errors)
+    text = "\n".join(lines)
+    if "unexpected argument" in text or "unrecognized subcommand" in text:
+        return SetupError(
+            "this uv is too old for tilth", why=lines[0], mend="upgrade it: `pip install -U uv`"
+        )
+    if "No space left on device" in text or "os error 28" in text:
+        from tilth.environments.files import disk_full
+
+        return disk_full(f"environment `{name}`", _uv_cache())
+    if "Hash mismatch" in text:
+        return EnvironmentBroken(
+            f"a package of environment `{name}` is not the one that was locked",
+            why=_shorten(lines),
+            mend="somebody replaced the file on the index; lock again with `--upgrade` if that is meant",
+        )
+    if "Failed to build" in text or "build backend returned an error" in text:
+        return EnvironmentBroken(
+            f"a source distribution of environment `{name}` does not build",
+            why=_shorten(lines, last=True),
+            mend="ask for a version that has a wheel for this Python, or install what the build lacks",
+        )
+    if "No solution found" in text and "network was disabled" not in text:
+        return Unresolvable(
+            f"the requirements of environment `{name}` cannot be resolved",
+            why=_shorten([line for line in lines if "No solution found" not in line]),
+            mend=_hint(text),
+        )
+    if any(sign in text for sign in _DOWN):
+        offline = "network was disabled" in text
+        return IndexUnavailable(
+            f"environment `{name}` needs the package index, "
+            + ("and tilth is offline" if offline else "which does not answer"),
+            why="\n".join([_shorten([lines[0], *lines[-1:]] if len(lines) > 1 else lines), usable]).strip(),
+            mend="unset `TILTH_OFFLINE`"
+            if offline
+            else "try again later; `TILTH_OFFLINE=1` uses only what is cached",
+        )
+    return Unresolvable(f"the requirements of environment `{name}` cannot be resolved", why=_shorten(lines))
+
+
+def _reason(errors: str) -> list[str]:
+    lines = [line.rstrip() for line in without_credentials(errors).splitlines()]
+    kept = [line for line in lines if line.strip() and not _NOISE.match(line)]
+    cleaned = [re.sub(r"^\s*(error|cause|\u00d7|╰─▶|├─▶|│)[: ]\s*", "", line).strip() for line in kept]
+    return [line for line in cleaned if line and not line.startswith("hint: Build failures")] or [
+        "uv gave no reason"
+    ]
+
+
+def _shorten(lines: list[str], *, last: bool = False, most: int = 9) -> str:
+    wide = [line if len(line) <= 400 else f"{line[:397]}…" for line in lines]
+    if len(wide) <= most:
+        return "\n".join(wide)
+    return "\n".join([wide[0], "…", *wide[2 - most :]] if last else [*wide[: most - 1], "…"])
+
+
+def _hint(text: str) -> str:
+    missing = re.search(r"Because (\S+) was not found in the (?:package registry|provided)", text)
+    if missing:
+        return f"check the spelling of `{missing[1]}`, or name the index that has it"
+    return "loosen one of the requirements named above"
+
+
+def _uv_cache() -> Path:
+    from pathlib import Path
+
+    return Path(call(["cache", "dir"]).output.strip() or ".")

@@ -1,0 +1,400 @@
+"""Locks realised as virtual environments: linked from the wheel store, read-only, made whole or not at all.
+
+environments/DIGEST/                a venv; `tilth.json` says how it was made, `.tilth-files` what is in it
+environments/.DIGEST.suspect        a file it shares was changed through another environment: look again
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from tilth import __version__
+from tilth.environments import skeleton, wheels
+from tilth.environments.files import (
+    explaining_full_disk,
+    move_folder,
+    read_bytes,
+    remove_tree,
+    scratch,
+    sweep,
+)
+from tilth.environments.files import (
+    locked as file_lock,
+)
+from tilth.environments.interpreters import probe
+from tilth.environments.pylocks import Choice
+from tilth.errors import EnvironmentBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tilth.environments.interpreters import Interpreter
+    from tilth.environments.locks import Locked
+    from tilth.home import Home
+
+logger = logging.getLogger(__name__)
+
+_RECORD = "tilth.json"
+_MANIFEST = ".tilth-files"
+_Files: TypeAlias = dict[str, dict[str, tuple[int, int, int]]]  # folder -> file -> size, mtime in ns, mode
+_OWN = frozenset({_RECORD, _MANIFEST})
+_FICLONE = 0x40049409  # linux/fs.h
+_ATTEMPTS = 3  # to make an environment whose wheels are thrown away meanwhile
+
+
+class Realised(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock made real on this machine."""
+
+    path: Path
+    python: Path
+    digest: str
+    created: bool  # now, or was it there
+    seconds: float
+
+
+class Realisation(msgspec.Struct, frozen=True, kw_only=True):
+    """How a venv was made: what its digest leaves out, because it varies and should not matter."""
+
+    digest: str
+    name: str
+    interpreter: str
+    version: str
+    libc: str
+    tilth: str
+    created_at: str
+    wheels: tuple[str, ...]  # digests, in the order they were linked
+
+
+class _StoreChanged(Exception):  # noqa: N818 - it is no error: the wheel is fetched again
+    """A wheel in the store is gone or is not what it was."""
+
+
+def is_realised(lock: Locked, home: Home) -> bool:
+    """Whether `realise` would find it."""
+    return _read(lock, home) is not None
+
+
+def realise(
+    lock: Locked, home: Home, *, offline: bool = False, report: Callable[[str], None] | None = None
+) -> Realised:
+    """The venv of a lock, made if it is not there.
+
+    Any number of threads and processes may ask at once: one makes it, the others wait and use it.
+
+    Args:
+        report: Told in a few words what takes time.
+    Raises:
+        EnvironmentBroken, IndexUnavailable, DiskFull: Nothing half-made is left.
+    """
+    start = time.perf_counter()
+    folder = _folder(lock.digest, home)
+    if _read(lock, home) is not None:
+        return _realised(folder, lock.digest, start, created=False)
+    with (
+        explaining_full_disk(f"environment `{lock.name}`", home.environments),
+        file_lock(home.environments / f".{folder.name}.lock"),
+    ):
+        if _read(lock, home) is not None:
+            return _realised(folder, lock.digest, start, created=False)
+        sweep(home.environments)
+        if folder.exists():
+            _replace_unusable(folder, lock, home)
+            if _read(lock, home) is not None:
+                return _realised(folder, lock.digest, start, created=False)
+        interpreter = probe(Path(lock.interpreter), home)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                _make(lock, folder, interpreter, home, offline, report)
+                break
+            except _StoreChanged as error:
+                if attempt == _ATTEMPTS:
+                    raise EnvironmentBroken(
+                        f"environment `{lock.name}` cannot be made",
+                        why=f"files in `{home.wheels}` change while they are used: {error}",
+                    ) from error
+    made = _realised(folder, lock.digest, start, created=True)
+    if report is not None:
+        report(f"made environment `{lock.name}` in {made.seconds:.1f} s")
+    return made
+
+
+def changed_files(realised: Realised) -> list[str]:
+    """The files that are not as they were made, are new or are missing, as paths below the venv."""
+    content = read_bytes(realised.path / _MANIFEST)
+    if content is None:
+        return [_MANIFEST]
+    before = msgspec.msgpack.decode(content, type=_Files)
+    after = _scan(os.fspath(realised.path))
+    changed: list[str] = []
+    for folder in before.keys() | after.keys():
+        old, new = before.get(folder), after.get(folder)
+        if old == new:
+            continue
+        if old is None or new is None:
+            changed.append(f"{folder}/")
+        prefix = f"{folder}/" if folder else ""
+        old, new = old or {}, new or {}
+        changed += [f"{prefix}{name}" for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    return sorted(changed)
+
+
+def quarantine(realised: Realised, home: Home) -> Path | None:
+    """Take a venv that was changed out of use, with the wheels of the store that were changed through it.
+
+    Files are shared with the store and with other environments, so those are looked at again before they
+    are next used. Returns where the venv is now, for whoever wants to see; the last of each is kept.
+    """
+    folder = realised.path
+    with file_lock(home.environments / f".{folder.name}.lock"):
+        return _quarantine(folder, home)
+
+
+def _quarantine(folder: Path, home: Home) -> Path | None:
+    if not folder.exists():
+        return None
+    record = _read_record(folder)
+    if record is not None:
+        damaged = _discard_damaged(record, home)
+        if damaged:
+            _suspect_others(damaged, folder, home)
+    aside = home.environments / ".quarantine" / folder.name
+    remove_tree(aside)
+    move_folder(folder, aside)
+    _suspect(folder, home).unlink(missing_ok=True)
+    return aside
+
+
+def _discard_damaged(record: Realisation, home: Home) -> set[str]:
+    damaged = set()
+    for digest in record.wheels:
+        for entry_folder in (home.wheels / digest.rpartition(":")[2]).glob("*"):
+            entry = wheels.read_entry(entry_folder)
+            if entry is None or wheels.changed(entry_folder, entry):
+                wheels.discard(entry_folder, home)
+                damaged.add(digest)
+    return damaged
+
+
+def _suspect_others(damaged: set[str], folder: Path, home: Home) -> None:
+    for other in home.environments.iterdir():
+        if other.name.startswith(".") or other == folder:
+            continue
+        record = _read_record(other)
+        if record is None or damaged & set(record.wheels):
+            _suspect(other, home).touch()
+
+
+def _replace_unusable(folder: Path, lock: Locked, home: Home) -> None:
+    """Deal with a venv that `_read` refused: suspected, its interpreter gone, or its record torn."""
+    suspicion = _suspect(folder, home)
+    record = _read_record(folder)
+    if record is not None and suspicion.exists() and (folder / "bin" / "python").exists():
+        suspicion.unlink()
+        if not changed_files(_realised(folder, lock.digest, 0.0, created=False)):
+            return
+    _quarantine(folder, home)
+
+
+def _read(lock: Locked, home: Home) -> Realisation | None:
+    """The record of a venv that can be used as it is."""
+    folder = _folder(lock.digest, home)
+    record = _read_record(folder)
+    if record is None or record.digest != lock.digest:
+        return None
+    # `exists` follows the link: an interpreter that was removed makes this a venv no more.
+    if not (folder / "bin" / "python").exists() or _suspect(folder, home).exists():
+        return None
+    return record
+
+
+def _read_record(folder: Path) -> Realisation | None:
+    content = read_bytes(folder / _RECORD)
+    if content is None:
+        return None
+    try:
+        return msgspec.json.decode(content, type=Realisation)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _make(
+    lock: Locked,
+    folder: Path,
+    interpreter: Interpreter,
+    home: Home,
+    offline: bool,
+    report: Callable[[str], None] | None,
+) -> None:
+    choices = [
+        Choice(package.name, package.version, package.digest, package.file, source)
+        for package, source in zip(lock.packages, lock.sources, strict=True)
+    ]
+    wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline, report=report)
+    with scratch(home.environments) as aside:
+        venv = aside / "venv"
+        skeleton.write(venv, interpreter)
+        _Linker(venv, folder / "bin" / "python").link(choices, interpreter, home)
+        manifest = _scan(os.fspath(venv))
+        record = Realisation(
+            digest=lock.digest,
+            name=lock.name,
+            interpreter=interpreter.base,
+            version=interpreter.version,
+            libc=interpreter.libc,
+            tilth=__version__,
+            created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            wheels=tuple(each.digest for each in choices),
+        )
+        for below in manifest:
+            (venv / below).chmod(0o555)
+        venv.chmod(0o755)
+        (venv / _MANIFEST).write_bytes(msgspec.msgpack.encode(manifest))
+        (venv / _RECORD).write_bytes(msgspec.json.encode(record))
+        for name in _OWN:
+            (venv / name).chmod(0o444)
+        move_folder(venv, folder)
+        folder.chmod(0o555)
+
+
+class _Linker:
+    """Puts the files of wheels into a venv, in the cheapest way this file system has."""
+
+    def __init__(self, venv: Path, python: Path) -> None:
+        self.venv = os.fspath(venv)
+        self.shebang = skeleton.shebang(python)
+        self.put = self._clone
+
+    def link(self, choices: list[Choice], interpreter: Interpreter, home: Home) -> None:
+        """Fill the venv with the files of `choices`, which are sorted by name."""
+        origin: dict[str, str] = {}  # path below the venv -> the tree it comes from
+        stamps: dict[str, tuple[int, int, int]] = {}
+        scripts: set[str] = set()
+        for choice in choices:
+            where = wheels.entry_folder(choice.digest, interpreter, home)
+            entry = wheels.read_entry(where)
+            if entry is None:
+                wheels.discard(where, home)
+                raise _StoreChanged(where)
+            if not origin.keys().isdisjoint(entry.files):
+                self._override(origin, entry)
+            origin.update(dict.fromkeys(entry.files, f"{where}/tree"))
+            stamps.update(entry.files)
+            scripts.difference_update(entry.files)
+            scripts.update(entry.scripts)
+        self._make_folders(origin)
+        for path, tree in origin.items():
+            source = f"{tree}/{path}"
+            try:
+                status = os.lstat(source)
+            except FileNotFoundError:
+                status = None
+            if (
+                status is None
+                or (status.st_size, status.st_mtime_ns, status.st_mode & 0o7777) != stamps[path]
+            ):
+                wheels.discard(Path(tree).parent, home)
+                raise _StoreChanged(source)
+            if path in scripts:
+                self._script(source, f"{self.venv}/{path}")
+            else:
+                self.put(source, f"{self.venv}/{path}")
+
+    def _override(self, origin: dict[str, str], entry: wheels.Entry) -> None:
+        """Two wheels ship one file: the later one in name order has it, bytecode included."""
+        shared = origin.keys() & entry.files.keys()
+        owners = sorted({Path(origin[path]).parent.parent.name[:12] for path in shared})
+        logger.warning(
+            "`%s` replaces %d files of other packages (%s), such as `%s`",
+            entry.name, len(shared), ", ".join(owners), min(shared),
+        )  # fmt: skip
+        for path in shared:
+            folder, _, name = path.rpartition("/")
+            if not name.endswith(".py"):
+                continue
+            start = f"{folder}/__pycache__/{name[:-3]}."
+            for stale in [each for each in origin if each.startswith(start) and each.endswith(".pyc")]:
+                del origin[stale]
+
+    def _make_folders(self, paths: Iterable[str]) -> None:
+        made: set[str] = set()
+        for path in paths:
+            folder = path.rpartition("/")[0]
+            if folder not in made:
+                os.makedirs(f"{self.venv}/{folder}", exist_ok=True)  # noqa: PTH103 - some thousands of them
+                made.add(folder)
+
+    def _script(self, source: str, target: str) -> None:
+        with open(source, "rb") as body, open(target, "wb") as file:
+            file.write(self.shebang + body.read())
+        Path(target).chmod(0o555)
+
+    def _clone(self, source: str, target: str) -> None:
+        with open(source, "rb") as old, open(target, "wb") as new:
+            try:
+                fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                self.put = self._hard_link  # this file system cannot; it is not asked again
+        if self.put == self._clone:
+            shutil.copystat(source, target)
+        else:
+            Path(target).unlink()
+            self._hard_link(source, target)
+
+    def _hard_link(self, source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            # Another device; a file system without hard links; one file linked too often.
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                raise
+            shutil.copy2(source, target)
+
+
+def _scan(root: str) -> _Files:
+    """Folder below `root` -> file -> what would show a change, leaving out what tilth itself writes."""
+    found: _Files = {}
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        files: dict[str, tuple[int, int, int]] = {}
+        with os.scandir(f"{root}/{folder}") as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{folder}/{entry.name}" if folder else entry.name)
+                else:
+                    status = entry.stat(follow_symlinks=False)
+                    files[entry.name] = (status.st_size, status.st_mtime_ns, status.st_mode)
+        found[folder] = files
+    for name in _OWN:
+        found[""].pop(name, None)
+    return found
+
+
+def _folder(digest: str, home: Home) -> Path:
+    return home.environments / digest.rpartition(":")[2]
+
+
+def _suspect(folder: Path, home: Home) -> Path:
+    return home.environments / f".{folder.name}.suspect"
+
+
+def _realised(folder: Path, digest: str, start: float, *, created: bool) -> Realised:
+    return Realised(
+        path=folder,
+        python=folder / "bin" / "python",
+        digest=digest,
+        created=created,
+        seconds=time.perf_counter() - start,
+    )

@@ -1,0 +1,430 @@
+"""The store of unpacked wheels: fetched by uv, compiled once, read-only, shared by every environment.
+
+    wheels/DIGEST/CACHE_TAG/entry.json      what is in it
+    wheels/DIGEST/CACHE_TAG/tree/           as below the prefix of a venv: `lib/python3.11/site-packages/…`
+    wheels/built/KEY.json                   what a source distribution was built to
+
+DIGEST is the wheel's own; for what is built here, that of the files built. Bytecode belongs to one minor
+version of Python, hence CACHE_TAG. uv's own cache is copied from, never linked to: its files stay writable.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import posixpath
+import re
+import subprocess
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tilth.environments import pylocks, skeleton, uv
+from tilth.environments.files import (
+    disk_full,
+    explaining_full_disk,
+    locked,
+    move_folder,
+    read_bytes,
+    remove_tree,
+    scratch,
+    sweep,
+    write_atomic,
+)
+from tilth.environments.inventories import module_names
+from tilth.errors import EnvironmentBroken
+from tilth.records import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from tilth.environments.interpreters import Interpreter
+    from tilth.environments.pylocks import Choice
+    from tilth.home import Home
+
+# Where a wheel came from and what uv noted about it: of this machine, and nothing of the wheel's.
+_FOREIGN = ("direct_url.json", "REQUESTED", "uv_cache.json", "uv_build.json")
+_CHUNK = 1_500_000  # bytes of source compiled by one process: big wheels are spread over the cores
+_FULL = 28  # exit code of the compiling process when the disk is full
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What one wheel unpacked to."""
+
+    name: str
+    version: str
+    digest: str
+    files: dict[str, tuple[int, int, int]]  # path below the prefix -> size, mtime in ns, mode
+    scripts: tuple[str, ...]  # of those files, the ones that lack their first line: it names the venv
+
+
+def entry_folder(digest: str, interpreter: Interpreter, home: Home) -> Path:
+    """Where a wheel is, or would be."""
+    return home.wheels / digest.rpartition(":")[2] / interpreter.cache_tag
+
+
+def read_entry(folder: Path) -> Entry | None:
+    """What is in a wheel's folder; None when there is none, or it is torn."""
+    content = read_bytes(folder / "entry.json")
+    if content is None:
+        return None
+    try:
+        return msgspec.json.decode(content, type=Entry)
+    except msgspec.MsgspecError:
+        return None
+
+
+def changed(folder: Path, entry: Entry) -> bool:
+    """Whether any file of a wheel is not as it was when it was unpacked."""
+    tree = os.fspath(folder / "tree")
+    for path, stamp in entry.files.items():
+        try:
+            status = os.lstat(f"{tree}/{path}")
+        except OSError:
+            return True
+        if (status.st_size, status.st_mtime_ns, status.st_mode & 0o7777) != stamp:
+            return True
+    return False
+
+
+def discard(folder: Path, home: Home) -> None:
+    """Take a wheel out of the store; environments made from it keep their links."""
+    with scratch(home.wheels) as aside, suppress(FileNotFoundError):  # somebody else was faster
+        move_folder(folder, aside / "discarded")
+
+
+def fetch(
+    choices: Sequence[Choice],
+    interpreter: Interpreter,
+    home: Home,
+    *,
+    name: str,
+    index: Sequence[str] = (),
+    offline: bool = False,
+    report: Callable[[str], None] | None = None,
+) -> None:
+    """Bring what is not there yet into the store. Others that want the same wheels wait meanwhile.
+
+    Args:
+        choices: With the digests that the environment was locked with.
+        name: Of the environment, for messages.
+        index: uv's options that name where to find packages.
+    """
+    absent = [each for each in choices if read_entry(entry_folder(each.digest, interpreter, home)) is None]
+    if not absent:
+        return
+    sweep(home.wheels)
+    options = [*index, *(["--offline"] if offline else [])]
+    wanted = [each for each in absent if each.is_wheel]
+    with ExitStack() as stack:
+        # In one order everywhere, or two processes with overlapping wishes would wait for each other.
+        for digest in sorted({each.digest.rpartition(":")[2] for each in wanted}):
+            stack.enter_context(locked(home.wheels / ".locks" / digest))
+        missing = [
+            each for each in wanted if read_entry(entry_folder(each.digest, interpreter, home)) is None
+        ]
+        if missing and report is not None:
+            report(f"fetching {len(missing)} packages: {_some(each.name for each in missing)}")
+        _install(missing, interpreter, home, name, options)
+    for source in (each for each in absent if not each.is_wheel):
+        if report is not None:
+            report(f"building {source.name} {source.version}")
+        if build(source, interpreter, home, name=name, index=index, offline=offline).digest != source.digest:
+            raise EnvironmentBroken(
+                f"`{source.name}` of environment `{name}` builds to something else than before",
+                why="its build is not reproducible, and the first result is gone from the store",
+                mend="lock again with `--upgrade`, or ask for a version that has a wheel",
+            )
+
+
+def build(
+    source: Choice,
+    interpreter: Interpreter,
+    home: Home,
+    *,
+    name: str,
+    index: Sequence[str] = (),
+    offline: bool = False,
+    root: Path | None = None,
+) -> Package:
+    """What a source distribution or repository becomes, built in isolation where it never was.
+
+    Args:
+        root: The folder whose uv settings hold for the build.
+    """
+    named = re.search(r'sha256 = "([0-9a-f]{64})"', source.source)
+    identity = (
+        named[1] if named else source.source,
+        interpreter.minor,
+        interpreter.implementation,
+        interpreter.platform,
+    )
+    key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
+    remembered = home.wheels / "built" / f"{key}.json"
+    with locked(home.wheels / ".locks" / key):
+        package = _read_built(remembered)
+        if package is None or read_entry(entry_folder(package.digest, interpreter, home)) is None:
+            options = [*index, *(["--offline"] if offline else [])]
+            made = _install([source], interpreter, home, name, options, root=root)[0]
+            package = Package(name=made.name, version=made.version, digest=made.digest, file=source.file)
+            write_atomic(remembered, msgspec.json.encode(package))
+    return package
+
+
+def modules_of(digest: str, home: Home) -> frozenset[str] | None:
+    """The top-level import names of a wheel, if it was ever unpacked here."""
+    content = read_bytes(home.cache / "modules" / f"{digest.rpartition(':')[2]}.json")
+    if content is None:
+        return None
+    try:
+        return frozenset(msgspec.json.decode(content, type=list[str]))
+    except msgspec.MsgspecError:
+        return None
+
+
+def _read_built(path: Path) -> Package | None:
+    content = read_bytes(path)
+    try:
+        return None if content is None else msgspec.json.decode(content, type=Package)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _install(
+    choices: Sequence[Choice],
+    interpreter: Interpreter,
+    home: Home,
+    name: str,
+    options: Sequence[str],
+    *,
+    root: Path | None = None,
+) -> list[Entry]:
+    """Let uv install into a venv aside, take that apart again, and put each wheel in its place."""
+    if not choices:
+        return []
+    with (
+        explaining_full_disk(f"the packages of environment `{name}`", home.wheels),
+        scratch(home.wheels) as aside,
+    ):
+        venv = aside / "venv"
+        skeleton.write(venv, interpreter)
+        document = aside / "pylock.toml"
+        document.write_text(pylocks.compose((each.name, each.version, each.source) for each in choices))
+        python = venv / "bin" / "python"
+        arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", "clone"]
+        result = uv.call([*arguments, *options], root=root or aside)
+        if result.code != 0:
+            raise uv.explain(result, name)
+        records = _records(venv, interpreter, name)
+        shared = _shared(records)
+        entries = []
+        trees = []
+        for choice in choices:
+            if choice.name not in records:
+                raise EnvironmentBroken(f"uv did not install `{choice.name}` of environment `{name}`")
+            if choice.name in shared:
+                continue  # uv wrote one file over another: each of them is unpacked alone below
+            tree = aside / "entries" / choice.name / "tree"
+            scripts = _take_apart(venv, tree, records[choice.name], interpreter)
+            trees.append((choice, tree, scripts))
+        _compile([tree for _, tree, _ in trees], interpreter, aside, name, home)
+        for choice, tree, scripts in trees:
+            version = _version(tree, interpreter) or choice.version
+            digest = choice.digest if choice.is_wheel else _tree_digest(tree)
+            entries.append(_put(choice.name, version, digest, tree, scripts, interpreter, home))
+    for choice in choices:
+        if choice.name in shared:
+            entries += _install([choice], interpreter, home, name, options, root=root)
+    return entries
+
+
+def _records(venv: Path, interpreter: Interpreter, name: str) -> dict[str, list[str]]:
+    """Distribution -> its files, as paths below the venv."""
+    library = interpreter.library
+    records: dict[str, list[str]] = {}
+    for info in sorted((venv / library).glob("*.dist-info")):
+        with open(info / "RECORD", encoding="utf-8", newline="") as file:
+            rows = [row[0] for row in csv.reader(file) if row]
+        paths = [posixpath.normpath(posixpath.join(library, row)) for row in rows]
+        if any(path.startswith(("../", "/")) for path in paths):
+            raise EnvironmentBroken(
+                f"a wheel of environment `{name}` has files outside the environment: `{info.stem}`"
+            )
+        records[_normalised(info.name.partition("-")[0])] = paths
+    return records
+
+
+def _shared(records: dict[str, list[str]]) -> set[str]:
+    """The distributions that have a file in common with another."""
+    owner: dict[str, str] = {}
+    shared: set[str] = set()
+    for name, paths in records.items():
+        for path in set(paths):
+            if path in owner:
+                shared |= {name, owner[path]}
+            owner[path] = name
+    return shared
+
+
+def _take_apart(venv: Path, tree: Path, paths: list[str], interpreter: Interpreter) -> list[str]:
+    """Move one distribution's files out of the venv; returns its scripts, cut of their first line."""
+    scripts = []
+    kept = []
+    python = os.fsencode(venv / "bin" / "python")
+    made: set[str] = set()
+    for path in dict.fromkeys(paths):
+        source = venv / path
+        if posixpath.basename(path) in _FOREIGN and posixpath.dirname(path).endswith(".dist-info"):
+            continue
+        if posixpath.basename(posixpath.dirname(path)) == "__pycache__" or not source.is_file():
+            continue  # bytecode that came along is of somebody else's making
+        target = tree / path
+        parent = posixpath.dirname(path)
+        if parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(parent)
+        source.rename(target)
+        kept.append(path)
+        if parent == "bin" and skeleton.strip_shebang(target, python):
+            scripts.append(path)
+    _rewrite_record(tree, kept, scripts, interpreter)
+    return scripts
+
+
+def _rewrite_record(tree: Path, kept: list[str], scripts: list[str], interpreter: Interpreter) -> None:
+    """Let RECORD name what is there, without digests of scripts: their first line differs per venv."""
+    present = {posixpath.relpath(path, interpreter.library) for path in kept}
+    varying = {posixpath.relpath(path, interpreter.library) for path in scripts}
+    for record in (tree / interpreter.library).glob("*.dist-info/RECORD"):
+        with open(record, encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row and posixpath.normpath(row[0]) in present]
+        with open(record, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows(
+                [row[0], "", ""] if posixpath.normpath(row[0]) in varying else row for row in rows
+            )
+
+
+_COMPILER = """
+import json, py_compile, sys
+for source, target, shown in json.load(sys.stdin):
+    try:
+        py_compile.compile(source, target, shown, doraise=True,
+                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    except OSError as error:
+        sys.exit(28 if error.errno in (28, 122) else 1)
+    except Exception:
+        pass  # a template, or written for another Python: it is compiled, and fails, on import
+"""
+
+
+def _compile(trees: list[Path], interpreter: Interpreter, aside: Path, name: str, home: Home) -> None:
+    """Write bytecode beside the modules of each tree.
+
+    Unchecked-hash, so that no clock matters. In fresh processes over fixed shares, because what a process
+    has compiled before shows in the bytes it writes (strings are interned); so does the hash seed.
+    """
+    shares = [share for tree in trees for share in _shares(tree, interpreter)]
+    if not shares or not interpreter.cache_tag:
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["PYTHONHASHSEED"] = "0"
+
+    def run(share: list[tuple[str, str, str]]) -> int:
+        return subprocess.run(
+            [interpreter.base, "-s", "-S", "-W", "ignore", "-c", _COMPILER],
+            input=json.dumps(share).encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=aside,
+            env=environment,
+            check=False,
+        ).returncode
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        if _FULL in pool.map(run, shares):
+            raise disk_full(f"the packages of environment `{name}`", home.wheels)
+
+
+def _shares(tree: Path, interpreter: Interpreter) -> list[list[tuple[str, str, str]]]:
+    """The modules of one wheel in groups for one process each: (source, bytecode, name in tracebacks)."""
+    shares: list[list[tuple[str, str, str]]] = []
+    size = _CHUNK
+    library = tree / interpreter.library
+    for source in sorted(library.rglob("*.py")):
+        shown = source.relative_to(library)
+        if "tests" in shown.parts[:-1]:
+            continue  # half the modules of scientific packages, and hardly ever imported
+        if size >= _CHUNK:
+            shares.append([])
+            size = 0
+        size += source.stat().st_size
+        target = source.parent / "__pycache__" / f"{source.stem}.{interpreter.cache_tag}.pyc"
+        shares[-1].append((os.fspath(source), os.fspath(target), shown.as_posix()))
+    return shares
+
+
+def _put(
+    name: str, version: str, digest: str, tree: Path, scripts: list[str], interpreter: Interpreter, home: Home
+) -> Entry:
+    """Make a tree read-only, write what is in it beside it, and rename both in place."""
+    files: dict[str, tuple[int, int, int]] = {}
+    for folder, _, names in os.walk(tree, topdown=False):
+        for file in names:
+            path = f"{folder}/{file}"
+            mode = 0o555 if os.lstat(path).st_mode & 0o111 else 0o444
+            os.chmod(path, mode)  # noqa: PTH101 - some thousands of them
+            status = os.lstat(path)
+            files[os.path.relpath(path, tree)] = (status.st_size, status.st_mtime_ns, mode)
+        os.chmod(folder, 0o555)  # noqa: PTH101, S103 - read-only is the point
+    entry = Entry(
+        name=name,
+        version=version,
+        digest=digest,
+        files=dict(sorted(files.items())),
+        scripts=tuple(sorted(scripts)),
+    )
+    (tree.parent / "entry.json").write_bytes(msgspec.json.encode(entry))
+    bare = digest.rpartition(":")[2]
+    below = f"{interpreter.library}/"
+    names = sorted(module_names(path.removeprefix(below) for path in files if path.startswith(below)))
+    write_atomic(home.cache / "modules" / f"{bare}.json", msgspec.json.encode(names))
+    target = entry_folder(digest, interpreter, home)
+    if target.exists():
+        if read_entry(target) is not None:
+            return entry
+        remove_tree(target)
+    move_folder(tree.parent, target)
+    return entry
+
+
+def _tree_digest(tree: Path) -> str:
+    """The digest of what was built: paths, contents and what is executable; no times, no bytecode."""
+    rows = []
+    for path in sorted(tree.rglob("*")):
+        relative = path.relative_to(tree).as_posix()
+        if path.is_file() and "__pycache__" not in path.parts and path.name not in ("RECORD", "INSTALLER"):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            rows.append((relative, content, bool(path.stat().st_mode & 0o111)))
+    return "sha256:" + hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _version(tree: Path, interpreter: Interpreter) -> str:
+    for info in (tree / interpreter.library).glob("*.dist-info"):
+        return info.name.removesuffix(".dist-info").partition("-")[2]
+    return ""
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")
