@@ -1,0 +1,84 @@
+"""Writes what a driver did, in order and durably, without the driver waiting for the disk.
+
+Artifacts are flushed before the records that name them. Whatever comes while one group is being written
+goes out together as the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tilth.artifact_stores import ArtifactStore
+    from tilth.records import Record, Run
+    from tilth.store import Change, Store
+
+
+class Journal:
+    """A queue of changes and the thread that writes them.
+
+    Args:
+        failed: Called once, in the thread, when writing fails; nothing is written after that.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        run: Run,
+        *,
+        written: Callable[[Sequence[Record]], None] = lambda _: None,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._run = run
+        self._written = written
+        self._failed = failed
+        self._changes: list[Change] = []
+        self._digests: list[str] = []
+        self._closing = False
+        self._error: BaseException | None = None
+        self._condition = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="tilth-journal", daemon=True)
+        self._thread.start()
+
+    def add(self, *changes: Change, artifacts: Sequence[str] = ()) -> None:
+        """Write these changes, after flushing the artifacts with these digests."""
+        with self._condition:
+            self._changes += changes
+            self._digests += artifacts
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Return when everything is written.
+
+        Raises:
+            TilthError: It could not be.
+        """
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._changes or self._closing)
+                if not self._changes:
+                    return
+                changes, self._changes = self._changes, []
+                digests, self._digests = self._digests, []
+            try:
+                if digests:
+                    self._artifacts.sync(*dict.fromkeys(digests))
+                self._written(self._store.write(changes, holding=self._run))
+            except BaseException as error:  # noqa: BLE001 - it is raised again, by `close`
+                self._error = error
+                self._failed(error)
+                return

@@ -1,0 +1,89 @@
+"""What steps print: one file per attempt, one line per line, with its time and stream."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_LONGEST = 1 << 20  # bytes without a newline before a line is cut
+
+
+class LogLine(NamedTuple):
+    """One line of a step's output."""
+
+    step: str
+    index: int | None
+    attempt: int
+    time: datetime
+    stream: str  # `stdout` or `stderr`
+    text: str
+
+
+class LogWriter:
+    """Splits what comes into lines, and keeps and shows each. The file is made when the first line comes."""
+
+    def __init__(self, path: Path, show: Callable[[str, str], None]) -> None:
+        self._path = path
+        self._show = show
+        self._file: IO[bytes] | None = None
+        self._rest: dict[str, bytes] = {}
+        self.size = 0
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Take what a step printed; the last line may not be whole yet."""
+        *lines, rest = (self._rest.pop(stream, b"") + data).split(b"\n")
+        if len(rest) > _LONGEST:
+            lines.append(rest)
+            rest = b""
+        if rest:
+            self._rest[stream] = rest
+        self._put(stream, lines)
+
+    def close(self) -> None:
+        """Take what is left as a line."""
+        for stream, rest in self._rest.items():
+            self._put(stream, [rest])
+        self._rest.clear()
+        if self._file:
+            self._file.close()
+
+    def _put(self, stream: str, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "ab")  # noqa: SIM115 - closed by `close`
+        head = f"{_stamp()} {'E' if stream == 'stderr' else 'O'} ".encode()
+        # A carriage return redraws a line, as progress bars do: what was there last is what is kept.
+        kept = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines]
+        data = b"".join(head + line + b"\n" for line in kept)
+        self._file.write(data)
+        self._file.flush()
+        self.size += len(data)
+        for line in kept:
+            self._show(stream, line.decode("utf-8", "replace"))
+
+
+def read_log(path: Path, step: str, index: int | None, attempt: int) -> Iterator[LogLine]:
+    """The lines that a LogWriter wrote; a torn last line is left out."""
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                stamp, _, rest = line.partition(b" ")
+                stream, _, text = rest.partition(b" ")
+                if not line.endswith(b"\n") or stream not in (b"O", b"E"):
+                    continue
+                when = datetime.fromisoformat(stamp.decode())
+                name = "stdout" if stream == b"O" else "stderr"
+                yield LogLine(step, index, attempt, when, name, text[:-1].decode("utf-8", "replace"))
+    except FileNotFoundError:
+        return
+
+
+def _stamp() -> str:
+    return datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="milliseconds")
