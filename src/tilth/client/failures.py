@@ -1,0 +1,137 @@
+"""How the failure of a step reads: less than a screen, the cause last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tilth.client.wording import clipped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilth.records import Failure
+
+_FRAME_LINES = 12
+_MESSAGE_LINES = 5
+_LINE_WIDTH = 400
+
+_WHAT = {
+    "exception": "failed",
+    "exited": "ended its process",
+    "killed": "was killed",
+    "out_of_memory": "ran out of memory",
+    "timeout": "ran out of time",
+    "cancelled": "was cancelled",
+    "output": "gave an output that cannot be kept",
+    "input": "could not read an input",
+    "environment": "could not get its environment",
+    "upstream": "was not started",
+    "changed": "has other code than when the run was compiled",
+    "disk_full": "found no space left",
+}
+# The step's own code is at fault: to resume would run the same code again.
+_IN_THE_CODE = ("exception", "output", "exited")
+
+
+def what_happened(failure: Failure) -> str:
+    """The kind of end in a few words: `failed: ValueError`, `was killed`."""
+    what = _WHAT.get(failure.reason, f"failed: {failure.reason}")
+    return (
+        f"{what}: {failure.type.rpartition('.')[2]}"
+        if failure.reason == "exception" and failure.type
+        else what
+    )
+
+
+def cause(failure: Failure, width: int = 100) -> str:
+    """Why, in one line: `ValueError: bad`, `killed: SIGSEGV`."""
+    kind = (
+        failure.type.rpartition(".")[2] if failure.reason == "exception" else failure.reason.replace("_", " ")
+    )
+    message = failure.message.strip()
+    return clipped(f"{kind}: {message}" if message else kind or failure.reason, width)
+
+
+def step_failure(
+    failure: Failure,
+    *,
+    step: str,
+    run: str,
+    attempt: int = 1,
+    attempts: int = 1,
+    inputs: Mapping[str, str] | None = None,
+    whole: bool = False,
+) -> list[str]:
+    """The lines that tell a user why a step failed.
+
+    Args:
+        attempts: How many there could be.
+        inputs: What the step was given, in a few words each.
+        whole: Leave nothing out of the traceback and the message.
+    """
+    tries = f"   (attempt {attempt} of {attempts})" if attempts > 1 else ""
+    lines = [f"error: step `{step}` of run `{run}` {what_happened(failure)}{tries}"]
+    if inputs:
+        listed = ", ".join(f"{name} = {value}" for name, value in inputs.items())
+        lines.append(f"  inputs: {listed if whole else clipped(listed, 2 * 100)}")
+    if failure.mend:
+        lines += [f"  hint: {clipped(failure.mend, _LINE_WIDTH)}"]
+    lines.append(f"  hint: {_next(failure, run)}")
+    return lines + [f"  {line}" for line in _explanation(failure, whole=whole)]
+
+
+def run_failure(failure: Failure, *, run: str) -> list[str]:
+    """The lines that tell why a run failed when no step is at fault."""
+    lines = [f"error: run `{run}` failed: {failure.reason.replace('_', ' ')}"]
+    if failure.mend:
+        lines.append(f"  hint: {clipped(failure.mend, _LINE_WIDTH)}")
+    return lines + [f"  {line}" for line in _explanation(failure, whole=False)]
+
+
+def _exception(failure: Failure) -> str:
+    """The name of the exception a step raised, without its module."""
+    return failure.type.rpartition(".")[2] if failure.reason == "exception" else ""
+
+
+def _next(failure: Failure, run: str) -> str:
+    if failure.reason == "changed":
+        return "run again: completed steps are reused"
+    if failure.reason in _IN_THE_CODE:
+        again = "fix it and run again, completed steps are reused"
+        return f"{again}; `tilth runs resume {run}` keeps the code as it was"
+    return f"`tilth runs resume {run}` goes on from here"
+
+
+def _explanation(failure: Failure, *, whole: bool) -> list[str]:
+    message = failure.message.strip("\n")
+    if failure.traceback and (failure.reason == "exception" or whole):
+        text = failure.traceback.strip("\n")
+        frames, tail = text, ""
+        if message and text.endswith(message):
+            # The line the message begins in starts with the type, so it goes with the message.
+            begin = text.rfind("\n", 0, len(text) - len(message)) + 1
+            frames, tail = text[:begin].rstrip("\n"), text[begin:]
+        lines, end = frames.splitlines(), tail.splitlines()
+    else:
+        kind = _exception(failure)
+        lines, end = [], (f"{kind}: {message}" if kind else message or failure.reason).splitlines()
+    if whole:
+        return lines + end
+    return [_narrow(line) for line in _frames(lines) + _head(end)]
+
+
+def _frames(lines: list[str]) -> list[str]:
+    if len(lines) <= _FRAME_LINES:
+        return lines
+    left_out = len(lines) - _FRAME_LINES + 2
+    return [lines[0], f"  … {left_out} lines left out, `--traceback` shows them", *lines[-_FRAME_LINES + 2 :]]
+
+
+def _head(lines: list[str]) -> list[str]:
+    if len(lines) <= _MESSAGE_LINES:
+        return lines
+    return [*lines[: _MESSAGE_LINES - 1], f"… {len(lines) - _MESSAGE_LINES + 1} more lines"]
+
+
+def _narrow(line: str) -> str:
+    return line if len(line) <= _LINE_WIDTH else line[: _LINE_WIDTH - 1] + "…"

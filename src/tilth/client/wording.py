@@ -1,0 +1,57 @@
+"""How durations, sizes, counts and moments read, wherever a person meets them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def duration(seconds: float) -> str:
+    """`45 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: int) -> str:
+    """`512 bytes`, `3.4 KB`, `212 MB`: powers of 1000, three digits at most."""
+    if count < 1000:
+        return counted(count, "byte")
+    value = float(count)
+    for unit in ("KB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            break
+    return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 step`, `5 steps`, `2 retries`."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def moment(time: datetime | None) -> str:
+    """In the reader's time zone, to the second."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+
+
+def short_digest(digest: str) -> str:
+    """Enough of a digest to know it again: `sha256:3f0c9a…`."""
+    algorithm, colon, value = digest.rpartition(":")
+    return f"{algorithm}{colon}{value[:12]}"
+
+
+def clipped(text: str, width: int) -> str:
+    """The first line, at most so long; what was cut shows as `…`."""
+    line, newline, _ = text.strip().partition("\n")
+    line = line.rstrip()
+    if len(line) > width:
+        return line[: width - 1] + "…"
+    return f"{line} …" if newline and len(line) <= width - 2 else line
