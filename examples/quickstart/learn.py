@@ -1,4 +1,7 @@
-"""Fit, predict and score: scikit-learn of any version from 1.5 on."""
+"""Fit, predict and score: scikit-learn of any version from 1.5 on.
+
+Libraries are imported where they are used: a client that happens to have them does not wait for them.
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def read(file: Path, target: str = "") -> tuple[pd.DataFrame, dict[str, Any]]:
     except pd.errors.EmptyDataError:
         raise ValueError(f"`{file.name}` is empty; its first line must name the columns") from None
     except pd.errors.ParserError as error:
-        raise ValueError(f"`{file.name}` is no CSV table: {error}") from error
+        raise ValueError(f"`{file.name}` is no CSV table: {str(error).strip()}") from error
     if not len(frame):
         raise ValueError(f"`{file.name}` has a header and no rows")
     return check(frame, target or str(frame.columns[-1]))
