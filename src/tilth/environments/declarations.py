@@ -51,7 +51,6 @@ _VARIABLES = (
     "UV_NO_BUILD",
     "UV_NO_BUILD_PACKAGE",
     "UV_NO_CONFIG",
-    "UV_NO_INDEX",
     "UV_NO_SOURCES",
     "UV_OVERRIDE",
     "UV_PRERELEASE",

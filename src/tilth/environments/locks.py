@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -238,12 +239,12 @@ def _resolve(
 
 
 def _absolute(text: str, folder: Path) -> str:
-    """uv names local files relative to the lock; ours is kept elsewhere, so they become URLs."""
-
-    def url(match: re.Match[str]) -> str:
-        return f'url = "{Path(os.path.normpath(folder / match[1])).as_uri()}"'
-
-    return re.sub(r'(?<=archive = \{ )path = "([^"]+)"|(?<=[\[{] )path = "([^"]+\.whl)"', url, text)
+    """uv names local files relative to the lock's folder; ours is kept elsewhere."""
+    return re.sub(
+        r'(?<=[{,] )path = "([^"]+)"',
+        lambda match: f"path = {json.dumps(os.path.normpath(folder / match[1]))}",
+        text,
+    )
 
 
 def _tidy(text: str, interpreter: Interpreter) -> str:

@@ -8,7 +8,14 @@ import subprocess
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tilth.errors import EnvironmentBroken, IndexUnavailable, SetupError, TilthError, Unresolvable
+from tilth.errors import (
+    DefinitionError,
+    EnvironmentBroken,
+    IndexUnavailable,
+    SetupError,
+    TilthError,
+    Unresolvable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +26,12 @@ OLDEST = (0, 8)  # writes and reads pylock.toml
 _USER = re.compile(r"(?<=://)[^/\s@]+@")
 _NOISE = re.compile(
     r"^(warning: The `--pylock`|Using Python |Resolved |Prepared |Installed |\s+Built |\s+Building )"
+)
+_MISWRITTEN = (
+    "Couldn't parse requirement",
+    "Requested extra not found",
+    "The dependency group",
+    "Failed to parse",
 )
 _DOWN = (
     "error sending request",
@@ -54,7 +67,7 @@ def binary() -> str:
 
 def call(arguments: Sequence[str | Path], *, root: Path | None = None, text: str | None = None) -> Result:
     """Run uv in the folder `root` with `text` on its standard input."""
-    environment = {**os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "SOURCE_DATE_EPOCH": "315532800"}
+    environment = {"SOURCE_DATE_EPOCH": "315532800", **os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     environment.pop("FORCE_COLOR", None)
     try:
         done = subprocess.run(
@@ -96,6 +109,11 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
         from tilth.environments.files import disk_full
 
         return disk_full(f"environment `{name}`", _uv_cache())
+    if any(sign in text for sign in _MISWRITTEN):
+        return DefinitionError(
+            f"the requirements of environment `{name}` cannot be read",
+            why=_shorten([re.sub(r" in `-` at position \d+", "", line) for line in lines]),
+        )
     if "Hash mismatch" in text:
         return EnvironmentBroken(
             f"a package of environment `{name}` is not the one that was locked",
@@ -113,6 +131,18 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             f"the requirements of environment `{name}` cannot be resolved",
             why=_shorten([line for line in lines if "No solution found" not in line]),
             mend=_hint(text),
+        )
+    if "os error 2)" in text:
+        return EnvironmentBroken(
+            f"a file of environment `{name}` is gone",
+            why=_shorten(lines),
+            mend="put it back, or lock again with `--upgrade`",
+        )
+    if re.search(r"\b40[13]\b (Unauthorized|Forbidden)", text):
+        return IndexUnavailable(
+            f"the package index of environment `{name}` refuses to answer",
+            why=_shorten(lines),
+            mend="give user name and password in `~/.netrc` or in uv's `UV_INDEX_*` variables",
         )
     if any(sign in text for sign in _DOWN):
         offline = "network was disabled" in text

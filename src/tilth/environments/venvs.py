@@ -75,7 +75,7 @@ class Realisation(msgspec.Struct, frozen=True, kw_only=True):
     wheels: tuple[str, ...]  # digests, in the order they were linked
 
 
-class _StoreChanged(Exception):  # noqa: N818 - it is no error: the wheel is fetched again
+class _StoreChanged(Exception):
     """A wheel in the store is gone or is not what it was."""
 
 
