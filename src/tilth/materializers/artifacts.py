@@ -212,7 +212,7 @@ class Saver:
     ) -> tuple[dict[str, Any], Materializer]:
         choice = self._choose_format(kind, value)
         materializer = kind(choice.name)
-        requires = set(choice.requires)
+        requires: set[str] = set()
         if isinstance(materializer, JsonMaterializer):
 
             def save_part(item: object, make: Callable[[], Path]) -> dict[str, Any] | None:
@@ -229,11 +229,13 @@ class Saver:
             self._save_custom(materializer, value, folder)
         else:
             materializer.save(value, folder)
+        # `save` may have turned to a later format.
+        requires.update(*(each.requires for each in kind.formats if each.name == materializer.format))
         described: dict[str, Any] = {
             "type": type_name(type(value)),
             "materializer": type_name(kind),
             "materializer_version": kind.version,
-            "format": choice.name,
+            "format": materializer.format,
             "requires": {name: _version(name) for name in sorted(requires)},
             "pickled": materializer.pickled,
         }
@@ -339,9 +341,9 @@ def _explain(error: Exception, described: dict[str, Any]) -> NoReturn:
         mend = f"add `{'`, `'.join(missing)}` to the environment of the step that reads it"
     for name, then in described["requires"].items():
         here = "" if name in missing else _version(name)
-        if then and here and then.split(".")[0] != here.split(".")[0]:
+        if then and here and then != here:
             reasons.append(f"it was written with `{name}` {then}; here it is {here}")
-            mend = mend or f"give both steps the same major version of `{name}`"
+            mend = mend or f"give both steps the same version of `{name}`"
     python = "{}.{}".format(*sys.version_info[:2])
     if described["pickled"] and described.get("python", python) != python:
         reasons.append(f"it was pickled by Python {described['python']}; here it is {python}")
