@@ -13,16 +13,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cases import CASES, Case, sample, warm_up
 from frameworks import FRAMEWORKS, HERE, Framework, copy_project, install, version
 from measure import CommandError
 from render import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> int:
@@ -59,17 +64,17 @@ def main() -> int:
         cases = [case for case in CASES if not options.only or case.name in options.only]
         cases = [case for case in cases if not options.quick or case.quick_n]
         shown = set(options.framework or FRAMEWORKS)
-        measure(cases, shown, results, work=work, quick=options.quick, repeat=options.repeat)
-        results_file.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        for _ in measure(cases, shown, results, work=work, quick=options.quick, repeat=options.repeat):
+            results_file.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     page.write_text(render(results, quick=options.quick), encoding="utf-8")
     print(page.read_text(encoding="utf-8"))
     return 1 if results["failed"] else 0
 
 
 def measure(
-    cases: list[Case], shown: set[str], results: dict, *, work: Path, quick: bool, repeat: int
-) -> None:
-    """Measure the cases and put them into `results`, in place of older ones of the same name."""
+    cases: list[Case], shown: set[str], results: dict[str, Any], *, work: Path, quick: bool, repeat: int
+) -> Iterator[Case]:
+    """Measure the cases and put them into `results`, in place of older ones of the same name; yield each done."""
     needed = {name for case in cases for name in case.frameworks} & shown
     frameworks = {name: each for name, each in FRAMEWORKS.items() if name in needed or name == "tilth"}
     for framework in frameworks.values():
@@ -91,23 +96,19 @@ def measure(
                 label = f"{case.name} {name}"
                 if label in results["failed"]:
                     continue
-                place = {"project": projects[name], "work": work, "quick": quick}
+                take = warm_up if turn < 0 else sample
                 try:
-                    if turn < 0:
-                        warm_up(case, frameworks[name], **place)
-                        continue
-                    taken = sample(case, frameworks[name], **place)
+                    taken = take(case, frameworks[name], project=projects[name], work=work, quick=quick)
                 except CommandError as error:
-                    results["failed"][label] = (
-                        str(error).splitlines()[0][:200].replace(str(HERE), "benchmarks")
-                    )
+                    summary = str(error).splitlines()[0].replace(str(HERE), "benchmarks")
+                    results["failed"][label] = summary[:200]
                     print(f"{label}: {error}", file=sys.stderr, flush=True)
                     continue
                 for row, each in taken.items():
                     results["cases"].setdefault(row, {}).setdefault(name, []).append(each.to_json())
-                    print(
-                        f"{row} {name}: {each.wall:.2f} s, cpu {each.cpu:.2f} s", file=sys.stderr, flush=True
-                    )
+                    figures = f"{each.wall:.2f} s, cpu {each.cpu:.2f} s"
+                    print(f"{row} {name}: {figures}", file=sys.stderr, flush=True)
+        yield case
 
 
 def about(frameworks: dict[str, Framework]) -> dict[str, str]:
@@ -115,7 +116,7 @@ def about(frameworks: dict[str, Framework]) -> dict[str, str]:
     facts = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": str(len_affinity()),
+        "cores": str(_cores()),
         "python": platform.python_version(),
     }
     cpus, memory, system = Path("/proc/cpuinfo"), Path("/proc/meminfo"), Path("/etc/os-release")
@@ -135,10 +136,7 @@ def about(frameworks: dict[str, Framework]) -> dict[str, str]:
     return facts
 
 
-def len_affinity() -> int:
-    """Cores this process may use."""
-    import os
-
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

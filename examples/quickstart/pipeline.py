@@ -39,7 +39,7 @@ plots = Environment("plots", requirements=["matplotlib==3.10.*"])
 def load(csv: str, target: str, content: str) -> Annotated[pd.DataFrame, "rows"]:  # noqa: ARG001
     """Read and check the table. `content`, the file's digest, makes a changed file a changed input."""
     rows, facts = table.read(Path(csv), target) if csv else table.example(target)
-    log_metadata(**facts)
+    log_metadata(facts)
     print(f"{facts['rows']} rows, {len(facts['features'])} features, classes: {', '.join(facts['classes'])}")
     return rows
 
@@ -64,7 +64,7 @@ def train(
     """Fit on one part, predict the other. The predictions travel on; the model stays in its environment."""
     model = learn.fit(training_rows, trees=trees, seed=seed)
     versions = learn.versions()
-    log_metadata(**versions)
+    log_metadata(versions)
     return model, learn.predict(model, held_out_rows), learn.importance(model), versions
 
 
@@ -79,7 +79,7 @@ def compare(
     comparison = learn.compare(held_out_rows, probabilities)
     for name, scores in comparison["scores"].items():
         print(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items()))
-    log_metadata(scores=comparison["scores"], agreement=comparison["agreement"])
+    log_metadata({key: comparison[key] for key in ("scores", "agreement", "largest_difference")})
     return {**comparison, "importance": importance, "versions": versions}
 
 
