@@ -159,6 +159,7 @@ def test_the_digest_does_not_depend_on_newlines(tmp_path_factory: pytest.TempPat
         content = "".join(f"# {line}\n" for line in text.split("\n")).replace("\n", newline)
         (root / f"{name}.py").write_bytes(content.encode())
         digests.append(sources.closure(name, [root])[name].digest)
+        digests.append(sources.source_digest(root / f"{name}.py"))
     assert len(set(digests)) == 1
 
 

@@ -134,6 +134,17 @@ def source_digest(path: Path) -> str:
     return _text_digest(content.decode(encoding))
 
 
+def source_digest(path: Path) -> str:
+    """The digest of one module's file, as in `Source.digest`, without parsing it.
+
+    Raises:
+        OSError: It cannot be read.
+        SyntaxError, UnicodeDecodeError: It is no text in the encoding it declares.
+    """
+    content = path.read_bytes()
+    return _digest(content if path.name.endswith(_COMPILED) else _normal(_decode(content)))
+
+
 class _Finder:
     """Finds the file of a project module as Python's path finder would, from listings read once."""
 
@@ -226,23 +237,23 @@ class _Text:
         self.imports: list[_Import] = []
         self.exported: tuple[str, ...] = ()
         self.tree = ast.Module([], [])
+        self.digest = ""
         if path.name.endswith(_COMPILED):
             self.digest = _digest(content)
             self.dynamic = "is compiled"
             return
         try:
-            encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-            text = content.decode(encoding)
+            text = _decode(content)
             self.tree = ast.parse(text, str(path))
         except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+            shown = error.text.strip() if isinstance(error, SyntaxError) and error.text else ""
             line = getattr(error, "lineno", None)
-            reason = error.msg if isinstance(error, SyntaxError) else str(error)
             raise DefinitionError(
                 f"`{path}` is no Python source" + (f": line {line}" if line else ""),
-                why=f"{reason}"
-                + (f": `{error.text.strip()}`" if isinstance(error, SyntaxError) and error.text else ""),
+                why=(error.msg if isinstance(error, SyntaxError) else str(error))
+                + (f": `{shown}`" if shown else ""),
             ) from None
-        self.digest = _text_digest(text)
+        self.digest = _digest(_normal(text))
         self.imports = list(_imports(self.tree))
         self.dynamic = _dynamic(self.tree)
         self.exported = _exported(self.tree)
@@ -320,6 +331,15 @@ def _parents(module: str) -> list[str]:
 
 def _text_digest(text: str) -> str:
     return _digest(text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "surrogatepass"))
+
+
+def _decode(content: bytes) -> str:
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    return content.decode(encoding)
+
+
+def _normal(text: str) -> bytes:
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "surrogatepass")
 
 
 def _digest(content: bytes) -> str:
