@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tilth.client.progress import PlainProgress, label, visible
 from tilth.client.wording import counted, duration
-from tilth.engine.events import MapStarted, RunStarted, StepFinished, StepLine
+from tilth.engine.events import MapStarted, StepFinished, StepLine
 from tilth.records import State
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class LiveProgress(PlainProgress):
                 super().show(event, lines)
             else:
                 self._scrolling.append((label(event.step, event.index), visible(event.text)))
-        elif isinstance(event, RunStarted | MapStarted) or (
+        elif isinstance(event, MapStarted) or (
             isinstance(event, StepFinished) and event.index is None
         ):
             return  # the table shows it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 
@@ -55,3 +56,25 @@ def clipped(text: str, width: int) -> str:
     if len(line) > width:
         return line[: width - 1] + "…"
     return f"{line} …" if newline and len(line) <= width - 2 else line
+
+
+def assignments(values: Mapping[str, object]) -> str:
+    """Parameters or inputs as they might be written: `alpha = 0.3, frame = load.frame`."""
+    return ", ".join(f"{name} = {value_text(value)}" for name, value in values.items())
+
+
+def value_text(value: object) -> str:
+    """A value as a record holds it, in a few words."""
+    import json
+
+    match value:
+        case {"$artifact": str(digest), **more}:
+            return str(more.get("from") or short_digest(digest))
+        case {"$output": [step, output]}:
+            return f"{step}.{output}"
+        case {"$large": _, "size": int(count)}:
+            return f"({size(count)})"
+        case list():
+            return clipped(f"[{', '.join(value_text(each) for each in value)}]", 80)
+        case _:
+            return clipped(json.dumps(value, ensure_ascii=False), 80)

@@ -1,0 +1,40 @@
+"""`tilth settings`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from tilth.cli.usage import json_option
+
+
+@click.command()
+@json_option
+def settings(*, as_json: bool) -> None:
+    """Show every setting, its value and where that comes from."""
+    from tilth.cli.tables import table
+    from tilth.settings import SETTINGS, home_folder, setting, worker_count
+
+    # What an empty default stands for here and now.
+    stands_for = {
+        "home": str(home_folder()),
+        "workers": str(worker_count()),
+        "python": "found as uv finds it",
+    }
+    told = [
+        {
+            "setting": name,
+            "value": setting(name) or stands_for[name],
+            "from": f"`{each.variable}`" if os.environ.get(each.variable) else "default",
+            "variable": each.variable,
+            "meaning": each.meaning,
+        }
+        for name, each in SETTINGS.items()
+    ]
+    if as_json:
+        import json
+
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(table(["setting", "value", "from", "variable"], told))

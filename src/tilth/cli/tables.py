@@ -1,0 +1,56 @@
+"""Records as text: aligned columns for people, JSON for programs. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, indent: int = 0) -> str:
+    """Rows under a heading, each column as wide as its widest cell; one that is empty throughout is left out.
+
+    On a terminal a line is cut at its edge; elsewhere nothing is.
+    """
+    listed = [[" ".join(str(row.get(name) or "").split()) for name in columns] for row in rows]
+    used = [i for i in range(len(columns)) if any(cells[i] for cells in listed)]
+    widths = {i: max(len(columns[i]), *(len(cells[i]) for cells in listed)) for i in used}
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+    def line(cells: Sequence[str]) -> str:
+        text = " " * indent + "  ".join(cells[i].ljust(widths[i]) for i in used).rstrip()
+        return text if edge is None or len(text) <= edge else text[: edge - 1] + "…"
+
+    return "\n".join([click.style(line(columns), dim=True), *(line(cells) for cells in listed)])
+
+
+def pairs(values: Mapping[str, str], *, indent: int = 2) -> str:
+    """One line for each name and value, aligned; a name without a value is left out."""
+    width = max((len(name) for name, value in values.items() if value), default=0)
+    gap = " " * (indent + width + 2)
+    return "\n".join(
+        " " * indent + name.ljust(width + 2) + value.replace("\n", "\n" + gap)
+        for name, value in values.items()
+        if value
+    )
+
+
+def to_json(value: Any) -> str:
+    """Records, or anything made of them, as an indented JSON document."""
+    import json
+
+    import msgspec
+
+    # Half a surrogate pair stands for a byte of a file name that is not UTF-8; ASCII escapes can hold it.
+    return json.dumps(msgspec.to_builtins(value), indent=2)
+
+
+def more(following: object, limit: int) -> None:
+    """Say that a list was cut, so that nobody takes a part for the whole."""
+    if following is not None:
+        click.echo(f"these are the newest {limit}; `--limit` shows more", err=True)
