@@ -67,7 +67,13 @@ def binary() -> str:
 
 def call(arguments: Sequence[str | Path], *, root: Path | None = None, text: str | None = None) -> Result:
     """Run uv in the folder `root` with `text` on its standard input."""
-    environment = {"SOURCE_DATE_EPOCH": "315532800", **os.environ, "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    environment = {
+        "SOURCE_DATE_EPOCH": "315532800",  # the first moment a zip file can hold
+        **os.environ,
+        "UV_NO_PROGRESS": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "1000",  # its reasons are wrapped where they are shown
+    }
     environment.pop("FORCE_COLOR", None)
     try:
         done = subprocess.run(
@@ -132,7 +138,7 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten([line for line in lines if "No solution found" not in line]),
             mend=_hint(text),
         )
-    if "os error 2)" in text:
+    if "os error 2)" in text or "Distribution not found at" in text:
         return EnvironmentBroken(
             f"a file of environment `{name}` is gone",
             why=_shorten(lines),
