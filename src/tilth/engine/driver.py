@@ -75,6 +75,10 @@ class Environments(Protocol):
         """Import names it has at the top level; None when that is not known."""
         ...
 
+    def ready_soon(self, names: Iterable[str | None]) -> None:
+        """Begin to make these, without waiting: steps will need them."""
+        ...
+
     async def place(self, name: str | None) -> Place:
         """Make it if need be.
 
@@ -183,6 +187,7 @@ class Driver:
         self._waiting: deque[_Unit] = deque()  # for room on this machine
         self._running: dict[asyncio.Task[None], _Unit] = {}
         self._own: dict[str, dict[str, OutputRef]] = {}  # outputs made in this run, by cache key
+        self._foreseen: set[str] = set()  # nodes whose environments are being made ready
         self._wake = asyncio.Event()
         self._stopping = False
         self._cancelled = False
@@ -473,6 +478,7 @@ class Driver:
         before = self._attempts.get((node.id, unit.index), 0)
         retry = node.retry
         attempt = before
+        self._foresee(node.id)
         # The reason is looked up only now: a unit that is reused never pays for it.
         if unit.index is None:
             unit = _Unit(state, None, unit.key, unit.parts, self._explain(unit))
@@ -503,6 +509,17 @@ class Driver:
             except asyncio.CancelledError:
                 self._unit_ended(unit, State.CANCELLED, Failure(reason="cancelled", message="the run was cancelled"))
                 return
+
+    def _foresee(self, id: str) -> None:  # noqa: A002 - the field's word
+        """What comes after a step that runs will run too, most likely: get its environments ready meanwhile."""
+        stack, names = [id], []
+        while stack:
+            each = stack.pop()
+            if each not in self._foreseen:
+                self._foreseen.add(each)
+                names.append(self._nodes[each].node.environment)
+                stack += self._downstream.get(each, ())
+        self._environments.ready_soon(dict.fromkeys(names))
 
     async def _attempt(self, unit: _Unit, record: StepRun, folder: Path) -> Failure | None:
         """Try once. None when the step completed and everything about it is taken over."""

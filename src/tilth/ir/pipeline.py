@@ -78,6 +78,7 @@ class Pipeline:
     failure_mode: str = "stop_new"
     tags: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)  # project module -> digest of its source
+    files: dict[str, str] = field(default_factory=dict)  # project module -> its file, relative to an import root
     closures: dict[str, list[str]] = field(default_factory=dict)  # step's module -> project modules it imports
     outside: dict[str, list[str]] = field(default_factory=dict)  # step's module -> packages those import
     needs: dict[str, dict[str, str]] = field(default_factory=dict)  # step's function -> package -> `file:line`

@@ -236,6 +236,7 @@ def _path(thing: Any, canonical: Any) -> str:
 def _with_sources(compiled: ir.Pipeline, roots: Sequence[Path]) -> ir.Pipeline:
     """Add what the steps' modules are made of: sources by digest, and the packages they import."""
     digests: dict[str, str] = {}
+    files: dict[str, str] = {}
     closures: dict[str, list[str]] = {}
     outside: dict[str, list[str]] = {}
     needs: dict[str, dict[str, str]] = {}
@@ -251,6 +252,7 @@ def _with_sources(compiled: ir.Pipeline, roots: Sequence[Path]) -> ir.Pipeline:
         closures[module] = sorted(closure)
         outside[module] = sorted(sources.outside(closure))
         digests.update({name: each.digest for name, each in closure.items()})
+        files.update({name: _relative(each.path, roots) for name, each in closure.items()})
         dynamic.update(name for name, each in closure.items() if each.dynamic)
     for function in sorted({node.function for node in compiled.nodes}):
         module, _, qualname = function.partition(":")
@@ -259,6 +261,7 @@ def _with_sources(compiled: ir.Pipeline, roots: Sequence[Path]) -> ir.Pipeline:
     return replace(
         compiled,
         sources=dict(sorted(digests.items())),
+        files=dict(sorted(files.items())),
         closures=closures,
         outside=outside,
         needs=needs,

@@ -1,0 +1,1 @@
+"""The runner: compiles a pipeline, plans it, and hands it to a driver on this machine."""

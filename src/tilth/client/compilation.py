@@ -1,0 +1,157 @@
+"""From a file or a decorated function to a compiled pipeline, in the interpreter that the project uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth import errors, runtime
+from tilth.client.code_root import canonical_module, find_code_root
+from tilth.client.project import project_options
+from tilth.environments import probe, project_interpreter
+from tilth.errors import DefinitionError, NotFound, SetupError, TilthError
+from tilth.ir.pipeline import Pipeline
+from tilth.orchestrators.local import cloudpickle_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilth.client.code_root import CodeRoot
+    from tilth.define import Pipeline as Defined
+    from tilth.environments import Interpreter
+    from tilth.home import Home
+
+_BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline and the project it comes from."""
+
+    pipeline: Pipeline
+    code: CodeRoot
+    roots: tuple[str, ...]  # folders that project modules are imported from, first one first
+    interpreter: Interpreter
+
+
+def compile_file(
+    target: str,
+    parameters: Mapping[str, str],
+    *,
+    home: Home,
+    python: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Compiled:
+    """Compile a pipeline named as `FILE[:PIPELINE]`, in a process of the project's interpreter.
+
+    Args:
+        parameters: As written on the command line.
+        python: Interpreter to use instead of the project's.
+        overrides: Pipeline options that win over those in the code.
+    """
+    file, name = split_target(target)
+    code = find_code_root(file)
+    module = canonical_module(file, code)
+    executable = Path(python).absolute() if python else project_interpreter(file.parent)
+    if not executable.exists():
+        raise SetupError(f"there is no Python at `{executable}`", mend="give the path of an interpreter")
+    interpreter = probe(executable, home)
+    roots = import_roots(code, file)
+    with tempfile.TemporaryDirectory(prefix="tilth-") as folder:
+        request = Path(folder, "request.json")
+        result = Path(folder, "result.json")
+        request.write_text(
+            json.dumps(
+                {
+                    "module": module,
+                    "pipeline": name,
+                    "parameters": dict(parameters),
+                    "roots": roots,
+                    "cwd": os.getcwd(),
+                    "project": {**project_options(code.root), **(overrides or {})},
+                    "result": str(result),
+                }
+            )
+        )
+        command = [str(executable), str(_BOOTSTRAP), "compile", cloudpickle_folder(), str(request)]
+        # What the module prints when it is imported is talk: data alone goes to standard output.
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
+        answer = json.loads(result.read_text()) if result.exists() else None
+    if answer is None:
+        raise DefinitionError(
+            f"the process that compiled `{file.name}` ended with code {ended.returncode} and no answer",
+            why="importing the module ended the interpreter",
+            mend='put what starts work under `if __name__ == "__main__":`',
+        )
+    if "error" in answer:
+        raise _error(answer["error"])
+    return Compiled(Pipeline.from_json(answer["pipeline"]), code, roots, interpreter)
+
+
+def compile_call(
+    pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, home: Home
+) -> Compiled:
+    """Compile a pipeline that this process has imported, here."""
+    from tilth.runtime.compile import compile_pipeline
+
+    file, main = _source_of(pipeline)
+    code = find_code_root(file)
+    roots = import_roots(code, file)
+    compiled = compile_pipeline(pipeline, args, kwargs, roots=roots, main=main, project=project_options(code.root))
+    return Compiled(compiled, code, roots, probe(Path(sys.executable), home))
+
+
+def split_target(target: str) -> tuple[Path, str | None]:
+    """File and pipeline of `FILE[:PIPELINE]`.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    path = Path(target)
+    name: str | None = None
+    if not path.exists() and ":" in target:
+        text, _, name = target.rpartition(":")
+        path = Path(text)
+    if path.is_dir():
+        raise NotFound(f"`{path}` is a folder", mend="name a Python file: `FILE[:PIPELINE]`")
+    if not path.exists():
+        raise NotFound(f"there is no file `{path}`", mend="name a Python file: `FILE[:PIPELINE]`")
+    if path.suffix != ".py":
+        raise DefinitionError(f"`{path}` is no Python file", mend="name a file that ends in `.py`")
+    return path.absolute(), name or None
+
+
+def import_roots(code: CodeRoot, file: Path) -> tuple[str, ...]:
+    """The code's own roots, then the file's folder, where a script finds its neighbours."""
+    return tuple(dict.fromkeys([*map(str, code.import_roots), str(file.parent)]))
+
+
+def _source_of(pipeline: Defined) -> tuple[Path, str | None]:
+    """The file a pipeline was defined in, and what its module is called elsewhere when it runs as `__main__`."""
+    module = sys.modules.get(pipeline.function.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).exists():
+        raise DefinitionError(
+            f"pipeline `{pipeline.name}` was not defined in a file",
+            why="steps run in other interpreters, which import it from its file",
+            mend="save it as a `.py` file and run that",
+        )
+    path = Path(file).absolute()
+    if pipeline.function.__module__ != "__main__":
+        return path, None
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and spec.name and not spec.name.endswith("__main__"):
+        return path, spec.name  # started by `python -m`
+    return path, canonical_module(path, find_code_root(path))
+
+
+def _error(told: Mapping[str, str]) -> TilthError:
+    kind = getattr(errors, told["type"], TilthError)
+    error: TilthError = kind(told["summary"], why=told["why"], mend=told["mend"])
+    return error

@@ -1,0 +1,245 @@
+"""The environments of one run: locks found or made before it starts, venvs made when a step first needs one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth import environments as envs
+from tilth.engine import events
+from tilth.engine.driver import Place
+from tilth.errors import SetupError
+from tilth.records import Environment, Lock
+from tilth.store import Put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tilth.environments import Interpreter, Inventory, Locked, Realised
+    from tilth.home import Home
+    from tilth.ir.pipeline import Node, Pipeline
+    from tilth.records import Package
+
+
+class ProjectEnvironments:
+    """What the driver asks about the environments of a compiled pipeline.
+
+    Args:
+        root: The code root, which relative paths in declarations are relative to.
+        interpreter: The client's own.
+        given: Locks to use as they are, by name of the environment: those of a run that is resumed.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        root: Path,
+        interpreter: Interpreter,
+        home: Home,
+        offline: bool = False,
+        given: Mapping[str, Locked] | None = None,
+        listener: events.Listener = lambda _: None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._root = root
+        self._interpreter = interpreter
+        self._home = home
+        self._offline = offline
+        self._tell = listener
+        self._locks: dict[str, Locked] = dict(given or {})
+        self._made_locks: dict[str, float] = {}
+        self._realising: dict[str, asyncio.Task[Realised]] = {}
+        self.realised: dict[str, Realised] = {}
+        self._inventory: Inventory | None = None
+        self.python = interpreter.minor
+
+    @property
+    def names(self) -> list[str]:
+        """Environments that some step names."""
+        used = {node.environment for node in self._pipeline.nodes}
+        return [name for name in self._pipeline.environments if name in used]
+
+    def find_locks(self) -> None:
+        """Take the locks that are known already. Starts nothing, asks nobody."""
+        for name in self.names:
+            if name not in self._locks and (found := self._find(name)) is not None:
+                self._locks[name] = found
+
+    def make_locks(self, *, upgrade: bool = False) -> None:
+        """Resolve what is not resolved yet, several at a time.
+
+        Raises:
+            TilthError: The first that cannot be resolved, in the order of declaration.
+        """
+        if not upgrade:
+            self.find_locks()
+        missing = self.names if upgrade else [name for name in self.names if name not in self._locks]
+        if not missing:
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(4) as pool:
+            for name, found in zip(missing, pool.map(lambda name: self._lock(name, upgrade), missing), strict=True):
+                self._locks[name] = found
+
+    def lock(self, name: str) -> Locked | None:
+        """The lock of an environment, if it is known."""
+        return self._locks.get(name)
+
+    def records(self) -> list[Put]:
+        """What to remember of the environments."""
+        changes: list[Put] = []
+        for each in self._locks.values():
+            changes.append(Put(Lock(id=each.lock, text=each.text, declaration=each.declaration)))
+            changes.append(
+                Put(
+                    Environment(
+                        id=each.digest,
+                        name=each.name,
+                        lock=each.lock,
+                        python=each.python,
+                        platform=each.platform,
+                        requirements=each.requirements,
+                        packages=each.packages,
+                        variables=each.variables,
+                    )
+                )
+            )
+        return changes
+
+    def digests(self) -> dict[str, str]:
+        """Digest of each environment by its name."""
+        return {name: each.digest for name, each in self._locks.items()}
+
+    def inventory(self) -> Inventory:
+        """What the client's interpreter has installed."""
+        if self._inventory is None:
+            self._inventory = envs.inventory(self._interpreter, self._home)
+        return self._inventory
+
+    def digest(self, name: str | None) -> str:
+        """Of the resolved environment; empty for the client's own, or when it is not resolved."""
+        if name is None:
+            return ""
+        found = self._locks.get(name)
+        return found.digest if found else ""
+
+    def minor(self, name: str | None) -> str:
+        """Major and minor version of its Python."""
+        found = self._locks.get(name) if name is not None else None
+        return found.python if found else self._interpreter.minor
+
+    def packages(self, node: Node) -> Iterable[Package]:
+        """What the sources of a step reach in the client's interpreter."""
+        return self.inventory().reach(self._pipeline.outside[node.module])
+
+    def readers(self, name: str | None) -> frozenset[str] | None:
+        """Import names it has at the top level; None when that is not known."""
+        if name is None:
+            return frozenset(module for each in self.inventory().packages for module in each.modules)
+        found = self._locks.get(name)
+        if found is None:
+            return None
+        known = envs.modules(found, self._home)
+        return frozenset(
+            module for name, each in known.items() for module in (_usual_modules(name) if each is None else each)
+        )
+
+    async def place(self, name: str | None) -> Place:
+        """The interpreter of an environment, made if need be; many may ask at once."""
+        if name is None:
+            return Place(Path(self._interpreter.executable))
+        if name not in self._realising:
+            self._realising[name] = asyncio.get_running_loop().create_task(self._realise(name))
+        realised = await asyncio.shield(self._realising[name])
+        return Place(realised.python, realised.path, self._locks[name].variables)
+
+    def ready_soon(self, names: Iterable[str | None]) -> None:
+        """Begin to make environments that will be needed, without waiting."""
+        for name in names:
+            if name is not None and name not in self._realising:
+                task = asyncio.get_running_loop().create_task(self._realise(name))
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._realising[name] = task
+
+    async def _realise(self, name: str) -> Realised:
+        lock = self._locks[name]
+        clock = time.perf_counter()
+        made = envs.is_realised(lock, self._home)
+        if not made:
+            self._tell(events.EnvironmentStarted(name, "making"))
+        realised = await asyncio.to_thread(envs.realise, lock, self._home, offline=self._offline)
+        self.realised[name] = realised
+        self._tell(
+            events.EnvironmentReady(
+                name,
+                lock.digest,
+                packages=len(lock.packages),
+                locked=name in self._made_locks,
+                created=realised.created,
+                seconds=self._made_locks.get(name, 0.0) + time.perf_counter() - clock,
+            )
+        )
+        return realised
+
+    def check_unchanged(self) -> list[str]:
+        """Find what steps wrote into their environments, put those aside, and say so."""
+        told = []
+        for name, realised in self.realised.items():
+            if not (changed := envs.changed_files(realised)):
+                continue
+            aside = envs.quarantine(realised, self._home)
+            shown = ", ".join(f"`{each}`" for each in changed[:3]) + (" …" if len(changed) > 3 else "")
+            told.append(
+                f"environment `{name}` was changed by a step ({len(changed)} files: {shown}); it is made anew when it is "
+                "needed again" + (f", the changed one is in {aside}" if aside else "")
+            )
+        return told
+
+    def _for(self, name: str) -> tuple[dict[str, Any], Interpreter]:
+        declared = self._pipeline.environments[name]
+        return declared, envs.find_interpreter(declared.get("python"), self._interpreter, self._home)
+
+    def _find(self, name: str) -> Locked | None:
+        declared, interpreter = self._for(name)
+        return envs.find_lock(declared, root=self._root, interpreter=interpreter, home=self._home)
+
+    def _lock(self, name: str, upgrade: bool) -> Locked:
+        clock = time.perf_counter()
+        self._tell(events.EnvironmentStarted(name, "locking"))
+        declared, interpreter = self._for(name)
+        found = envs.lock(
+            declared, root=self._root, interpreter=interpreter, home=self._home, upgrade=upgrade, offline=self._offline
+        )
+        self._made_locks[name] = time.perf_counter() - clock
+        return found
+
+
+_USUAL = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+
+
+def _usual_modules(distribution: str) -> tuple[str, ...]:
+    """What a wheel that was never seen here probably lets a step import."""
+    return (_USUAL.get(distribution, distribution.replace("-", "_")),)
+
+
+def reopen(records: Mapping[str, tuple[Environment, Lock]], *, root: Path, interpreter: Interpreter, home: Home,
+           declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Locked]:
+    """The locks of a recorded run, from its records.
+
+    Raises:
+        SetupError: One of them is for another Python or platform than this machine has.
+    """
+    opened = {}
+    for name, (environment, lock) in records.items():
+        wanted = envs.find_interpreter(environment.python, interpreter, home)
+        if wanted.platform != environment.platform:
+            raise SetupError(
+                f"environment `{name}` was locked for {environment.platform}; this machine is {wanted.platform}",
+                mend="start a new run: it makes a lock for this machine",
+            )
+        opened[name] = envs.open_lock(lock.text, declared[name], root=root, interpreter=wanted, home=home)
+    return opened

@@ -1,0 +1,76 @@
+"""The project a pipeline belongs to: its folders, its interpreter, its options, and its code as it is now."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import DefinitionError
+from tilth.runtime.sources import source_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tilth.ir.pipeline import Pipeline
+
+
+def project_options(root: Path) -> dict[str, Any]:
+    """`[tool.tilth]` of pyproject.toml, or all of tilth.toml, which wins.
+
+    Raises:
+        DefinitionError: The file is no TOML.
+    """
+    for name, table in (("tilth.toml", ()), ("pyproject.toml", ("tool", "tilth"))):
+        path = root / name
+        try:
+            found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DefinitionError(f"`{path}` cannot be read: {error}", mend="correct the file") from None
+        for key in table:
+            found = found.get(key, {})
+        if found or not table:
+            return dict(found)
+    return {}
+
+
+class WorkingTree:
+    """The project's code where it lies, and whether it is still what was compiled.
+
+    Args:
+        roots: Folders that project modules are imported from.
+        cwd: Where the run was started; steps start there.
+        bundle: Digest of the code bundle.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, roots: Sequence[str], cwd: str, bundle: str) -> None:
+        self.roots = tuple(roots)
+        self.cwd = cwd
+        self.bundle = bundle
+        self._pipeline = pipeline
+        self._stamps: dict[str, tuple[int, int, int]] = {}
+
+    def changed(self, modules: Iterable[str]) -> list[str]:
+        """Files of these modules that are not any more what was compiled."""
+        return [self._pipeline.files[each] for each in modules if self._is_changed(each)]
+
+    def _is_changed(self, module: str) -> bool:
+        path = self._path(module)
+        try:
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if self._stamps.get(module) == stamp:
+                return False
+            if source_digest(path) != self._pipeline.sources[module]:
+                return True
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            return True
+        self._stamps[module] = stamp
+        return False
+
+    def _path(self, module: str) -> Path:
+        relative = self._pipeline.files[module]
+        candidates = [Path(root, relative) for root in self.roots]
+        return next((each for each in candidates if each.exists()), candidates[0])
