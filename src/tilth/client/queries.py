@@ -1,0 +1,276 @@
+"""Answers to what `Client` asks, as JSON: in a client's own process, and for steps through their supervisor.
+
+A request is the name of a method and its parameters. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from tilth.artifact_stores import LocalArtifactStore
+from tilth.engine.logs import read_log
+from tilth.errors import NotFound, UnknownOption, nearest
+from tilth.home import Home
+from tilth.materializers.artifacts import read_manifest
+from tilth.records import Artifact, Environment, Json, Record, Run, State, StepRun
+from tilth.settings import home_folder
+from tilth.store import Page, open_store, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from tilth.artifact_stores import ArtifactStore
+    from tilth.store import Store
+
+R = TypeVar("R", bound=Record)
+_NEWEST = 200  # names looked at for one that was meant
+
+
+def answer(method: str, params: Mapping[str, Json]) -> Json:
+    """Answer one request about the home folder of this process."""
+    return _queries(home_folder()).answer(method, params)
+
+
+@lru_cache(maxsize=4)
+def _queries(root: Path) -> Queries:
+    home = Home(root)
+    return Queries(open_store(home), LocalArtifactStore(home.artifacts), home)
+
+
+class Queries:
+    """Everything that can be asked, over one store."""
+
+    def __init__(self, store: Store, artifacts: ArtifactStore, home: Home) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._home = home
+        self._methods: dict[str, Callable[..., Json]] = {
+            each.__name__: each
+            for each in (
+                self.get_run,
+                self.get_latest_run,
+                self.find_runs,
+                self.find_step_runs,
+                self.get_outputs,
+                self.get_artifact,
+                self.find_artifacts,
+                self.get_artifact_folder,
+                self.get_environment,
+                self.find_environments,
+                self.find_log_lines,
+            )
+        }
+
+    def answer(self, method: str, params: Mapping[str, Json]) -> Json:
+        """Call one of the methods below by name.
+
+        Raises:
+            UnknownOption: There is no such method, or it takes no such parameter.
+            NotFound: What was asked for is not there.
+        """
+        function = self._methods.get(method)
+        if function is None:
+            raise UnknownOption(f"nothing answers `{method}`", mend=nearest(method, self._methods))
+        try:
+            inspect.signature(function).bind(**params)
+        except TypeError as error:
+            raise UnknownOption(f"`{method}` cannot be asked like this", why=str(error)) from error
+        return function(**params)
+
+    def get_run(self, name: str) -> Json:
+        return _json(self._run(name))
+
+    def get_latest_run(self, pipeline: str) -> Json:
+        found = self._store.find(Run, pipeline=pipeline, limit=1)
+        if not found.items:
+            known = {run.pipeline for run in self._store.find(Run, limit=_NEWEST)}
+            raise NotFound(f"no run of pipeline `{pipeline}`", mend=nearest(pipeline, known))
+        return _json(found.items[0])
+
+    def find_runs(
+        self,
+        pipeline: str | None = None,
+        state: str | list[str] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Json:
+        where = {**_given(pipeline=pipeline), **_states(state)}
+        return _page(self._store.find(Run, limit=limit, after=after, **where))
+
+    def find_step_runs(self, run: str, step: str | None = None, items: bool = False) -> Json:
+        """The last attempt of each step of a run in the order they were started, or of each item of one."""
+        if not items:
+            where = _given(step=step)
+            found: Iterable[StepRun] = walk(
+                self._store, StepRun, order="created_at", run=run, index=None, **where
+            )
+            return [_json(each) for each in _last_attempts(found)]
+        found = walk(self._store, StepRun, order="created_at", run=run, **_given(step=step))
+        last = _last_attempts(each for each in found if each.index is not None)
+        return [_json(each) for each in sorted(last, key=lambda each: each.index or 0)]
+
+    def get_outputs(self, step_run: str) -> Json:
+        """The artifacts that a step run gave, by name of the output."""
+        record = self._store.get(StepRun, step_run)
+        outputs: dict[str, Json] = {}
+        for name, ref in record.outputs.items():
+            if ref.artifact:
+                outputs[name] = _json(self._store.get(Artifact, ref.artifact))
+                continue
+            manifest = read_manifest(self._artifacts.path(ref.digest))
+            outputs[name] = _json(
+                Artifact(
+                    id="",
+                    name=name,
+                    digest=ref.digest,
+                    run=record.run,
+                    step_run=record.id,
+                    step=record.step,
+                    output=name,
+                    created_at=record.finished_at or record.created_at,
+                    type=manifest["type"],
+                    materializer=manifest["materializer"],
+                    format=manifest["format"],
+                    size=manifest["size"],
+                    length=manifest.get("length"),
+                    metadata=manifest.get("metadata", {}),
+                )
+            )
+        return outputs
+
+    def get_artifact(self, name: str, version: int | str | None = None) -> Json:
+        """By name, in its newest version, the numbered one or the newest with that label; or by id."""
+        if isinstance(version, str) and version.isdigit():
+            version = int(version)
+        found = self._store.find(Artifact, name=name, order="-version", limit=1)
+        if not found.items and version is None:
+            by_id = self._by_id(Artifact, name)
+            if by_id is not None:
+                return _json(by_id)
+        if not found.items:
+            known = {each.name for each in self._store.find(Artifact, limit=_NEWEST)}
+            raise NotFound(f"no artifact is called `{name}`", mend=nearest(name, known))
+        if isinstance(version, int):
+            found = self._store.find(Artifact, name=name, version=version, limit=1)
+        elif version is not None:
+            versions = walk(self._store, Artifact, order="-version", name=name)
+            found = Page(tuple(each for each in versions if version in each.tags)[:1])
+        if not found.items:
+            newest = self._store.find(Artifact, name=name, order="-version", limit=1).items[0]
+            raise NotFound(
+                f"artifact `{name}` has no version `{version}`", mend=f"its newest is {newest.version}"
+            )
+        return _json(found.items[0])
+
+    def find_artifacts(
+        self,
+        name: str | None = None,
+        run: str | None = None,
+        digest: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Json:
+        where = _given(name=name, run=run and self._run(run).id, digest=digest)
+        return _page(self._store.find(Artifact, limit=limit, after=after, **where))
+
+    def get_artifact_folder(self, digest: str) -> Json:
+        """Where the files of an artifact are, to be read only."""
+        if not self._artifacts.has(digest):
+            raise NotFound(
+                f"the files of artifact `{digest}` are not on this machine",
+                mend="run the pipeline that made it again",
+            )
+        return str(self._artifacts.path(digest))
+
+    def get_environment(self, name: str) -> Json:
+        """By name, as it was resolved last; or by digest or the beginning of one."""
+        found = self._store.find(Environment, name=name, limit=1)
+        if found.items:
+            return _json(found.items[0])
+        by_id = self._by_id(Environment, name) or self._by_id(Environment, f"sha256:{name}")
+        if by_id is None:
+            known = {each.name for each in self._store.find(Environment, limit=_NEWEST)}
+            raise NotFound(f"no environment is called `{name}`", mend=nearest(name, known))
+        return _json(by_id)
+
+    def find_environments(self, name: str | None = None, limit: int = 100, after: str | None = None) -> Json:
+        return _page(self._store.find(Environment, limit=limit, after=after, **_given(name=name)))
+
+    def find_log_lines(self, run: str, step: str | None = None, items: bool = True) -> Json:
+        """What the steps of a run printed, attempt after attempt, oldest first."""
+        record = self._run(run)
+        where: dict[str, Any] = _given(step=step)
+        if not items:
+            where["index"] = None
+        step_runs = walk(self._store, StepRun, order="created_at", run=record.id, **where)
+        lines = (line for each in step_runs for line in self._log(each))
+        return [
+            {**line._asdict(), "time": line.time.isoformat()}
+            for line in sorted(lines, key=lambda line: line.time)
+        ]
+
+    def _log(self, step_run: StepRun) -> Iterator[Any]:
+        item = "" if step_run.index is None else f".{step_run.index}"
+        path = self._home.runs / step_run.run / "logs" / f"{step_run.step}{item}.{step_run.attempt}.log"
+        return read_log(path, step_run.step, step_run.index, step_run.attempt)
+
+    def _run(self, name: str) -> Run:
+        found = self._store.find(Run, name=name, limit=1)
+        record = found.items[0] if found.items else self._by_id(Run, name)
+        if record is None:
+            newest = self._store.find(Run, limit=_NEWEST)
+            if any(run.pipeline == name for run in newest):
+                last = next(run for run in newest if run.pipeline == name)
+                raise NotFound(f"no run is called `{name}`", mend=f"its newest run is `{last.name}`")
+            raise NotFound(f"no run is called `{name}`", mend=nearest(name, [run.name for run in newest]))
+        return record
+
+    def _by_id(self, kind: type[R], beginning: str) -> R | None:
+        """The record whose id is this, or alone begins with it."""
+        if not beginning:
+            return None
+        found = self._store.find(kind, id_prefix=beginning, order="id", limit=2).items
+        if len(found) == 2 and found[0].id != beginning:
+            raise NotFound(
+                f"several ids begin with `{beginning}`",
+                why=f"`{found[0].id}` and `{found[1].id}`",
+                mend="give more of it",
+            )
+        return found[0] if found else None
+
+
+def _json(record: Record) -> Json:
+    return msgspec.to_builtins(record)
+
+
+def _page(page: Page[R]) -> Json:
+    return {"items": [_json(each) for each in page], "next": page.next}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _states(state: str | list[str] | None) -> dict[str, Any]:
+    if state is None:
+        return {}
+    known = [each.value for each in State]
+    for each in [state] if isinstance(state, str) else state:
+        if each not in known:
+            raise UnknownOption(f"`{each}` is no state", mend=nearest(each, known))
+    return {"state": state}
+
+
+def _last_attempts(step_runs: Iterable[StepRun]) -> list[StepRun]:
+    """One of each step and index, in the order each was first tried."""
+    last: dict[tuple[str, int | None], StepRun] = {}
+    for each in step_runs:
+        before = last.get((each.step, each.index))
+        if before is None or before.attempt <= each.attempt:
+            last[each.step, each.index] = each
+    return list(last.values())
