@@ -46,6 +46,17 @@ def test_an_artifact_lies_under_its_digest(store, tmp_path):
     assert list(store.digests()) == [digest]
 
 
+def test_what_there_is_to_look_at_goes_with_its_artifact(store, tmp_path):
+    digest = written(tmp_path / "a", "text")
+    place = store.adopt(tmp_path / "a", digest)
+    looks = place.with_name(f"{place.name}.visualizations")
+    looks.mkdir()
+    (looks / "table.html").write_text("<table>")
+    assert list(store.digests()) == [digest]
+    store.remove(digest)
+    assert not looks.exists()
+
+
 def test_processes_that_race_for_the_same_artifacts_all_find_them(store, tmp_path):
     racers = [
         subprocess.Popen([sys.executable, "-c", RACER, store.root, tmp_path / name])

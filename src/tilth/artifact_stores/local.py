@@ -27,7 +27,11 @@ _MANY = (
 
 
 class LocalArtifactStore:
-    """An `ArtifactStore` at `root/ab/abcdef…/`; `root/aside/` holds what is coming or going."""
+    """An `ArtifactStore` at `root/ab/abcdef…/`; `root/aside/` holds what is coming or going.
+
+    What a person would look at lies beside an artifact, in `abcdef….visualizations/`, for it is no part of
+    the content; whoever made it puts it there.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -75,6 +79,8 @@ class LocalArtifactStore:
         except FileNotFoundError:
             return
         _remove_tree(gone)
+        if os.path.isdir(looks := f"{place}.visualizations"):
+            _remove_tree(looks)
 
     def verify(self, digest: str) -> list[str]:
         place = self._place(digest)
@@ -91,7 +97,8 @@ class LocalArtifactStore:
         """Every artifact that is here, in no order."""
         for near in self.root.glob("??"):
             for folder in near.iterdir():
-                yield f"sha256:{folder.name}"
+                if _DIGEST(digest := f"sha256:{folder.name}"):
+                    yield digest
 
     def _place(self, digest: str) -> str:
         match = _DIGEST(digest)
