@@ -79,10 +79,10 @@ def walk() -> Iterator[tuple[click.Command, click.Context]]:
 def _command(command: click.Command, context: click.Context) -> str:
     lines = [f"## {context.command_path}", "", "```text"]
     lines += [command.get_usage(context).removeprefix("Usage: "), "```", "", _dedent(command.help or "")]
-    options = [option.get_help_record(context) for option in command.get_params(context)]
-    rows = [
-        f"| `{record[0]}` | {_cell(record[1])} |" for record in options if record and record[0] != "--help"
-    ]
+    records = [each.get_help_record(context) for each in command.get_params(context)]
+    # Arguments have no help of their own; `--help` is everywhere.
+    told = [each for each in records if each and each[1] and "--help" not in each[0]]
+    rows = [f"| `{name}` | {_cell(meaning)} |" for name, meaning in told]
     if rows:
         lines += ["", "| option | meaning |", "|---|---|", *rows]
     return "\n".join(lines)
