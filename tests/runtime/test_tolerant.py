@@ -266,7 +266,8 @@ def test_settings_of_a_missing_package_have_no_effect(load: Any) -> None:
 @pytest.mark.parametrize(
     "use",
     ["m.n.x", "m.n()", "m.n[1]", "m.n | None", "isinstance(1, m.n)", "m.n.__version__",
-     "setattr(m.n, 'x', 1)", "2 == m.n", "f'{m.n.x}'", "exec('class X(m.n): pass', {'m': m})", "bool(m.n)", "m.made.x"],
+     "setattr(m.n, 'x', 1)", "2 == m.n", "f'{m.n.x}'", "exec('class X(m.n): pass', {'m': m})", "bool(m.n)",
+     "m.made.x"],
 )  # fmt: skip
 def test_every_use_after_the_import_is_refused_by_name(load: Any, use: str) -> None:
     module = load("import nowhere as n\nmade = n.make()")
@@ -311,8 +312,7 @@ def test_a_pickled_placeholder_is_the_real_thing_where_that_is_installed(load: A
         "try:\n    import nowhere\nexcept (KeyError, ModuleNotFoundError):\n    found = False",
         "try:\n    if True:\n        from nowhere import x\nexcept Exception:\n    found = False",
         "try:\n    import nowhere\nexcept:\n    found = False",
-        "from contextlib import suppress\nfound = False\nwith suppress(ImportError):\n    found = __import__('x_')",
-        "import contextlib as c\nfound = False\nwith c.suppress(ImportError):\n    import nowhere\n    found = 1",
+        "import contextlib as c\nfound=False\nwith c.suppress(ImportError):\n    import nowhere\n    found=1",
         "try:\n    try:\n        import nowhere\n    finally: ...\nexcept ImportError:\n    found = False",
         "try: import os, nowhere\nexcept ImportError: found = False",
         "def f():\n    import nowhere\ntry:\n    f()\nexcept ImportError:\n    found = False",

@@ -122,19 +122,6 @@ def needed(module: str, qualname: str, roots: Sequence[Path]) -> Needed:
 
 
 def source_digest(path: Path) -> str:
-    """What `Source.digest` would be for this file, without parsing it.
-
-    Raises:
-        OSError, SyntaxError, UnicodeDecodeError: It cannot be read, or is no text in the encoding it declares.
-    """
-    content = path.read_bytes()
-    if path.name.endswith(_COMPILED):
-        return _digest(content)
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-    return _text_digest(content.decode(encoding))
-
-
-def source_digest(path: Path) -> str:
     """The digest of one module's file, as in `Source.digest`, without parsing it.
 
     Raises:
@@ -327,10 +314,6 @@ def _absolute(each: _Import, module: str, path: Path) -> str:
 def _parents(module: str) -> list[str]:
     parts = module.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _text_digest(text: str) -> str:
-    return _digest(text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "surrogatepass"))
 
 
 def _decode(content: bytes) -> str:
