@@ -88,8 +88,7 @@ def world(home):
     world = World(home)
     with world.store:
         yield world
-    queries._queries(home)._store.close()
-    queries._queries.cache_clear()
+    queries.close()
 
 
 def test_a_run_is_found_by_name_id_and_the_beginning_of_its_id(world):
@@ -341,7 +340,7 @@ def test_only_the_methods_of_the_table_answer(world):
 
 def test_every_query_is_answered(world):
     public = {name for name, _ in inspect.getmembers(queries.Queries, inspect.isfunction) if name[0] != "_"}
-    assert set(queries._queries(world.home.root)._methods) == public - {"answer"}
+    assert set(queries._queries(world.home.root)._methods) == public - {"answer", "close"}
 
 
 def test_every_answer_is_json(world):

@@ -6,7 +6,7 @@ A request is the name of a method and its parameters. Nothing here changes anyth
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -36,10 +36,24 @@ def answer(method: str, params: Mapping[str, Json]) -> Json:
     return _queries(home_folder()).answer(method, params)
 
 
-@lru_cache(maxsize=4)
+_opening = threading.Lock()
+_open: dict[Path, Queries] = {}  # of one home folder: the variable that names it seldom changes in a process
+
+
 def _queries(root: Path) -> Queries:
-    home = Home(root)
-    return Queries(open_store(home), LocalArtifactStore(home.artifacts), home)
+    with _opening:
+        if root not in _open:
+            close()
+            home = Home(root)
+            _open[root] = Queries(open_store(home), LocalArtifactStore(home.artifacts), home)
+        return _open[root]
+
+
+def close() -> None:
+    """Close the store that `answer` opened; it opens another when it must."""
+    while _open:
+        _, queries = _open.popitem()
+        queries.close()
 
 
 class Queries:
@@ -81,6 +95,10 @@ class Queries:
         except TypeError as error:
             raise UnknownOption(f"`{method}` cannot be asked like this", why=str(error)) from error
         return function(**params)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
 
     def get_run(self, name: str) -> Json:
         return _json(self._run(name))

@@ -33,8 +33,12 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    # FULL, for a commit that was told to a user must outlive a power failure. Set per connection.
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        # FULL, for a commit that was told to a user must outlive a power failure. Set per connection.
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -119,6 +119,10 @@ class Store(Protocol):
         """The newest step run with this key that has outputs."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it holds open; it is not asked again."""
+        ...
+
 
 def walk(
     store: Store,

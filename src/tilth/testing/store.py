@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -66,22 +66,16 @@ _quick = settings(
 )
 
 
-class ClosableStore(Store, Protocol):
-    """A store that a test opens and closes."""
-
-    def close(self) -> None: ...
-
-
 class StoreContract:
     """The promises of `tilth.store.Store`."""
 
     @pytest.fixture
-    def make_store(self) -> Callable[[], ClosableStore]:
+    def make_store(self) -> Callable[[], Store]:
         """A function that opens a store that is empty each time."""
         raise NotImplementedError("the inheriting class gives `make_store`")
 
     @pytest.fixture
-    def store(self, make_store: Callable[[], ClosableStore]) -> Iterator[ClosableStore]:
+    def store(self, make_store: Callable[[], Store]) -> Iterator[Store]:
         with closing(make_store()) as store:
             yield store
 
@@ -96,7 +90,7 @@ class StoreContract:
     @given(record=_step_runs)
     @_quick
     def test_whatever_is_in_a_record_reads_back_equal(
-        self, make_store: Callable[[], ClosableStore], record: StepRun
+        self, make_store: Callable[[], Store], record: StepRun
     ) -> None:
         with closing(make_store()) as store:
             store.write([Put(record)])
@@ -105,7 +99,7 @@ class StoreContract:
     @given(data=st.data(), records=st.lists(_step_runs, max_size=25))
     @_quick
     def test_pages_hold_what_a_list_would_hold(
-        self, make_store: Callable[[], ClosableStore], data: st.DataObject, records: list[StepRun]
+        self, make_store: Callable[[], Store], data: st.DataObject, records: list[StepRun]
     ) -> None:
         options = {
             "run": st.sampled_from(["a", "b", "c"]),
@@ -195,7 +189,7 @@ class StoreContract:
     @given(records=st.lists(_step_runs, max_size=6))
     @_quick
     def test_the_same_write_again_changes_nothing(
-        self, make_store: Callable[[], ClosableStore], records: list[StepRun]
+        self, make_store: Callable[[], Store], records: list[StepRun]
     ) -> None:
         changes = [Put(record) for record in records] + [Put(Artifact(name="model", digest="d"))]
         with closing(make_store()) as store:
