@@ -105,6 +105,10 @@ def load_artifact(folder: Path, *, pickles: bool = True) -> Any:
         LoadError: It is torn, or cannot be read in this environment.
     """
     manifest = read_manifest(folder)
+    if manifest["format"] == "mapped":
+        from tilth.materializers.collection import mapped_sequence
+
+        return mapped_sequence(folder, pickles=pickles)
     if "length" in manifest:
         from tilth.materializers.collection import load_collection
 

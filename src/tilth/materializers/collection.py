@@ -117,6 +117,12 @@ class LazySequence(Sequence[Any]):
         return f"<LazySequence of {len(self)} items>"
 
 
+def mapped_sequence(folder: Path, *, pickles: bool = True) -> LazySequence:
+    """What a mapped step gave: an artifact that names those of its items, each by its path from there."""
+    with open(folder / "items.jsonl", encoding="utf-8") as lines:
+        return LazySequence([folder / json.loads(line)["path"] for line in lines], pickles=pickles)
+
+
 def write_collection(value: Any, folder: Path, saver: Saver) -> dict[str, Any]:
     """Write a value item by item, and give what `artifact.json` says about it but for its files.
 
