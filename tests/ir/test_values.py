@@ -252,7 +252,7 @@ def test_a_model_of_pydantic_1_comes_back() -> None:
 
 def test_a_value_without_a_canonical_form_is_named_with_the_way_to_it() -> None:
     with pytest.raises(Unencodable) as caught:
-        encode({"a": [1, 2, 3, (0, Frozen(Point(object())))]})  # type: ignore[arg-type]
+        encode({"a": [1, 2, 3, (0, Frozen(Point(1.0, tags=object())))]})  # type: ignore[arg-type]
     assert caught.value.path == '["a"][3][1].inner.tags'
     assert str(caught.value).startswith('`value["a"][3][1].inner.tags` is of type `builtins:object`')
 

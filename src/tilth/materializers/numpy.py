@@ -39,10 +39,10 @@ class ArrayMaterializer(Materializer):
             value.reshape(-1)[:: max(1, value.size // 100_000)] if value.flags.c_contiguous else value.flat
         )
         sample = np.asarray(sample[:200_000], dtype=np.float64)
+        exact = "" if sample.size >= value.size else " (of a sample)"
         sample = sample[np.isfinite(sample)]
         rows = {"shape": " x ".join(map(str, value.shape)), "dtype": value.dtype}
         if sample.size:
-            exact = "" if sample.size >= value.size else " (of a sample)"
             for name in ("min", "mean", "max", "std"):
                 rows[name + exact] = f"{getattr(sample, name)():.6g}"
         table = "".join(f"<tr><th>{name}</th><td>{item}</td></tr>" for name, item in rows.items())
@@ -58,9 +58,7 @@ class ScalarMaterializer(Materializer):
         import numpy as np
 
         array = np.asarray(value, dtype=value.dtype)
-        back = array[()]
-        # NumPy drops trailing zeros of text and bytes.
-        if type(back) is not type(value) or (value.dtype.kind in "US" and back != value):
+        if type(array[()]) is not type(value):
             raise Unencodable(f"numpy:{type(value).__name__}")
         write_npy(array, folder / "value.npy")
 
@@ -109,7 +107,7 @@ def write_npy(array: Any, path: Path) -> None:
             array, flags=["external_loop", "buffered", "zerosize_ok"], buffersize=size, order="C"
         )
         for chunk in chunks:
-            file.write(chunk.reshape(-1).view(np.uint8))
+            file.write(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8))
 
 
 def _write_header(file: Any, array: Any) -> None:
