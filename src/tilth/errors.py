@@ -27,7 +27,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class TilthError(Exception):
@@ -47,6 +47,17 @@ class TilthError(Exception):
         if self.mend:
             lines.append(f"  hint: {self.mend}")
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, str]:
+        """As it travels between processes; `from_json` raises it again."""
+        return {"type": type(self).__name__, "summary": self.summary, "why": self.why, "mend": self.mend}
+
+    @staticmethod
+    def from_json(told: Mapping[str, str]) -> TilthError:
+        """The error that `to_json` told."""
+        kind = globals().get(told["type"], TilthError)
+        error: TilthError = kind(told["summary"], why=told["why"], mend=told["mend"])
+        return error
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self.summary, self.why, self.mend)

@@ -10,14 +10,14 @@ from pathlib import Path
 class Home:
     """Where everything is kept on one machine. Folders are made by whoever writes into them.
 
-        tilth.db                    records
-        artifacts/ab/abcdef…/       content-addressed, read-only
-        bundles/DIGEST.tar          code
-        runs/RUN_ID/                pipeline.json, lease, cancel, logs/, steps/
-        locks/DECLARATION.json      what a declaration was resolved to
-        wheels/DIGEST/              unpacked wheels, with bytecode, read-only
-        environments/DIGEST/        venvs, hard-linked from wheels/
-        cache/                      whatever can be made again: interpreter probes, file digests
+    tilth.db                    records
+    artifacts/ab/abcdef…/       content-addressed, read-only
+    bundles/DIGEST.tar          code
+    runs/RUN_ID/                pipeline.json, lease, cancel, logs/, steps/
+    locks/DECLARATION.json      what a declaration was resolved to
+    wheels/DIGEST/              unpacked wheels, with bytecode, read-only
+    environments/DIGEST/        venvs, hard-linked from wheels/
+    cache/                      whatever can be made again: interpreter probes, file digests
     """
 
     root: Path

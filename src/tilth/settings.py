@@ -22,9 +22,15 @@ class Setting:
 
 
 SETTINGS = {
-    "home": Setting("TILTH_HOME", "", "folder for runs, artifacts, environments and the database; "
-                    "by default the platform's data folder, as `~/.local/share/tilth`"),
-    "python": Setting("TILTH_PYTHON", "", "the project's interpreter, when it should not be found as uv finds it"),
+    "home": Setting(
+        "TILTH_HOME",
+        "",
+        "folder for runs, artifacts, environments and the database; "
+        "by default the platform's data folder, as `~/.local/share/tilth`",
+    ),
+    "python": Setting(
+        "TILTH_PYTHON", "", "the project's interpreter, when it should not be found as uv finds it"
+    ),
     "workers": Setting("TILTH_WORKERS", "", "how many steps run at once; by default the number of cores"),
     "offline": Setting("TILTH_OFFLINE", "0", "`1`: never ask a package index"),
     "progress": Setting("TILTH_PROGRESS", "auto", "`live`, `plain` or `none`; `auto` is live on a terminal"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth import errors, runtime
+from tilth import runtime
 from tilth.client.code_root import canonical_module, find_code_root
 from tilth.client.project import project_options
 from tilth.environments import probe, project_interpreter
@@ -90,7 +90,7 @@ def compile_file(
             mend='put what starts work under `if __name__ == "__main__":`',
         )
     if "error" in answer:
-        raise _error(answer["error"])
+        raise TilthError.from_json(answer["error"])
     return Compiled(Pipeline.from_json(answer["pipeline"]), code, roots, interpreter)
 
 
@@ -103,7 +103,9 @@ def compile_call(
     file, main = _source_of(pipeline)
     code = find_code_root(file)
     roots = import_roots(code, file)
-    compiled = compile_pipeline(pipeline, args, kwargs, roots=roots, main=main, project=project_options(code.root))
+    compiled = compile_pipeline(
+        pipeline, args, kwargs, roots=roots, main=main, project=project_options(code.root)
+    )
     return Compiled(compiled, code, roots, probe(Path(sys.executable), home))
 
 
@@ -149,9 +151,3 @@ def _source_of(pipeline: Defined) -> tuple[Path, str | None]:
     if spec is not None and spec.name and not spec.name.endswith("__main__"):
         return path, spec.name  # started by `python -m`
     return path, canonical_module(path, find_code_root(path))
-
-
-def _error(told: Mapping[str, str]) -> TilthError:
-    kind = getattr(errors, told["type"], TilthError)
-    error: TilthError = kind(told["summary"], why=told["why"], mend=told["mend"])
-    return error

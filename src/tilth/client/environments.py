@@ -82,7 +82,9 @@ class ProjectEnvironments:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(4) as pool:
-            for name, found in zip(missing, pool.map(lambda name: self._lock(name, upgrade), missing), strict=True):
+            for name, found in zip(
+                missing, pool.map(lambda name: self._lock(name, upgrade), missing), strict=True
+            ):
                 self._locks[name] = found
 
     def lock(self, name: str) -> Locked | None:
@@ -145,7 +147,9 @@ class ProjectEnvironments:
             return None
         known = envs.modules(found, self._home)
         return frozenset(
-            module for name, each in known.items() for module in (_usual_modules(name) if each is None else each)
+            module
+            for name, each in known.items()
+            for module in (_usual_modules(name) if each is None else each)
         )
 
     async def place(self, name: str | None) -> Place:
@@ -194,8 +198,8 @@ class ProjectEnvironments:
             aside = envs.quarantine(realised, self._home)
             shown = ", ".join(f"`{each}`" for each in changed[:3]) + (" …" if len(changed) > 3 else "")
             told.append(
-                f"environment `{name}` was changed by a step ({len(changed)} files: {shown}); it is made anew when it is "
-                "needed again" + (f", the changed one is in {aside}" if aside else "")
+                f"environment `{name}` was changed by a step ({len(changed)} files: {shown}); it is made anew "
+                "when it is needed again" + (f", the changed one is in {aside}" if aside else "")
             )
         return told
 
@@ -212,7 +216,12 @@ class ProjectEnvironments:
         self._tell(events.EnvironmentStarted(name, "locking"))
         declared, interpreter = self._for(name)
         found = envs.lock(
-            declared, root=self._root, interpreter=interpreter, home=self._home, upgrade=upgrade, offline=self._offline
+            declared,
+            root=self._root,
+            interpreter=interpreter,
+            home=self._home,
+            upgrade=upgrade,
+            offline=self._offline,
         )
         self._made_locks[name] = time.perf_counter() - clock
         return found
@@ -226,8 +235,14 @@ def _usual_modules(distribution: str) -> tuple[str, ...]:
     return (_USUAL.get(distribution, distribution.replace("-", "_")),)
 
 
-def reopen(records: Mapping[str, tuple[Environment, Lock]], *, root: Path, interpreter: Interpreter, home: Home,
-           declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Locked]:
+def reopen(
+    records: Mapping[str, tuple[Environment, Lock]],
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    declared: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Locked]:
     """The locks of a recorded run, from its records.
 
     Raises:

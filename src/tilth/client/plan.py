@@ -82,7 +82,14 @@ def plan(
     for node in _in_order(pipeline):
         waits = [each for each in node.upstream() if each not in known]
         cached, reason, outputs = _decide(
-            pipeline, node, waits, values, environments=environments, store=store, bundle=bundle, cache_on=cache_on
+            pipeline,
+            node,
+            waits,
+            values,
+            environments=environments,
+            store=store,
+            bundle=bundle,
+            cache_on=cache_on,
         )
         if outputs is not None:
             known.add(node.id)
@@ -109,7 +116,9 @@ def plan(
     )
 
 
-def check_imports(pipeline: Pipeline, environments: ProjectEnvironments, home: Home) -> tuple[list[str], list[str]]:
+def check_imports(
+    pipeline: Pipeline, environments: ProjectEnvironments, home: Home
+) -> tuple[list[str], list[str]]:
     """What steps import that their environments do not have.
 
     Returns:

@@ -29,7 +29,16 @@ from tilth.engine.lease import Lease, is_held
 from tilth.engine.logs import LogLine, read_log
 from tilth.engine.resources import this_machine
 from tilth.environments import probe
-from tilth.errors import Conflict, DefinitionError, NotFound, RunCancelled, RunFailed, SetupError, UnknownOption, nearest
+from tilth.errors import (
+    Conflict,
+    DefinitionError,
+    NotFound,
+    RunCancelled,
+    RunFailed,
+    SetupError,
+    UnknownOption,
+    nearest,
+)
 from tilth.home import Home
 from tilth.ir.pipeline import Pipeline
 from tilth.records import (
@@ -161,7 +170,9 @@ def cancel(run: str) -> Run:
         (folder / "cancel").unlink(missing_ok=True)
         found = store.get(Run, found.id)
         if not found.state.is_final:  # its driver was gone already
-            found = store.replace(found, msgspec.structs.replace(found, state=State.CANCELLED, finished_at=now()))
+            found = store.replace(
+                found, msgspec.structs.replace(found, state=State.CANCELLED, finished_at=now())
+            )
         return found
 
 
@@ -172,7 +183,9 @@ def delete(run: str) -> None:
         found = find_run(store, run)
         folder = home.runs / found.id
         if is_held(folder):
-            raise Conflict(f"run `{found.name}` is running", mend=f"stop it first: `tilth runs cancel {found.name}`")
+            raise Conflict(
+                f"run `{found.name}` is running", mend=f"stop it first: `tilth runs cancel {found.name}`"
+            )
         steps = [Delete(StepRun, each.id) for each in walk(store, StepRun, run=found.id)]
         store.write([*steps, Delete(Run, found.id)])
         shutil.rmtree(folder, ignore_errors=True)
@@ -220,7 +233,9 @@ def find_run(store: SqlStore, name: str) -> Run:
     if len(found) == 1:
         return found[0]
     if found:
-        raise NotFound(f"more than one run's id begins with `{name}`", mend="give more of it, or the run's name")
+        raise NotFound(
+            f"more than one run's id begins with `{name}`", mend="give more of it, or the run's name"
+        )
     recent = [each.name for each in store.find(Run, limit=200).items]
     raise NotFound(
         f"there is no run `{name}`", mend=nearest(name, recent) if recent else "no pipeline has been run yet"
@@ -252,7 +267,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
         environments.make_locks(upgrade=options.upgrade)
-        _refuse_missing_imports(pipeline, environments, home, listener)
+        _refuse_missing_imports(pipeline, environments, home)
         capacity = this_machine(options.workers or worker_count())
         capacity.check(pipeline.nodes)
         run = Run(
@@ -279,7 +294,9 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         )  # fmt: skip
         with Lease(folder, run.id):
             run = store.start_run(run)
-            code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root))
+            code = CodeBundle(
+                id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
+            )
             store.write([*environments.records(), Put(code)])
             tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
             return _drive(
@@ -297,7 +314,8 @@ def _resume(
     python = Path(project["python"])
     if not python.exists():
         raise SetupError(
-            f"the interpreter that run `{found.name}` was started with is gone: {python}", mend="start a new run"
+            f"the interpreter that run `{found.name}` was started with is gone: {python}",
+            mend="start a new run",
         )
     interpreter = probe(python, home)
     roots, cwd = _own_code(found, pipeline, project, folder, home, listener)
@@ -330,7 +348,8 @@ def _resume(
     run = store.replace(found, fenced)
     lost = [each for each in steps if each.state is State.RUNNING]
     store.write(
-        [Put(msgspec.structs.replace(each, state=State.CANCELLED, finished_at=now())) for each in lost], holding=run
+        [Put(msgspec.structs.replace(each, state=State.CANCELLED, finished_at=now())) for each in lost],
+        holding=run,
     )
     tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
     return _drive(
@@ -340,7 +359,12 @@ def _resume(
 
 
 def _own_code(
-    found: Run, pipeline: Pipeline, project: Mapping[str, Any], folder: Path, home: Home, listener: events.Listener
+    found: Run,
+    pipeline: Pipeline,
+    project: Mapping[str, Any],
+    folder: Path,
+    home: Home,
+    listener: events.Listener,
 ) -> tuple[tuple[str, ...], str]:
     """Where a run's own code is: the working tree when that has not changed, else its bundle, unpacked."""
     from tilth.client.bundle import bundle_path, unpack
@@ -441,7 +465,7 @@ def _run_loop(drive: Callable[[], Any]) -> Run:
     def work() -> None:
         try:
             ended.append(asyncio.run(drive()))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as error:  # raised again in the caller's thread
             failed.append(error)
 
     thread = threading.Thread(target=work, name="tilth-driver")
@@ -489,7 +513,7 @@ class _InBackground:
     def _work(self, function: Callable[[], Git | None]) -> None:
         try:
             self._result = function()
-        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+        except BaseException as error:  # raised again by `result`
             self._error = error
 
     def result(self) -> Git | None:
@@ -517,9 +541,7 @@ def _client_environment(
     )
 
 
-def _refuse_missing_imports(
-    pipeline: Pipeline, environments: ProjectEnvironments, home: Home, listener: events.Listener
-) -> None:
+def _refuse_missing_imports(pipeline: Pipeline, environments: ProjectEnvironments, home: Home) -> None:
     missing, _ = check_imports(pipeline, environments, home)
     if missing:
         raise DefinitionError(
@@ -544,7 +566,9 @@ def _raise_unless_completed(run: Run) -> None:
     if run.state is State.COMPLETED:
         return
     if run.state is State.CANCELLED:
-        raise RunCancelled(f"run `{run.name}` was cancelled", mend=f"`tilth runs resume {run.name}` goes on with it")
+        raise RunCancelled(
+            f"run `{run.name}` was cancelled", mend=f"`tilth runs resume {run.name}` goes on with it"
+        )
     failure = run.failure
     told = "" if failure is None else failure.message.splitlines()[0] if failure.message else failure.reason
     kind = f"{failure.type}: " if failure and failure.type else ""
@@ -573,7 +597,8 @@ def _refuse_unguarded(pipeline: Defined) -> None:
     line = frame.f_lineno
     for node in tree.body:
         if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or line):
-            if "__name__" in ast.unparse(node.test) and "__main__" in ast.unparse(node.test):
+            test = ast.unparse(node.test)
+            if "__name__" in test and "__main__" in test:
                 return
     from tilth.define.graph import refuse_unguarded
 

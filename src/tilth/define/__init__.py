@@ -8,4 +8,14 @@ from tilth.define.pipelines import Pipeline as Pipeline, pipeline as pipeline
 from tilth.define.quantities import Resources as Resources, Retry as Retry
 from tilth.define.steps import Step as Step, step as step, unmapped as unmapped
 
-__all__ = ["Artifact", "Environment", "Pipeline", "Resources", "Retry", "Step", "pipeline", "step", "unmapped"]
+__all__ = [
+    "Artifact",
+    "Environment",
+    "Pipeline",
+    "Resources",
+    "Retry",
+    "Step",
+    "pipeline",
+    "step",
+    "unmapped",
+]

@@ -32,7 +32,8 @@ class Artifact:
         version: str | None = None,
         tags: Sequence[str] = (),
     ) -> None:
-        for label, text in (("name", name), ("version", version)):
+        given: tuple[tuple[str, object], ...] = (("name", name), ("version", version))
+        for label, text in given:
             if text is not None and (not isinstance(text, str) or not text.strip()):
                 raise DefinitionError(
                     f"`Artifact({label}={text!r})` is no {label}", mend=f"give a text, or leave `{label}` out"

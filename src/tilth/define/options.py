@@ -92,7 +92,9 @@ def _cache(value: object) -> bool:
 def _resources(value: object) -> Resources:
     if isinstance(value, Resources):
         return value
-    raise DefinitionError(f"`resources` is {_described(value)}", mend='give `Resources(cpu=2, memory="4GiB")`')
+    raise DefinitionError(
+        f"`resources` is {_described(value)}", mend='give `Resources(cpu=2, memory="4GiB")`'
+    )
 
 
 def _retry(value: object) -> Retry:
@@ -116,7 +118,13 @@ def _worker(value: object) -> str:
 def _materializers(value: object) -> tuple[type[Materializer], ...]:
     from tilth.materializers import Materializer
 
-    given = (value,) if isinstance(value, type) else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    given = (
+        (value,)
+        if isinstance(value, type)
+        else tuple(value)
+        if isinstance(value, (list, tuple))
+        else (value,)
+    )
     for each in given:
         if not (isinstance(each, type) and issubclass(each, Materializer)):
             raise DefinitionError(
@@ -124,9 +132,10 @@ def _materializers(value: object) -> tuple[type[Materializer], ...]:
             )
         if not each.types:
             raise DefinitionError(
-                f"materializer `{each.__qualname__}` names no types", mend="set `types = (MyType,)` in the class"
+                f"materializer `{each.__qualname__}` names no types",
+                mend="set `types = (MyType,)` in the class",
             )
-    return given  # type: ignore[return-value]  # checked just above
+    return given
 
 
 def _tags(value: object) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         return lambda decorated: Pipeline(decorated, valid)
     if not callable(function):
         raise DefinitionError(
-            f"`@pipeline({function!r})`: options are given by name", mend=f"write `@pipeline(name={function!r})`"
+            f"`@pipeline({function!r})`: options are given by name",
+            mend=f"write `@pipeline(name={function!r})`",
         )
     return Pipeline(function, {})

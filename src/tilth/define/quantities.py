@@ -29,14 +29,17 @@ def seconds(value: float | str | timedelta, what: str = "duration") -> float:
         except (KeyError, ValueError):
             rest = value
             amount = -1
-        if rest and parts or amount < 0:
+        if (rest and parts) or amount < 0:
             raise DefinitionError(
-                f"`{value}` is no {what}", mend='write seconds as a number, or text as `"90s"`, `"30m"`, `"1h30m"`'
+                f"`{value}` is no {what}",
+                mend='write seconds as a number, or text as `"90s"`, `"30m"`, `"1h30m"`',
             )
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif isinstance(value, (int, float)) and not _is_bool(value):
         amount = float(value)
     else:
-        raise DefinitionError(f"`{value!r}` is no {what}", mend='write seconds as a number, or text as `"30m"`')
+        raise DefinitionError(
+            f"`{value!r}` is no {what}", mend='write seconds as a number, or text as `"30m"`'
+        )
     if not 0 <= amount < float("inf"):
         raise DefinitionError(f"`{value}` is no {what}", mend="give a finite number of seconds, not negative")
     return amount
@@ -44,7 +47,7 @@ def seconds(value: float | str | timedelta, what: str = "duration") -> float:
 
 def byte_count(value: int | str, what: str = "size") -> int:
     """A size in bytes, from a whole number of bytes or text as `4GiB`, `500MB`, `1.5G`."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not _is_bool(value) and value >= 0:
         return value
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
     unit = next((size for name, size in _BYTES.items() if match and name.lower() == match[2].lower()), None)
@@ -53,7 +56,18 @@ def byte_count(value: int | str, what: str = "size") -> int:
             return int(float(match[1]) * unit)
     except ValueError:
         pass
-    raise DefinitionError(f"`{value}` is no {what}", mend='write bytes as a whole number, or text as `"4GiB"`')
+    raise DefinitionError(
+        f"`{value}` is no {what}", mend='write bytes as a whole number, or text as `"4GiB"`'
+    )
+
+
+def _is_bool(value: object) -> bool:
+    """What users write is not what the annotations say: a bool is an int to Python."""
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class Resources:
@@ -68,10 +82,12 @@ class Resources:
     __slots__ = ("cpu", "gpu", "memory")
 
     def __init__(self, *, cpu: float = 1, memory: int | str | None = None, gpu: int = 0) -> None:
-        if isinstance(cpu, bool) or not isinstance(cpu, (int, float)) or not 0 <= cpu < float("inf"):
+        if _is_bool(cpu) or not isinstance(cpu, (int, float)) or not 0 <= cpu < float("inf"):
             raise DefinitionError(f"`cpu={cpu!r}` is no number of cores", mend="give a number, as `cpu=2`")
-        if isinstance(gpu, bool) or not isinstance(gpu, int) or gpu < 0:
-            raise DefinitionError(f"`gpu={gpu!r}` is no number of GPUs", mend="give a whole number, as `gpu=1`")
+        if not _is_count(gpu):
+            raise DefinitionError(
+                f"`gpu={gpu!r}` is no number of GPUs", mend="give a whole number, as `gpu=1`"
+            )
         self.cpu = cpu
         self.memory = None if memory is None else byte_count(memory, "amount of memory")
         self.gpu = gpu
@@ -110,10 +126,14 @@ class Retry:
         backoff: float = 2,
         max_delay: float | str | timedelta = "5m",
     ) -> None:
-        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-            raise DefinitionError(f"`max_retries={max_retries!r}` is no number of tries", mend="give a whole number")
-        if isinstance(backoff, bool) or not isinstance(backoff, (int, float)) or not 1 <= backoff < float("inf"):
-            raise DefinitionError(f"`backoff={backoff!r}` is no factor", mend="give a number from 1, as `backoff=2`")
+        if not _is_count(max_retries):
+            raise DefinitionError(
+                f"`max_retries={max_retries!r}` is no number of tries", mend="give a whole number"
+            )
+        if _is_bool(backoff) or not isinstance(backoff, (int, float)) or not 1 <= backoff < float("inf"):
+            raise DefinitionError(
+                f"`backoff={backoff!r}` is no factor", mend="give a number from 1, as `backoff=2`"
+            )
         self.max_retries = max_retries
         self.delay_s = seconds(delay, "delay")
         self.backoff = backoff

@@ -12,6 +12,7 @@ from tilth.errors import DefinitionError
 if TYPE_CHECKING:
     import inspect
     from collections.abc import Callable, Mapping
+
     from typing_extensions import Unpack
 
     from tilth.ir.pipeline import Output
@@ -150,7 +151,9 @@ class Step(Generic[F]):
     def _shown_signature(self) -> str:
         import inspect
 
-        bare = [each.replace(annotation=inspect.Parameter.empty) for each in self._signature.parameters.values()]
+        bare = [
+            each.replace(annotation=inspect.Parameter.empty) for each in self._signature.parameters.values()
+        ]
         return str(inspect.Signature(bare))
 
     def _add(self, graph: graphs.Graph, given: dict[str, Any], after: Any, *, mapped: bool) -> Any:
@@ -259,11 +262,13 @@ def _expression(step: str, name: str, value: Any, graph: graphs.Graph) -> Any:
                 f"step `{step}` gets all outputs of step `{each[0].node}` as input `{name}`"
                 if each
                 else f"step `{step}` gets the result of a step without outputs as input `{name}`",
-                mend="pass one of them" + (f", as `.{each[0].name}`" if each else ", or use `after=` to wait for it"),
+                mend="pass one of them"
+                + (f", as `.{each[0].name}`" if each else ", or use `after=` to wait for it"),
             )
         if isinstance(each, Unmapped):
             raise DefinitionError(
-                f"step `{step}` gets `unmapped(...)` as input `{name}`", mend="`unmapped` belongs in `step.map(...)`"
+                f"step `{step}` gets `unmapped(...)` as input `{name}`",
+                mend="`unmapped` belongs in `step.map(...)`",
             )
         return None
 
@@ -296,7 +301,8 @@ def refuse_function(function: Any, kind: str) -> None:
     code = getattr(function, "__code__", None)
     if code is None or not callable(function):
         raise DefinitionError(
-            f"`{name}` cannot be a {kind}: it is {_kind(function)}", mend="decorate a function written with `def`"
+            f"`{name}` cannot be a {kind}: it is {_kind(function)}",
+            mend="decorate a function written with `def`",
         )
     if function.__name__ == "<lambda>":
         raise DefinitionError(f"a lambda cannot be a {kind}", mend="write a function with `def` and a name")
@@ -312,7 +318,8 @@ def refuse_function(function: Any, kind: str) -> None:
     generator = code.co_flags & (0x20 | 0x200)  # CO_GENERATOR, CO_ASYNC_GENERATOR
     if generator:
         raise DefinitionError(
-            f"generator function `{name}` cannot be a {kind}", mend="collect what it yields into a list and return it"
+            f"generator function `{name}` cannot be a {kind}",
+            mend="collect what it yields into a list and return it",
         )
     if kind == "pipeline" and code.co_flags & 0x80:  # CO_COROUTINE
         raise DefinitionError(
@@ -333,7 +340,6 @@ def step(function: F | None = None, /, **options: Any) -> Any:
         return lambda decorated: Step(decorated, valid)
     if not callable(function):
         raise DefinitionError(
-            f"`@step({function!r})`: options are given by name", mend=f'write `@step(name={function!r})`'
+            f"`@step({function!r})`: options are given by name", mend=f"write `@step(name={function!r})`"
         )
     return Step(function, {})
-

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _CANCEL_POLL_S = 0.2
 _HITS_AT_ONCE = 100  # cached steps taken before others get a turn
+_FINAL = ("changed", "environment", "disk_full")  # failures that another try would meet again
 _PRINTED = 4096  # characters of a literal input kept in a record
 
 
@@ -312,7 +313,9 @@ class Driver:
                     self._resolve(state)
                 except TilthError as error:
                     self._ready.popleft()
-                    failure = Failure(reason="input", type=type(error).__name__, message=str(error), mend=error.mend)
+                    failure = Failure(
+                        reason="input", type=type(error).__name__, message=str(error), mend=error.mend
+                    )
                     self._node_failed(state, failure)
                     continue
                 if state.node.map and self._reuse_all(state):
@@ -356,7 +359,9 @@ class Driver:
         inputs = dict(cache.input_part(name, each) for name, each in state.shared.items())
         state.parts.update(inputs)
         if node.map:
-            unmapped = {name: value for name, value in state.parts.items() if name not in map(_input_label, node.map)}
+            unmapped = {
+                name: value for name, value in state.parts.items() if name not in map(_input_label, node.map)
+            }
             state.base = cache.key(unmapped)
 
     def _unit(self, state: _NodeState, index: int | None) -> _Unit:
@@ -418,7 +423,9 @@ class Driver:
         problems = self._values.problems(ref.digest)
         if problems:
             where = self._artifacts.quarantine(ref.digest) if self._artifacts.has(ref.digest) else None
-            told = f"stored output `{output}` of step `{node.id}` is damaged ({problems[0]}); it is made again"
+            told = (
+                f"stored output `{output}` of step `{node.id}` is damaged ({problems[0]}); it is made again"
+            )
             self._tell(events.Notice(told + (f"; the damaged files are in {where}" if where else "")))
             return False
         needs = self._values.requires(ref.digest)
@@ -431,7 +438,12 @@ class Driver:
         if self._cache_on is False:
             return "caching is off for this run"
         last = self._store.find(
-            StepRun, pipeline=self._pipeline.name, step=node.id, id_prefix="", limit=5, state=["completed", "cached"]
+            StepRun,
+            pipeline=self._pipeline.name,
+            step=node.id,
+            id_prefix="",
+            limit=5,
+            state=["completed", "cached"],
         )
         return cache.explain(unit.parts, next((each for each in last if each.index is None), None))
 
@@ -456,7 +468,11 @@ class Driver:
         found = self._done[state.node.id, None]
         state.state = found.state
         self._values.give(state.node.id, found.outputs)
-        self._tell(events.StepFinished(state.node.id, None, State.CACHED, 0.0, "completed before the run was resumed"))
+        self._tell(
+            events.StepFinished(
+                state.node.id, None, State.CACHED, 0.0, "completed before the run was resumed"
+            )
+        )
         self._release(state)
 
     def _launch(self, unit: _Unit) -> None:
@@ -487,7 +503,12 @@ class Driver:
             started = now()
             folder = self._attempt_folder(unit, attempt)
             record = self._record(
-                unit, attempt=attempt, state=State.RUNNING, parts=unit.parts, reason=unit.reason, started_at=started
+                unit,
+                attempt=attempt,
+                state=State.RUNNING,
+                parts=unit.parts,
+                reason=unit.reason,
+                started_at=started,
             )
             try:
                 failure = await self._attempt(unit, record, folder)
@@ -498,7 +519,7 @@ class Driver:
             if failure is None:
                 return
             tries = attempt - before
-            again = tries <= retry.get("max_retries", 0) and failure.reason not in ("changed", "environment", "disk_full")
+            again = tries <= retry.get("max_retries", 0) and failure.reason not in _FINAL
             self._failed(unit, record, failure, folder, State.FAILED, last=not again or self._stopping)
             if not again or self._stopping:
                 return
@@ -507,7 +528,9 @@ class Driver:
             try:
                 await asyncio.sleep(delay)
             except asyncio.CancelledError:
-                self._unit_ended(unit, State.CANCELLED, Failure(reason="cancelled", message="the run was cancelled"))
+                self._unit_ended(
+                    unit, State.CANCELLED, Failure(reason="cancelled", message="the run was cancelled")
+                )
                 return
 
     def _foresee(self, id: str) -> None:  # noqa: A002 - the field's word
@@ -572,7 +595,9 @@ class Driver:
             "environment": round(waited, 6),
             "total": round(time.time() - launched, 6),
         }
-        record = msgspec.structs.replace(record, seconds=took, log_bytes=log.size, peak_memory=outcome.peak_memory)
+        record = msgspec.structs.replace(
+            record, seconds=took, log_bytes=log.size, peak_memory=outcome.peak_memory
+        )
         return self._conclude(unit, record, folder, outcome)
 
     def _conclude(self, unit: _Unit, record: StepRun, folder: Path, outcome: Outcome) -> Failure | None:
@@ -595,7 +620,9 @@ class Driver:
         self._completed(unit, record, folder, result, peak=outcome.peak_memory)
         return None
 
-    def _completed(self, unit: _Unit, record: StepRun, folder: Path, result: dict[str, Any], *, peak: int) -> None:
+    def _completed(
+        self, unit: _Unit, record: StepRun, folder: Path, result: dict[str, Any], *, peak: int
+    ) -> None:
         """Take over what the step gave, and let others go on; the journal makes it durable behind them."""
         state, node = unit.state, unit.state.node
         said = read_events(folder)
@@ -654,7 +681,9 @@ class Driver:
         state.reused += reused
         self._item_ended(state, index, State.CACHED if reused else State.COMPLETED)
 
-    def _item_ended(self, state: _NodeState, index: int, ended: State, failure: Failure | None = None) -> None:
+    def _item_ended(
+        self, state: _NodeState, index: int, ended: State, failure: Failure | None = None
+    ) -> None:
         state.open_items -= 1
         self._tell(events.StepFinished(state.node.id, index, ended, 0.0, failure=failure))
         if state.open_items == 0 or (self._stopping and not self._others(state)):
@@ -677,7 +706,9 @@ class Driver:
         if state.failure is not None or state.open_items:
             ended = State.CANCELLED if self._cancelled and state.failure is None else State.FAILED
             failure = state.failure or Failure(reason="cancelled", message="the run was stopped")
-            self._journal.add(Put(msgspec.structs.replace(record, state=ended, finished_at=now(), failure=failure)))
+            self._journal.add(
+                Put(msgspec.structs.replace(record, state=ended, finished_at=now(), failure=failure))
+            )
             state.state = ended
             self._tell(events.StepFinished(node.id, None, ended, took, failure=failure, items=state.items))
             self._skip_downstream(state)
@@ -725,11 +756,13 @@ class Driver:
         if ended is State.FAILED:
             self._react(failure)
         if unit.index is not None:
-            if ended is State.FAILED and (state.failure is None):
+            if ended is State.FAILED and state.failure is None:
                 state.failure = msgspec.structs.replace(
-                    failure, message=f"item {unit.index}: {failure.message}" if failure.message else f"item {unit.index}"
+                    failure, message=f"item {unit.index}: {failure.message}"
                 )
-            self._tell(events.StepFinished(state.node.id, unit.index, ended, 0.0, failure=failure, inputs=inputs))
+            self._tell(
+                events.StepFinished(state.node.id, unit.index, ended, 0.0, failure=failure, inputs=inputs)
+            )
             state.open_items -= 1 if ended is State.FAILED else 0
             if state.open_items == 0 or (self._stopping and not self._others(state)):
                 self._mapped(state)
@@ -743,7 +776,9 @@ class Driver:
     def _node_failed(self, state: _NodeState, failure: Failure) -> None:
         """A node failed before anything of it ran."""
         unit = _Unit(state, None, "", {}, "")
-        record = self._record(unit, attempt=self._attempts.get((state.node.id, None), 0) + 1, state=State.FAILED)
+        record = self._record(
+            unit, attempt=self._attempts.get((state.node.id, None), 0) + 1, state=State.FAILED
+        )
         self._journal.add(Put(msgspec.structs.replace(record, failure=failure, finished_at=now())))
         self._react(failure)
         state.state = State.FAILED
@@ -775,7 +810,9 @@ class Driver:
             each.state = State.SKIPPED
             unit = _Unit(each, None, "", {}, "")
             why = Failure(reason="upstream", message=f"step `{state.node.id}` did not complete")
-            record = self._record(unit, attempt=self._attempts.get((each.node.id, None), 0) + 1, state=State.SKIPPED)
+            record = self._record(
+                unit, attempt=self._attempts.get((each.node.id, None), 0) + 1, state=State.SKIPPED
+            )
             self._journal.add(Put(msgspec.structs.replace(record, failure=why, finished_at=now())))
             self._tell(events.StepFinished(each.node.id, None, State.SKIPPED, 0.0, why.message))
             stack += self._downstream.get(each.node.id, ())
@@ -845,7 +882,9 @@ class Driver:
             result, spec = read_json(place / each / "result.json"), read_json(place / each / "step.json")
             if not result or not spec or result["state"] != "completed" or spec.get("key") != unit.key:
                 continue
-            if all(self._whole(place / each / "outputs" / name, made) for name, made in result["outputs"].items()):
+            if all(
+                self._whole(place / each / "outputs" / name, made) for name, made in result["outputs"].items()
+            ):
                 return place / each
         return None
 
@@ -879,7 +918,9 @@ class Driver:
                             "annotation": each.annotation,
                             "type": each.type,
                             "collection": each.collection,
-                            "readers": [sorted(reader) for reader in self._readers.get((node.id, each.name), ())],
+                            "readers": [
+                                sorted(reader) for reader in self._readers.get((node.id, each.name), ())
+                            ],
                         }
                         for each in node.outputs
                     ],
@@ -909,7 +950,9 @@ class Driver:
         if unit.index is None:
             return {name: substitute(each, self._values.as_path) for name, each in state.node.inputs.items()}
         return {
-            name: substitute(state.inputs[name][unit.index] if name in state.inputs else each, self._values.as_path)
+            name: substitute(
+                state.inputs[name][unit.index] if name in state.inputs else each, self._values.as_path
+            )
             for name, each in state.node.inputs.items()
         }
 
@@ -985,7 +1028,9 @@ class Driver:
             metadata={**manifest.get("metadata", {}), **metadata},
         )
 
-    def _saved(self, record: StepRun, folder: Path, said: Iterable[Mapping[str, Any]], fresh: list[str]) -> list[Put]:
+    def _saved(
+        self, record: StepRun, folder: Path, said: Iterable[Mapping[str, Any]], fresh: list[str]
+    ) -> list[Put]:
         """Artifacts that the step saved by hand."""
         from tilth.materializers.artifacts import read_manifest
 
@@ -1021,11 +1066,17 @@ def _input_label(name: str) -> str:
     return f"input `{name}`"
 
 
-def _metadata(said: Iterable[Mapping[str, Any]], *, output: str | None = None, run: bool = False) -> dict[str, Json]:
+def _metadata(
+    said: Iterable[Mapping[str, Any]], *, output: str | None = None, run: bool = False
+) -> dict[str, Json]:
     """The metadata that a step logged for itself, for one of its outputs or for the run."""
     found: dict[str, Json] = {}
     for event in said:
-        if event.get("event") == "metadata" and event.get("output") == output and event.get("run", False) == run:
+        if (
+            event.get("event") == "metadata"
+            and event.get("output") == output
+            and event.get("run", False) == run
+        ):
             found.update(event["metadata"])
     return found
 

@@ -78,7 +78,7 @@ class Journal:
                 if digests:
                     self._artifacts.sync(*dict.fromkeys(digests))
                 self._written(self._store.write(changes, holding=self._run))
-            except BaseException as error:  # noqa: BLE001 - it is raised again, by `close`
+            except BaseException as error:  # raised again by `close`
                 self._error = error
                 self._failed(error)
                 return

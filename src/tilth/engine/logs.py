@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 _LONGEST = 1 << 20  # bytes without a newline before a line is cut
 
 
-class LogLine(NamedTuple):
+@dataclass(frozen=True)
+class LogLine:
     """One line of a step's output."""
 
     step: str

@@ -35,11 +35,11 @@ class Capacity:
             SetupError: One asks for more than the machine has.
         """
         for node in nodes:
-            cpu, memory, gpu = _asked(node)
+            _, memory, gpu = _asked(node)  # more cores than there are is a wish: the step gets all of them
             if memory > self.memory:
                 raise SetupError(
                     f"step `{node.id}` cannot be placed on this machine",
-                    why=f"it asks for {memory / 2**30:.1f} GiB of memory; the machine has {self.memory / 2**30:.1f} GiB",
+                    why=f"it asks for {memory / 2**30:.1f} GiB of memory; it has {self.memory / 2**30:.1f} GiB",
                     mend="lower `memory` in the step's resources",
                 )
             if gpu > self.gpu:
@@ -48,8 +48,6 @@ class Capacity:
                     why=f"it asks for {gpu} GPUs; the machine has {self.gpu}",
                     mend="lower `gpu` in the step's resources",
                 )
-            # More cores than there are is a wish, not a need: the step gets all of them.
-            del cpu
 
     def take(self, node: Node) -> bool:
         """Take what a step needs, if it is free."""
@@ -81,6 +79,6 @@ def this_machine(cpu: float) -> Capacity:
 def _gpus() -> int:
     """NVIDIA devices by their device files: no library and no process is needed to count them."""
     try:
-        return sum(name.startswith("nvidia") and name[6:].isdigit() for name in os.listdir("/dev"))  # noqa: PTH208
+        return sum(name.startswith("nvidia") and name[6:].isdigit() for name in os.listdir("/dev"))
     except OSError:
         return 0

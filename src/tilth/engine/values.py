@@ -81,7 +81,8 @@ class Values:
             found = self._mapped_items(folder)
             return [(each, {"$artifact": str(self._artifacts.path(each))}) for each in found]
         return [
-            (each.digest, {"$item": [str(folder), index]}) for index, each in enumerate(collection_items(folder))
+            (each.digest, {"$item": [str(folder), index]})
+            for index, each in enumerate(collection_items(folder))
         ]
 
     def as_digest(self, node: str, output: str) -> Any:
@@ -105,7 +106,7 @@ class Values:
             canonical({"digest": each, "path": self._relative(each)}) + b"\n" for each in digests
         )
         content = {"type": "tilth:mapped", "format": _MAPPED, "items": digest(list(digests))}
-        manifest = {
+        manifest: dict[str, Any] = {
             "version": 1,
             "digest": digest(content),
             "type": "tilth:mapped",

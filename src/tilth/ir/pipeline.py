@@ -78,10 +78,16 @@ class Pipeline:
     failure_mode: str = "stop_new"
     tags: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)  # project module -> digest of its source
-    files: dict[str, str] = field(default_factory=dict)  # project module -> its file, relative to an import root
-    closures: dict[str, list[str]] = field(default_factory=dict)  # step's module -> project modules it imports
+    files: dict[str, str] = field(
+        default_factory=dict
+    )  # project module -> its file, relative to an import root
+    closures: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # step's module -> project modules it imports
     outside: dict[str, list[str]] = field(default_factory=dict)  # step's module -> packages those import
-    needs: dict[str, dict[str, str]] = field(default_factory=dict)  # step's function -> package -> `file:line`
+    needs: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # step's function -> package -> `file:line`
     dynamic: tuple[str, ...] = ()  # modules whose imports cannot all be followed
     version: int = VERSION
 
@@ -136,14 +142,18 @@ def check(pipeline: Pipeline) -> None:
     for node in pipeline.nodes:
         for name, output in node.sources():
             if output not in outputs.get(name, ()):
-                raise DefinitionError(f"step `{node.id}` needs output `{output}` of `{name}`, which does not exist")
+                raise DefinitionError(
+                    f"step `{node.id}` needs output `{output}` of `{name}`, which does not exist"
+                )
         for name in node.after:
             if name not in outputs:
                 raise DefinitionError(f"step `{node.id}` waits for `{name}`, which does not exist")
         if node.environment is not None and node.environment not in pipeline.environments:
-            raise DefinitionError(f"step `{node.id}` names environment `{node.environment}`, which is not declared")
+            raise DefinitionError(
+                f"step `{node.id}` names environment `{node.environment}`, which is not declared"
+            )
     waiting = {node.id: node.upstream() for node in pipeline.nodes}
-    while ready := [id for id, needs in waiting.items() if not needs & waiting.keys()]:
+    while ready := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
         for each in ready:
             del waiting[each]
     if waiting:

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,7 +90,14 @@ class LocalLauncher:
 
 
 def _key(task: Task) -> tuple[object, ...]:
-    return (task.python, task.environment, tuple(sorted(task.variables.items())), task.roots, task.cwd, task.memory)
+    return (
+        task.python,
+        task.environment,
+        tuple(sorted(task.variables.items())),
+        task.roots,
+        task.cwd,
+        task.memory,
+    )
 
 
 class _Worker:
@@ -104,6 +110,7 @@ class _Worker:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._listeners: list[Callable[[], None]] = []
+        self._replies: set[asyncio.Task[None]] = set()
         self._done: asyncio.Future[dict[str, Any] | None] | None = None  # None: the process ended
         self._output: Callable[[str, bytes], None] = _unheard
         self._buffer = b""
@@ -182,7 +189,7 @@ class _Worker:
         if not self._ended.done():
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
-            waiting = [self._ended, *([self._done] if self._done else [])]
+            waiting: list[asyncio.Future[Any]] = [self._ended, *([self._done] if self._done else [])]
             await asyncio.wait(waiting, timeout=_GRACE_S, return_when=asyncio.FIRST_COMPLETED)
         self.close()
         await self.ended()
@@ -272,7 +279,8 @@ class _Worker:
     def _said(self, message: dict[str, Any]) -> None:
         if "ask" in message:
             task = self._loop.create_task(self._reply(message))
-            self._listeners.append(task.cancel)
+            self._replies.add(task)
+            task.add_done_callback(self._replies.discard)
         elif "done" in message and self._done and not self._done.done():
             for pipe in list(self._pipes):
                 self._read(pipe)
@@ -283,12 +291,10 @@ class _Worker:
         try:
             reply["result"] = await asyncio.to_thread(self._answer, message["method"], message["params"])
         except TilthError as error:
-            reply["error"] = {
-                "type": type(error).__name__, "summary": error.summary, "why": error.why, "mend": error.mend,
-            }  # fmt: skip
+            reply["error"] = error.to_json()
         except Exception as error:
             logger.exception("a step asked `%s`", message["method"])
-            reply["error"] = {"type": "TilthError", "summary": f"{type(error).__name__}: {error}", "why": "", "mend": ""}
+            reply["error"] = TilthError(f"{type(error).__name__}: {error}").to_json()
         self._send(reply)
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -361,11 +367,11 @@ def _resident(pid: int) -> int:
         each = stack.pop()
         try:
             total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-            for thread in os.listdir(f"/proc/{each}/task"):  # noqa: PTH208 - names are all that is wanted
+            for thread in os.listdir(f"/proc/{each}/task"):
                 stack += map(int, Path(f"/proc/{each}/task/{thread}/children").read_text().split())
         except (OSError, ValueError, IndexError):
             continue
-    if total or sys.platform == "linux":
+    if total or Path("/proc/self").exists():
         return total
     listed = subprocess.run(["ps", "-o", "rss=", "-g", str(pid)], capture_output=True, text=True, check=False)
     return sum(int(each) * 1024 for each in listed.stdout.split() if each.isdigit())

@@ -26,7 +26,7 @@ class _LastResort:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+    def find_spec(self, name: str, *_: object) -> object:
         if name != "cloudpickle" or not self.folder:
             return None
         from importlib.util import spec_from_file_location
@@ -42,13 +42,12 @@ def main() -> None:
     keep_none, sys.dont_write_bytecode = sys.dont_write_bytecode, False
     _expose("tilth", __file__.rpartition("/runtime/")[0])
     sys.meta_path.append(_LastResort(cloudpickle))  # type: ignore[arg-type]  # the two methods that count
-    if task == "worker":
-        from tilth.runtime.worker import serve as run
-    else:
-        from tilth.runtime.compile import serve as run
+    from importlib import import_module
+
+    serve = import_module(f"tilth.runtime.{task}").serve
     sys.dont_write_bytecode = keep_none
     sys.argv = [""]
-    run(*rest)
+    serve(*rest)
 
 
 if __name__ == "__main__":

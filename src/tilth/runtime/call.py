@@ -172,7 +172,8 @@ def _save(
                 visualizations=looks,
             )
         except OutputError as error:
-            raise OutputError(f"output `{name}` of step `{step}`: {error.summary}", why=error.why, mend=error.mend) from None
+            told = f"output `{name}` of step `{step}`: {error.summary}"
+            raise OutputError(told, why=error.why, mend=error.mend) from None
         except Exception as error:
             if _is_disk_full(error):
                 raise
@@ -202,7 +203,7 @@ def _by_name(step: str, declared: Sequence[Mapping[str, Any]], value: Any) -> di
         raise OutputError(f"step `{step}` returned one `{type(value).__name__}`", why=f"it declares {wanted}")
     if len(value) != len(names):
         raise OutputError(f"step `{step}` returned {len(value)} values", why=f"it declares {wanted}")
-    return dict(zip(names, value))
+    return dict(zip(names, value, strict=True))
 
 
 _ACCEPTED = {"int": "numbers.Integral", "float": "numbers.Real", "complex": "numbers.Complex"}
@@ -216,10 +217,9 @@ def _check_type(step: str, output: Mapping[str, Any], value: Any) -> None:
         return
     if output["collection"]:
         return
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     raise OutputError(
-        f"output `{output['name']}` of step `{step}` is a `{type(value).__module__}.{type(value).__qualname__}`".replace(
-            "`builtins.", "`"
-        ),
+        f"output `{output['name']}` of step `{step}` is a `{kind}`",
         why=f"it is declared as `{output['annotation']}`",
         mend="return that type, or change the annotation",
     )
@@ -281,7 +281,7 @@ def traceback_text(error: BaseException) -> str:
         shown = traceback.TracebackException.from_exception(error, limit=None, capture_locals=False)
         _drop_ours(shown)
         return "".join(shown.format()) if shown.stack or shown.__cause__ or shown.__context__ else ""
-    except Exception as broken:  # noqa: BLE001 - a step's failure must be told whatever its exception does
+    except Exception as broken:  # a step's failure must be told whatever its exception does
         return f"(its traceback cannot be shown: {type(broken).__name__})"
 
 
@@ -292,7 +292,8 @@ def _drop_ours(shown: Any) -> None:
         shown.stack[:] = [
             frame
             for frame in shown.stack
-            if not frame.filename.startswith((_OURS, "<frozen importlib")) and "importlib/__init__" not in frame.filename
+            if not frame.filename.startswith((_OURS, "<frozen importlib"))
+            and "importlib/__init__" not in frame.filename
         ]
         if shown.__context__ is not None and not shown.__suppress_context__:
             _drop_ours(shown.__context__)
@@ -315,7 +316,7 @@ def summary(value: Any) -> str:
         if isinstance(value, (list, tuple, set, dict)) and len(value) > 6:
             return f"{type(value).__name__} of {len(value)}"
         text = reprlib.repr(value).replace("\n", " ")
-    except Exception:  # noqa: BLE001 - an input's own repr may fail; the step's failure is what matters
+    except Exception:  # an input's own repr may fail; the step's failure is what matters
         return type(value).__name__
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -97,10 +97,13 @@ def compile_pipeline(
             pipeline.function(**parameters)
         defaults = {**_project_options(project or {}), **pipeline.options}
         environments: dict[str, Environment] = {}
-        nodes = tuple(_finish(node, graph, defaults, environments, canonical) for node in graph.nodes.values())
+        nodes = tuple(
+            _finish(node, graph, defaults, environments, canonical) for node in graph.nodes.values()
+        )
         if not nodes:
             raise DefinitionError(
-                f"pipeline `{pipeline.name}` calls no step", mend="call functions decorated with `@step` in it"
+                f"pipeline `{pipeline.name}` calls no step",
+                mend="call functions decorated with `@step` in it",
             )
         compiled = ir.Pipeline(
             name=pipeline.name,
@@ -129,7 +132,8 @@ def _bind(pipeline: Pipeline, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     for name in kwargs:
         if name not in signature.parameters:
             raise UnknownOption(
-                f"pipeline `{pipeline.name}` has no parameter `{name}`", mend=nearest(name, signature.parameters)
+                f"pipeline `{pipeline.name}` has no parameter `{name}`",
+                mend=nearest(name, signature.parameters),
             )
     try:
         bound = signature.bind(*args, **kwargs)
@@ -151,7 +155,9 @@ def from_text(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, Any]:
     for name, text in given.items():
         parameter = signature.parameters.get(name)
         annotation = "" if parameter is None else parameter.annotation
-        wanted = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        wanted = (
+            annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        )
         default = None if parameter is None else parameter.default
         if wanted in ("str", "Path") or (wanted == "_empty" and isinstance(default, str)):
             parsed[name] = Path(text) if wanted == "Path" else text
@@ -165,7 +171,8 @@ def from_text(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, Any]:
         kind = {"int": int, "float": float, "bool": bool, "list": list, "dict": dict}.get(wanted)
         if kind is not None and not (isinstance(value, kind) and isinstance(value, bool) <= (kind is bool)):
             raise DefinitionError(
-                f"parameter `{name}` of pipeline `{pipeline.name}` is `{text}`", why=f"it is declared as `{wanted}`"
+                f"parameter `{name}` of pipeline `{pipeline.name}` is `{text}`",
+                why=f"it is declared as `{wanted}`",
             )
         parsed[name] = value
     return parsed
@@ -181,7 +188,9 @@ def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
         plain["resources"] = Resources(**plain["resources"])
     if isinstance(plain.get("retry"), dict):
         plain["retry"] = Retry(**plain["retry"])
-    known = {name: check for name, check in options_.PIPELINE.items() if name not in ("name", "materializers")}
+    known = {
+        name: check for name, check in options_.PIPELINE.items() if name not in ("name", "materializers")
+    }
     return options_.checked("project (`[tool.tilth]`)", known, plain)
 
 
@@ -193,7 +202,9 @@ def _finish(
     canonical: Any,
 ) -> ir.Node:
     """The node with its options: those of the step, else the pipeline's, else the project's."""
-    inherited = {name: value for name, value in defaults.items() if name not in ("name", "tags", "failure_mode")}
+    inherited = {
+        name: value for name, value in defaults.items() if name not in ("name", "tags", "failure_mode")
+    }
     given = {**inherited, **graph.options[node.id]}
     environment: Environment | None = given.get("environment")
     if environment is not None:
@@ -219,7 +230,7 @@ def _finish(
         worker=given.get("worker", "warm"),
         materializers={_path(each, canonical): each.version for each in given.get("materializers", ())},
         tags=given.get("tags", ()),
-        extra=values.encode(given.get("extra", {})),  # type: ignore[arg-type]  # a dict gives a dict
+        extra=values.encode(given.get("extra", {})),
     )
 
 
@@ -257,7 +268,9 @@ def _with_sources(compiled: ir.Pipeline, roots: Sequence[Path]) -> ir.Pipeline:
     for function in sorted({node.function for node in compiled.nodes}):
         module, _, qualname = function.partition(":")
         found = sources.needed(module, qualname, roots)
-        needs[function] = {name: f"{_relative(file, roots)}:{line}" for name, (file, line) in sorted(found.items())}
+        needs[function] = {
+            name: f"{_relative(file, roots)}:{line}" for name, (file, line) in sorted(found.items())
+        }
     return replace(
         compiled,
         sources=dict(sorted(digests.items())),
@@ -297,7 +310,7 @@ def serve(request: str) -> None:
         )
         result: dict[str, Any] = {"pipeline": compiled.to_json()}
     except TilthError as error:
-        result = {"error": {"type": type(error).__name__, "summary": error.summary, "why": error.why, "mend": error.mend}}
+        result = {"error": error.to_json()}
     except BaseException as error:
         from tilth.runtime.call import described
 

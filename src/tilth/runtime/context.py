@@ -75,9 +75,7 @@ def get_step_context() -> StepContext:
     return _context
 
 
-def log_metadata(
-    metadata: Mapping[str, Any], *, output: str | None = None, run: bool = False
-) -> None:
+def log_metadata(metadata: Mapping[str, Any], *, output: str | None = None, run: bool = False) -> None:
     """Keep facts beside the step run, one of its outputs, or the run; later values of a key win.
 
     Outside a run this does nothing, so that a step's function can be called by itself.
@@ -97,7 +95,9 @@ def log_metadata(
     if output is not None and output not in _context._outputs:
         from tilth.errors import nearest
 
-        raise DefinitionError(f"step `{_context.step}` has no output `{output}`", mend=nearest(output, _context._outputs))
+        raise DefinitionError(
+            f"step `{_context.step}` has no output `{output}`", mend=nearest(output, _context._outputs)
+        )
     target = {"output": output} if output is not None else {"run": True} if run else {}
     _context.say({"event": "metadata", "metadata": plain, **target})
 

@@ -1,12 +1,12 @@
 """The step's folder: what a supervisor hands to a step and takes from it.
 
-    step.json            source, inputs and outputs, context          (supervisor -> runtime)
-    inputs/NAME/         where inputs are not read from the artifact store itself
-    outputs/NAME/        written by the materializer, then artifact.json
-    visualizations/NAME/ what a person would look at
-    saved/NUMBER/        artifacts that the step saved by hand
-    events.jsonl         metadata and the like, one JSON object per line
-    result.json          completed, or failed with type, message and traceback; written last
+step.json            source, inputs and outputs, context          (supervisor -> runtime)
+inputs/NAME/         where inputs are not read from the artifact store itself
+outputs/NAME/        written by the materializer, then artifact.json
+visualizations/NAME/ what a person would look at
+saved/NUMBER/        artifacts that the step saved by hand
+events.jsonl         metadata and the like, one JSON object per line
+result.json          completed, or failed with type, message and traceback; written last
 """
 
 from __future__ import annotations

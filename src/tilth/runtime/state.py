@@ -32,7 +32,14 @@ class ProcessState:
         self.threads = set(threading.enumerate())
         self.signals = {
             number: signal.getsignal(number)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+            for number in (
+                signal.SIGINT,
+                signal.SIGTERM,
+                signal.SIGALRM,
+                signal.SIGHUP,
+                signal.SIGUSR1,
+                signal.SIGUSR2,
+            )
         }
         self.warnings: list[Any] | None = None
         self.logging: tuple[int, list[Any], list[Any], bool] | None = None
@@ -64,7 +71,9 @@ class ProcessState:
         self._restore_logging()
         _reseed()
         reasons = []
-        if left := [each.name for each in threading.enumerate() if each not in self.threads and each.is_alive()]:
+        if left := [
+            each.name for each in threading.enumerate() if each not in self.threads and each.is_alive()
+        ]:
             reasons.append(f"it left threads running: {', '.join(sorted(left)[:5])}")
         if children := child_processes():
             reasons.append(f"it left processes running: {', '.join(map(str, children[:5]))}")
@@ -99,10 +108,7 @@ class ProcessState:
         logging.disable(logging.NOTSET)
 
     def observe(self) -> None:
-        """Take what libraries set up when they were imported, before a step's own code runs, as the state to restore."""
-        self._remember_once()
-
-    def _remember_once(self) -> None:
+        """Take what libraries set up when they were imported, before a step's code runs, as what to restore."""
         if self.warnings is None and "warnings" in sys.modules:
             self.warnings = list(sys.modules["warnings"].filters)
         if self.logging is None and "logging" in sys.modules:

@@ -57,11 +57,7 @@ class _Channel:
         answer = self._answers[number].get()
         del self._answers[number]
         if "error" in answer:
-            from tilth import errors
-
-            error = answer["error"]
-            kind = getattr(errors, error["type"], TilthError)
-            raise kind(error["summary"], why=error["why"], mend=error["mend"])
+            raise TilthError.from_json(answer["error"])
         return answer["result"]
 
     def _listen(self) -> None:
