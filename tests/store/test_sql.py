@@ -94,6 +94,17 @@ def test_a_process_killed_in_the_middle_of_writing_leaves_whole_writes(home):
 
 
 @pytest.mark.faults
+def test_a_process_killed_while_it_makes_the_database_is_no_hindrance(tmp_path):
+    for n in range(8):
+        with writer(tmp_path / str(n), 1) as process:
+            time.sleep(0.05 + n * 0.02)  # around the time it takes to import and to make the tables
+            process.send_signal(signal.SIGKILL)
+            process.stdout.read()
+        with open_store(Home(tmp_path / str(n))) as store:
+            assert store.start_run(Run(pipeline="p")).number in (1, 2)
+
+
+@pytest.mark.faults
 def test_a_full_disk_is_said_to_be_full_and_what_was_kept_stays(tmp_path):
     small = tmp_path / "small"
     small.mkdir()

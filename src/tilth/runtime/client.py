@@ -30,7 +30,15 @@ def set_transport(request: Request | None) -> None:
 
 
 class Client:
-    """Finds what is recorded. `get` gives one or raises `NotFound`; `find` gives a page, newest first."""
+    """Finds what is recorded. `get` gives one or raises `NotFound`; `find` gives a page, newest first.
+
+        client = Client()
+        run = client.get_latest_run("churn")
+        model = run.steps["train"].outputs["model"].load()
+        failed = client.find_runs(state="failed", limit=10)
+
+    It works in a step too; what a step asks for so is no input, and caching does not see it.
+    """
 
     def __init__(self) -> None:
         self._request = _transport or _answer_here()
