@@ -270,12 +270,13 @@ def _step_row(step: str, step_runs: Sequence[StepRun], names: dict[str, str]) ->
     state = shown.state if last else items[0].state
     why = cause(shown.failure) if shown.failure else shown.cache_reason
     reused = sum(each.state.value == "cached" for each in items)
+    attempts = max(each.attempt for each in step_runs)
     return {
         "step": step,
         "state": "reused" if state.value == "cached" else state.value,
         "took": "" if state.value == "cached" else _took(shown),
         "items": f"{len(items)}, {reused} reused" if reused else len(items) or "",
-        "attempts": max(each.attempt for each in step_runs) if len(step_runs) > 1 else "",
+        "attempts": attempts if attempts > 1 else "",
         "environment": names.get(shown.environment, ""),
         "why": why,
     }

@@ -114,7 +114,8 @@ def _explanation(failure: Failure, *, whole: bool) -> list[str]:
         lines, end = frames.splitlines(), tail.splitlines()
     else:
         kind = _exception(failure)
-        lines, end = [], (f"{kind}: {message}" if kind else message or failure.reason).splitlines()
+        told = ": ".join(filter(None, (kind, message))) or failure.reason
+        lines, end = [], told.splitlines()
     if whole:
         return lines + end
     return [_narrow(line) for line in _frames(lines) + _head(end)]

@@ -255,9 +255,9 @@ class Progress:
         if event.state is State.FAILED and event.failure:
             row.failed += 1
             if row.failed <= _ITEM_LINES:
-                return [f"{name}: failed after {duration(event.seconds)}: {cause(event.failure)}"]
+                return [f"{name}: failed{_after(event.seconds)}: {cause(event.failure)}"]
             if row.failed == _ITEM_LINES + 1:
-                return [f"{event.step}: more items failed; `tilth runs show` counts them"]
+                return [f"{event.step}: more items failed; they are not told one by one"]
         now = self.clock()
         if now - row.told < _QUIET_S or row.done >= row.items:
             return []
@@ -277,7 +277,7 @@ class Progress:
                 told = f": {cause(event.failure)}" if event.failure else ""
                 if row.mapped and row.failed:
                     told = f": {row.failed} of {counted(row.items, 'item')} failed"
-                return f"failed after {duration(event.seconds)}{told}"
+                return f"failed{_after(event.seconds)}{told}"
             case State.SKIPPED:
                 told = event.failure.message if event.failure else event.reason
                 return f"skipped ({clipped(told, 100)})" if told else "skipped"
@@ -314,9 +314,8 @@ class Progress:
             assert each.failure is not None
             lines.append(f"error: step `{label(each.step, each.index)}` failed too: {cause(each.failure)}")
         if len(others) > _OTHERS:
-            lines.append(
-                f"error: {counted(len(others) - _OTHERS, 'more step')} failed; `tilth runs show {run.name}`"
-            )
+            more = counted(len(others) - _OTHERS, "more step")
+            lines.append(f"error: {more} failed; `tilth runs show {run.name}` names them")
         row = self.step(explained.step)
         return lines + step_failure(
             explained.failure,
@@ -345,6 +344,10 @@ class PlainProgress(Progress):
 
     def ending(self, event: RunFinished) -> list[str]:
         return self.summary(event) + self._failed(event.run)
+
+
+def _after(seconds: float) -> str:
+    return f" after {duration(seconds)}" if seconds else ""
 
 
 def label(step: str, index: int | None) -> str:

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tilth.cli.tables import pairs, table, to_json
+
+CELLS = st.dictionaries(
+    st.sampled_from(["a", "b", "c"]), st.one_of(st.none(), st.integers(), st.text(max_size=12))
+)
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    rows = [{"name": "x", "n": 1}, {"name": "longer", "n": 22}]
+    assert table(["name", "n"], rows).splitlines()[1:] == ["x       1", "longer  22"]
+
+
+def test_an_empty_column_is_left_out() -> None:
+    assert table(["name", "tags"], [{"name": "x", "tags": ""}]).splitlines()[1:] == ["x"]
+
+
+@given(st.lists(CELLS, max_size=5))
+def test_a_table_has_one_line_for_each_row(rows: list[dict[str, object]]) -> None:
+    lines = table(["a", "b", "c"], rows).split("\n")
+    assert len(lines) == 1 + len(rows)
+    assert all(line == line.rstrip() for line in lines[1:])
+
+
+def test_lines_of_a_value_are_aligned() -> None:
+    assert pairs({"a": "1", "empty": "", "long": "2\n3"}) == "  a     1\n  long  2\n        3"
+
+
+def test_a_name_that_is_not_utf8_can_be_printed_as_json() -> None:
+    assert json.loads(to_json(["caf\udce9"])) == ["caf\udce9"]
+    assert to_json(["caf\udce9"]).isascii()
