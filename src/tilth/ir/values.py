@@ -31,7 +31,7 @@ _SCALARS = frozenset({type(None), bool, int, float, str})
 _EXACT_INT = 2**63  # larger ones as `$int`: other readers of JSON stop at 64 bits, Python at 4300 digits
 
 
-class Unencodable(TypeError):  # noqa: N818 - says what the value is, as the names in `tilth.errors` do
+class Unencodable(TypeError):
     """A value has no canonical form. `path` leads to the culprit, as `value["a"][3]`; `kind` is its type."""
 
     def __init__(self, kind: str, why: str = "", path: str = "") -> None:

@@ -91,12 +91,17 @@ def write_npy(array: Any, path: Path) -> None:
         Unencodable: `.npy` cannot hold its dtype.
     """
     import numpy as np
+    from numpy.lib import format as npy
 
     if not fits_npy(array.dtype):
         raise Unencodable(f"numpy:{array.dtype}", "which `.npy` cannot hold")
     array = np.asarray(array)
     with open_hashed(path) as file:
-        _write_header(file, array)
+        try:
+            npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+        except ValueError:  # of which UnicodeEncodeError is one
+            _write_with_long_header(file, array)
+            return
         flags = array.flags
         if flags.c_contiguous or flags.f_contiguous:
             if array.nbytes:
@@ -110,18 +115,15 @@ def write_npy(array: Any, path: Path) -> None:
             file.write(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8))
 
 
-def _write_header(file: Any, array: Any) -> None:
+def _write_with_long_header(file: Any, array: Any) -> None:
+    """Write an array whose dtype needs version 2 or 3: one of very many fields, or of non-Latin names."""
     import warnings
 
     from numpy.lib import format as npy
 
-    header = npy.header_data_from_array_1_0(array)
-    try:
-        npy.write_array_header_1_0(file, header)
-    except (ValueError, UnicodeEncodeError):  # a structured dtype of very many or non-Latin fields
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            npy.write_array_header_2_0(file, header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that NumPy before 1.17 cannot read it
+        npy.write_array(file, array, allow_pickle=False)
 
 
 def read_npy(path: Path) -> Any:

@@ -251,7 +251,7 @@ class _Writer:
         if kinds - {str}:
             import pandas as pd
 
-            if not kinds <= {str, float, type(None), type(pd.NA)} or str not in kinds:
+            if not kinds <= {str, float, type(None), type(pd.NA)}:
                 return None
             missing = np.zeros(len(items), dtype=np.uint8)
             for position, item in enumerate(items):
