@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -22,7 +20,6 @@ import msgspec
 from tilth.engine import cache, events
 from tilth.engine.journal import Journal
 from tilth.engine.logs import LogWriter
-from tilth.engine.resources import Capacity
 from tilth.engine.values import Values, artifact_name, mapped_items, substitute
 from tilth.errors import DiskFull, TilthError
 from tilth.ir.values import digest
@@ -33,8 +30,10 @@ from tilth.store import Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
+    from tilth.engine.resources import Capacity
     from tilth.ir.pipeline import Node, Output, Pipeline
     from tilth.orchestrators import Launcher, Outcome
     from tilth.records import Package, Record
@@ -655,8 +654,7 @@ class Driver:
             peak_memory=peak,
             metadata=_metadata(said),
         )
-        self._journal.add(*changes, Put(done), artifacts=fresh)
-        shutil.rmtree(folder, ignore_errors=True)
+        self._journal.add(*changes, Put(done), artifacts=fresh, folder=folder)
         if self._may_reuse(node):
             self._own[unit.key] = outputs
         if unit.index is not None:
@@ -868,24 +866,20 @@ class Driver:
             await asyncio.sleep(_CANCEL_POLL_S)
 
     def _attempt_folder(self, unit: _Unit, attempt: int) -> Path:
-        place = "step" if unit.index is None else str(unit.index)
-        return self._folder / "steps" / unit.state.node.id / place / str(attempt)
+        node = unit.state.node.id
+        steps = self._folder / "steps"
+        return steps / f"{node}.{attempt}" if unit.index is None else steps / node / f"{unit.index}.{attempt}"
 
     def _left_behind(self, unit: _Unit) -> Path | None:
         """A finished attempt of a driver that ended before it could record it."""
-        place = self._attempt_folder(unit, 0).parent
-        try:
-            attempts = sorted(os.listdir(place), key=int, reverse=True)
-        except (FileNotFoundError, ValueError):
-            return None
-        for each in attempts:
-            result, spec = read_json(place / each / "result.json"), read_json(place / each / "step.json")
+        last = self._attempts.get((unit.state.node.id, unit.index), 0) + 1  # its record may be lost
+        for attempt in range(last, 0, -1):
+            folder = self._attempt_folder(unit, attempt)
+            result, spec = read_json(folder / "result.json"), read_json(folder / "step.json")
             if not result or not spec or result["state"] != "completed" or spec.get("key") != unit.key:
                 continue
-            if all(
-                self._whole(place / each / "outputs" / name, made) for name, made in result["outputs"].items()
-            ):
-                return place / each
+            if all(self._whole(folder / "outputs" / name, made) for name, made in result["outputs"].items()):
+                return folder
         return None
 
     def _whole(self, folder: Path, manifest: Mapping[str, Any]) -> bool:

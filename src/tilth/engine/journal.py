@@ -1,20 +1,24 @@
 """Writes what a driver did, in order and durably, without the driver waiting for the disk.
 
-Artifacts are flushed before the records that name them. Whatever comes while one group is being written
-goes out together as the next.
+Artifacts are flushed before the records that name them, and a step's folder goes when it is recorded: until
+then it is what a later driver finds. Whatever comes within a moment is written together.
 """
 
 from __future__ import annotations
 
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.records import Record, Run
     from tilth.store import Change, Store
+
+_MOMENT_S = 0.03  # a flush costs about as much for fifty records as for one
 
 
 class Journal:
@@ -40,17 +44,20 @@ class Journal:
         self._failed = failed
         self._changes: list[Change] = []
         self._digests: list[str] = []
+        self._folders: list[Path] = []
         self._closing = False
         self._error: BaseException | None = None
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="tilth-journal", daemon=True)
         self._thread.start()
 
-    def add(self, *changes: Change, artifacts: Sequence[str] = ()) -> None:
-        """Write these changes, after flushing the artifacts with these digests."""
+    def add(self, *changes: Change, artifacts: Sequence[str] = (), folder: Path | None = None) -> None:
+        """Write these changes, after flushing the artifacts with these digests; then remove the folder."""
         with self._condition:
             self._changes += changes
             self._digests += artifacts
+            if folder is not None:
+                self._folders.append(folder)
             self._condition.notify()
 
     def close(self) -> None:
@@ -72,12 +79,16 @@ class Journal:
                 self._condition.wait_for(lambda: self._changes or self._closing)
                 if not self._changes:
                     return
+                self._condition.wait_for(lambda: self._closing, _MOMENT_S)
                 changes, self._changes = self._changes, []
                 digests, self._digests = self._digests, []
+                folders, self._folders = self._folders, []
             try:
                 if digests:
                     self._artifacts.sync(*dict.fromkeys(digests))
                 self._written(self._store.write(changes, holding=self._run))
+                for folder in folders:
+                    shutil.rmtree(folder, ignore_errors=True)
             except BaseException as error:  # raised again by `close`
                 self._error = error
                 self._failed(error)
