@@ -119,6 +119,15 @@ def history(home: Path) -> Home:
                 **common,
             )
         )
+        given: list[tuple[str, dict[str, Any], dict[str, OutputRef]]] = [
+            ("load", {}, {"frame": OutputRef(digest=FRAME, artifact="artifact-1")}),
+            (
+                "train",
+                {"frame": {"$artifact": FRAME, "from": "load.frame"}, "alpha": 0.3},
+                {"model": OutputRef(digest=MODEL, artifact="artifact-2")},
+            ),
+            ("score", {"model": {"$artifact": MODEL, "from": "train.model"}}, {}),
+        ]
         load, train, score = (
             StepRun(
                 id=f"step-1{number}",
@@ -134,17 +143,7 @@ def history(home: Path) -> Home:
                 started_at=at(number),
                 finished_at=at(number + 0.5),
             )
-            for number, (name, inputs, outputs) in enumerate(
-                [
-                    ("load", {}, {"frame": OutputRef(digest=FRAME, artifact="artifact-1")}),
-                    (
-                        "train",
-                        {"frame": {"$artifact": FRAME, "from": "load.frame"}, "alpha": 0.3},
-                        {"model": OutputRef(digest=MODEL, artifact="artifact-2")},
-                    ),
-                    ("score", {"model": {"$artifact": MODEL, "from": "train.model"}}, {}),
-                ]
-            )
+            for number, (name, inputs, outputs) in enumerate(given)
         )
         items = [
             StepRun(

@@ -45,8 +45,7 @@ artifact churn/load/frame@1
   produced by  churn-1 load
   used by      churn-2 train
                churn-1 train
-  metadata     shape = [569
-               31]
+  metadata     shape = [569, 31]
   folder       HOME/artifacts/bb/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
   files        0.npy  100 bytes
                schema.json  2 bytes

@@ -4,8 +4,7 @@ import io
 import time
 from typing import TYPE_CHECKING
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from inline_snapshot import snapshot
 from rich.console import Console
 
@@ -41,7 +40,7 @@ class Terminal(io.StringIO):
 def live(*events: Event, encoding: str = "utf-8", height: int = 24) -> str:
     """What stands on the screen in the end, as text without colours."""
     terminal = Terminal()
-    terminal.encoding = encoding  # type: ignore[misc]
+    terminal.encoding = encoding
 
     def console() -> Console:
         return Console(
@@ -91,7 +90,7 @@ def graph(*names: str) -> Pipeline:
     return Pipeline("churn", "m:churn", nodes=nodes)
 
 
-EVENTS = (
+EVENTS: tuple[Event, ...] = (
     RunStarted(RUN, graph("load", "score", "report")),
     StepFinished("load", None, State.CACHED, 0.0, "same code, inputs and environment"),
     MapStarted("score", 4),

@@ -109,7 +109,7 @@ def show(*, name: str, as_json: bool) -> None:
         "produced by": f"{producer or '(a deleted run)'} {artifact.step}".strip(),
         "used by": "\n".join(used),
         "tags": ", ".join(artifact.tags),
-        "metadata": assignments(artifact.metadata).replace(", ", "\n"),
+        "metadata": "\n".join(assignments({key: value}) for key, value in artifact.metadata.items()),
         "folder": str(folder) if folder.exists() else f"{folder} (missing)",
         "files": "\n".join(shown),
         "visualizations": "\n".join(map(str, looks)),

@@ -128,7 +128,10 @@ def checked_target(target: str) -> str:
     if not path.exists():
         near = [str(each) for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
         where = "" if path.is_absolute() else f" in `{Path.cwd()}`"
-        raise Misuse(f"there is no file `{name}`{where}", mend=nearest(name, near) if near else "")
+        hint = nearest(name, near)
+        raise Misuse(
+            f"there is no file `{name}`{where}", mend=hint if hint.startswith("did you mean") else ""
+        )
     return target
 
 
@@ -140,9 +143,9 @@ def plan_text(plan: Plan) -> str:
     reused = sum(step.cached is True for step in plan.steps)
     undecided = sum(step.cached is None for step in plan.steps)
     parts = [counted(len(plan.steps), "step")]
-    parts.append(f"{len(plan.steps) - reused - undecided} to run")
-    parts += [f"{undecided} depend on those"] if undecided else []
-    parts += [f"{reused} reused"] if reused else []
+    to_run = len(plan.steps) - reused - undecided
+    told = {"to run": to_run, "that depend on those": undecided, "reused": reused}
+    parts += [f"{count} {what}" for what, count in told.items() if count]
     blocks = [f"pipeline {plan.pipeline}: {', '.join(parts)}"]
     if plan.parameters:
         blocks[0] += f"\n  parameters: {assignments(plan.parameters)}"

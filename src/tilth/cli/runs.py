@@ -115,6 +115,7 @@ def logs(
     With STEP, just what that step printed.
     """
     from tilth.cli.lookup import find_run, records
+    from tilth.cli.tables import to_json
     from tilth.client import submit
     from tilth.client.progress import label
 
@@ -126,9 +127,7 @@ def logs(
         if item is not None and line.index != item:
             continue
         if as_json:
-            import json
-
-            click.echo(json.dumps({**line._asdict(), "time": line.time.isoformat()}))
+            click.echo(to_json(line, indent=None))
         elif step is None or (line.index is not None and item is None):
             click.echo(f"[{label(line.step, line.index)}] {line.text}")
         else:
@@ -238,7 +237,7 @@ def _facts(run: Run, home: Home) -> str:
         "environments": "\n".join(f"{name}  {short_digest(each)}" for name, each in run.environments.items()),
         "client": runner,
         "tags": ", ".join(run.tags),
-        "metadata": assignments(run.metadata),
+        "metadata": "\n".join(assignments({key: value}) for key, value in run.metadata.items()),
     }
     text = f"run {run.name}: {state}\n{pairs(facts)}"
     if state == "interrupted":

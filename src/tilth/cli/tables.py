@@ -40,14 +40,14 @@ def pairs(values: Mapping[str, str], *, indent: int = 2) -> str:
     )
 
 
-def to_json(value: Any) -> str:
-    """Records, or anything made of them, as an indented JSON document."""
+def to_json(value: Any, *, indent: int | None = 2) -> str:
+    """Records, or anything made of them, as JSON; on one line without an indent."""
     import json
 
     import msgspec
 
     # Half a surrogate pair stands for a byte of a file name that is not UTF-8; ASCII escapes can hold it.
-    return json.dumps(msgspec.to_builtins(value), indent=2)
+    return json.dumps(msgspec.to_builtins(value), indent=indent)
 
 
 def more(following: object, limit: int) -> None:
