@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _FRAME_LINES = 12
 _MESSAGE_LINES = 5
-_LINE_WIDTH = 400
+_LINE_WIDTH = 300
 
 _WHAT = {
     "exception": "failed",
@@ -29,6 +29,7 @@ _WHAT = {
     "changed": "has other code than when the run was compiled",
     "disk_full": "found no space left",
 }
+_WITH_TRACEBACK = ("exception", "out_of_memory")
 # The step's own code is at fault: to resume would run the same code again.
 _IN_THE_CODE = ("exception", "output", "exited")
 
@@ -104,28 +105,33 @@ def _next(failure: Failure, run: str) -> str:
 
 def _explanation(failure: Failure, *, whole: bool) -> list[str]:
     message = failure.message.strip("\n")
-    if failure.traceback and (failure.reason == "exception" or whole):
+    if failure.traceback and (failure.reason in _WITH_TRACEBACK or whole):
         text = failure.traceback.strip("\n")
-        frames, tail = text, ""
+        frames, end = text, ""
         if message and text.endswith(message):
             # The line the message begins in starts with the type, so it goes with the message.
             begin = text.rfind("\n", 0, len(text) - len(message)) + 1
-            frames, tail = text[:begin].rstrip("\n"), text[begin:]
-        lines, end = frames.splitlines(), tail.splitlines()
+            frames, end = text[:begin].rstrip("\n"), text[begin:]
     else:
-        kind = _exception(failure)
-        told = ": ".join(filter(None, (kind, message))) or failure.reason
-        lines, end = [], told.splitlines()
+        told = (_exception(failure), message)
+        frames, end = "", ": ".join(filter(None, told)) or failure.reason.replace("_", " ")
     if whole:
-        return lines + end
-    return [_narrow(line) for line in _frames(lines) + _head(end)]
+        return frames.splitlines() + end.splitlines()
+    return [_narrow(line) for line in _frames(frames.splitlines()) + _head(end.splitlines())]
 
 
 def _frames(lines: list[str]) -> list[str]:
+    """At most so many lines of a traceback: its first, and what is nearest to the cause."""
     if len(lines) <= _FRAME_LINES:
         return lines
-    left_out = len(lines) - _FRAME_LINES + 2
-    return [lines[0], f"  … {left_out} lines left out, `--traceback` shows them", *lines[-_FRAME_LINES + 2 :]]
+    kept = [line for line in lines if line.strip(" ^~")]  # lines that only point at a column go first
+    if len(kept) > _FRAME_LINES:
+        kept = kept[-_FRAME_LINES + 2 :]
+        while len(kept) > 1 and kept[0].startswith("    "):  # the rest of a frame without its head
+            del kept[0]
+        left_out = len(lines) - len(kept) - 1
+        kept = [lines[0], f"  … {left_out} lines left out, `--traceback` shows them", *kept]
+    return kept
 
 
 def _head(lines: list[str]) -> list[str]:
