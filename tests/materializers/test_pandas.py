@@ -185,6 +185,15 @@ def test_which_value_is_missing_in_a_column_of_objects_is_kept(round_trip: Any) 
     assert not round_trip.manifest["pickled"]
 
 
+@pytest.mark.parametrize("odd", ["plain", "é", "\ud800", None, pd.NA])
+def test_many_texts_come_back_as_the_objects_they_were(round_trip: Any, odd: object) -> None:
+    column = pd.Series([f"name{number}" for number in range(20_000)] + [odd], dtype=object)
+    back = round_trip(column)
+    assert set(map(type, back)) == set(map(type, column))
+    assert back.tolist()[:-1] == column.tolist()[:-1]
+    assert repr(back.iloc[-1]) == repr(odd)
+
+
 def test_a_column_of_any_objects_is_pickled_and_the_rest_is_not(round_trip: Any) -> None:
     frame = pd.DataFrame({"number": [1.0, 2.0], "thing": [slice(1), slice(2)]})
     with pytest.raises(OutputError, match="lock"):

@@ -38,7 +38,7 @@ def values():
     frame = pd.DataFrame({
         "i": np.array([1, 2, 3], dtype="int32"),
         "f": [0.5, None, -0.0],
-        "o": pd.Series(["a", None, "é"], dtype=object).to_numpy(),
+        "o": pd.Series(["a", None, "é"], dtype=object, index=index),
         "s": pd.array(["a", None, "é"], dtype="string[python]"),
         "c": pd.Categorical([3, 1, 3], ordered=True),
         "n": pd.array([1, None, 3], dtype="Int64"),

@@ -12,6 +12,8 @@ of any version from 2.0.
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tilth.ir.values import Unencodable, decode, encode
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tilth.ir.values import Json
 
 _SAMPLE = 100_000  # rows that a visualization looks at
+_MANY = 10_000  # texts, from which pyarrow is worth a second look
 _MASKED = {"i": "IntegerArray", "u": "IntegerArray", "f": "FloatingArray", "b": "BooleanArray"}
 
 
@@ -426,20 +429,16 @@ class _Reader:
         import numpy as np
 
         name = described["text"]
-        offsets = self._numbers(f"{name}.offsets.npy").tolist()
-        content = self._numbers(f"{name}.bytes.npy").tobytes()
-        places = zip(offsets, offsets[1:])  # noqa: B905, RUF007 - Python 3.10 and a million rows
-        if content.isascii():
-            text = content.decode("ascii")
-            items = [text[start:end] for start, end in places]
-        else:
-            items = [content[start:end].decode("utf-8", "surrogatepass") for start, end in places]
-        head = items[:1000]
-        if len(set(head)) * 2 < len(head):
-            known: dict[str, str] = {}
-            items = [known.setdefault(item, item) for item in items]
-        values: Any = np.empty(len(items), dtype=object)
-        values[:] = items
+        offsets = self._numbers(f"{name}.offsets.npy")
+        values = None
+        arrow = sys.modules.get("pyarrow")
+        if arrow is not None and len(offsets) > _MANY:
+            # Twice as fast as below; but it takes no lone surrogates, and is not everywhere.
+            with suppress(ValueError, arrow.ArrowException):
+                values = self._arrow_text({**described, "missing": None}).to_numpy(zero_copy_only=False)
+        if values is None:
+            values = np.empty(len(offsets) - 1, dtype=object)
+            values[:] = _cut(self._numbers(f"{name}.bytes.npy").tobytes(), offsets.tolist())
         if described["missing"] is not None:
             missing = self._numbers(described["missing"])
             for mark, stands_for in marks.items():
@@ -462,6 +461,20 @@ class _Reader:
 
     def _numbers(self, name: str) -> Any:
         return read_npy(self._folder / name)
+
+
+def _cut(content: bytes, offsets: list[int]) -> list[str]:
+    places = zip(offsets, offsets[1:])  # noqa: B905, RUF007 - Python 3.10 and a million rows
+    if content.isascii():
+        text = content.decode("ascii")
+        items = [text[start:end] for start, end in places]
+    else:
+        items = [content[start:end].decode("utf-8", "surrogatepass") for start, end in places]
+    head = items[:1000]
+    if len(set(head)) * 2 < len(head):
+        known: dict[str, str] = {}
+        items = [known.setdefault(item, item) for item in items]
+    return items
 
 
 def _extras(value: Any) -> dict[str, Json]:

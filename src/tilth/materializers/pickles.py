@@ -52,7 +52,18 @@ def write_pickle(value: object, path: Path) -> None:
 def read_pickle(path: Path) -> object:
     """The value that `write_pickle` wrote."""
     with path.open("rb") as file:
-        return pickle.load(file)  # noqa: S301 - `load_artifact` asks before it comes here
+        return _Unpickler(file).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """NumPy 2 renamed `numpy.core`, which pickles of arrays name: each reads those of the other."""
+        if module.startswith(("numpy.core.", "numpy._core.")):
+            import numpy as np
+
+            here = "_core" if np.__version__.partition(".")[0] != "1" else "core"
+            module = ".".join(["numpy", here, *module.split(".")[2:]])
+        return super().find_class(module, name)
 
 
 def _pickler() -> Any:
