@@ -240,7 +240,7 @@ class Progress:
         if event.index is not None:
             return self._item_finished(event, row)
         row.state, row.seconds, row.reason = event.state, event.seconds, event.reason
-        row.note = cause(event.failure, 60) if event.failure and event.state is not State.SKIPPED else ""
+        row.note = cause(event.failure, 60) if event.failure and event.state is State.FAILED else ""
         if event.items is not None:
             row.mapped, row.items = True, event.items
             row.done = event.items if event.state.is_good else row.done
