@@ -15,49 +15,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tilth.environments.interpreters import (
         Interpreter as Interpreter,
-    )
-    from tilth.environments.interpreters import (
         find_interpreter as find_interpreter,
-    )
-    from tilth.environments.interpreters import (
         probe as probe,
-    )
-    from tilth.environments.interpreters import (
         project_interpreter as project_interpreter,
     )
-    from tilth.environments.inventories import Inventory as Inventory
-    from tilth.environments.inventories import inventory as inventory
+    from tilth.environments.inventories import Inventory as Inventory, inventory as inventory
     from tilth.environments.locks import (
         Locked as Locked,
-    )
-    from tilth.environments.locks import (
         environment_digest as environment_digest,
-    )
-    from tilth.environments.locks import (
         find_lock as find_lock,
-    )
-    from tilth.environments.locks import (
         lock as lock,
-    )
-    from tilth.environments.locks import (
         modules as modules,
-    )
-    from tilth.environments.locks import (
         open_lock as open_lock,
     )
     from tilth.environments.venvs import (
         Realised as Realised,
-    )
-    from tilth.environments.venvs import (
         changed_files as changed_files,
-    )
-    from tilth.environments.venvs import (
         is_realised as is_realised,
-    )
-    from tilth.environments.venvs import (
         quarantine as quarantine,
-    )
-    from tilth.environments.venvs import (
         realise as realise,
     )
 

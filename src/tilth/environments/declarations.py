@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.environments.files import read_bytes, write_atomic
+from tilth.environments.files import read_bytes, remember
 from tilth.environments.uv import without_credentials
 from tilth.errors import DefinitionError
 
@@ -194,7 +194,7 @@ def _parsed(text: str, home: Home) -> dict[str, Any] | None:
         "uv": document.get("tool", {}).get("uv"),
     }
     encoded = msgspec.json.encode(kept)
-    write_atomic(entry, encoded)
+    remember(entry, encoded)
     return msgspec.json.decode(encoded, type=dict[str, Any])
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SCRATCH = ".tmp-"
+_FICLONE = 0x40049409  # linux/fs.h
 
 
 @contextmanager
@@ -88,6 +89,12 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise
 
 
+def remember(path: Path, content: bytes) -> None:
+    """Write a file that only saves time: a full or read-only disk does not matter to it."""
+    with suppress(OSError):
+        write_atomic(path, content)
+
+
 def read_bytes(path: Path) -> bytes | None:
     """What is in a cache file, if there is one."""
     try:
@@ -111,6 +118,30 @@ def move_folder(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source.chmod(0o755)
     source.rename(target)
+
+
+def clone_file(source: str, target: str) -> bool:
+    """Make `target` share the blocks of `source` until one is written; False where the file system cannot."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return False
+    shutil.copystat(source, target)
+    return True
+
+
+def can_clone(folder: Path) -> bool:
+    """Whether the file system of a folder shares blocks between files."""
+    source, target = folder / ".clone-source", folder / ".clone-target"
+    source.write_bytes(b"x")
+    try:
+        return clone_file(os.fspath(source), os.fspath(target))
+    finally:
+        source.unlink()
+        target.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.environments import uv
-from tilth.environments.files import read_bytes, write_atomic
+from tilth.environments.files import read_bytes, remember
 from tilth.errors import SetupError
 from tilth.settings import setting
 
@@ -95,7 +95,7 @@ def probe(executable: Path, home: Home) -> Interpreter:
         except msgspec.MsgspecError:
             pass  # torn or of another version: asked again
     interpreter = _ask(path)
-    write_atomic(entry, msgspec.json.encode(_Probe(stamp, interpreter)))
+    remember(entry, msgspec.json.encode(_Probe(stamp, interpreter)))
     return interpreter
 
 
@@ -126,7 +126,7 @@ def find_interpreter(request: str | None, default: Interpreter, home: Home) -> I
             mend=f"install it, for instance with `uv python install {request}`, or declare another `python`",
         )
     found = probe(candidates[0], home)
-    write_atomic(entry, os.fsencode(candidates[0]))
+    remember(entry, os.fsencode(candidates[0]))
     return found
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from tilth.environments.files import read_bytes, write_atomic
+from tilth.environments.files import read_bytes, remember
 from tilth.records import Package
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def inventory(interpreter: Interpreter, home: Home) -> Inventory:
         except msgspec.MsgspecError:
             pass  # torn: read anew
     found = _read(interpreter)
-    write_atomic(entry, msgspec.json.encode(_Cached(_FORMAT, stamp, found)))
+    remember(entry, msgspec.json.encode(_Cached(_FORMAT, stamp, found)))
     return found
 
 

@@ -18,8 +18,7 @@ import msgspec
 
 from tilth.environments import uv
 from tilth.environments.declarations import declaration_digest
-from tilth.environments.files import explaining_full_disk, read_bytes, write_atomic
-from tilth.environments.files import locked as file_lock
+from tilth.environments.files import explaining_full_disk, locked as file_lock, read_bytes, write_atomic
 from tilth.records import Package
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ environments/.DIGEST.suspect        a file it shares was changed through another
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import shutil
@@ -21,15 +20,14 @@ import msgspec
 from tilth import __version__
 from tilth.environments import skeleton, wheels
 from tilth.environments.files import (
+    clone_file,
     explaining_full_disk,
+    locked as file_lock,
     move_folder,
     read_bytes,
     remove_tree,
     scratch,
     sweep,
-)
-from tilth.environments.files import (
-    locked as file_lock,
 )
 from tilth.environments.interpreters import probe
 from tilth.environments.pylocks import Choice
@@ -48,7 +46,6 @@ _RECORD = "tilth.json"
 _MANIFEST = ".tilth-files"
 _Files: TypeAlias = dict[str, dict[str, tuple[int, int, int]]]  # folder -> file -> size, mtime in ns, mode
 _OWN = frozenset({_RECORD, _MANIFEST})
-_FICLONE = 0x40049409  # linux/fs.h
 _ATTEMPTS = 3  # to make an environment whose wheels are thrown away meanwhile
 
 
@@ -243,6 +240,7 @@ def _make(
     with scratch(home.environments) as aside:
         venv = aside / "venv"
         skeleton.write(venv, interpreter)
+        (venv / "pyvenv.cfg").chmod(0o444)
         _Linker(venv, folder / "bin" / "python").link(choices, interpreter, home)
         manifest = _scan(os.fspath(venv))
         record = Realisation(
@@ -339,17 +337,9 @@ class _Linker:
         Path(target).chmod(0o555)
 
     def _clone(self, source: str, target: str) -> None:
-        with open(source, "rb") as old, open(target, "wb") as new:
-            try:
-                fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise
-                self.put = self._hard_link  # this file system cannot; it is not asked again
-        if self.put == self._clone:
-            shutil.copystat(source, target)
-        else:
+        if not clone_file(source, target):
             Path(target).unlink()
+            self.put = self._hard_link  # this file system cannot; it is not asked again
             self._hard_link(source, target)
 
     def _hard_link(self, source: str, target: str) -> None:

@@ -24,11 +24,13 @@ import msgspec
 
 from tilth.environments import pylocks, skeleton, uv
 from tilth.environments.files import (
+    can_clone,
     disk_full,
     explaining_full_disk,
     locked,
     move_folder,
     read_bytes,
+    remember,
     remove_tree,
     scratch,
     sweep,
@@ -215,7 +217,9 @@ def _install(
         document = aside / "pylock.toml"
         document.write_text(pylocks.compose((each.name, each.version, each.source) for each in choices))
         python = venv / "bin" / "python"
-        arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", "clone"]
+        # Never hard links to uv's cache, which is what its `clone` falls back to.
+        mode = "clone" if can_clone(aside) else "copy"
+        arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", mode]
         result = uv.call([*arguments, *options], root=root or aside)
         if result.code != 0:
             raise uv.explain(result, name)
@@ -394,7 +398,7 @@ def _put(
     bare = digest.rpartition(":")[2]
     below = f"{interpreter.library}/"
     names = sorted(module_names(path.removeprefix(below) for path in files if path.startswith(below)))
-    write_atomic(home.cache / "modules" / f"{bare}.json", msgspec.json.encode(names))
+    remember(home.cache / "modules" / f"{bare}.json", msgspec.json.encode(names))
     target = entry_folder(digest, interpreter, home)
     if target.exists():
         if read_entry(target) is not None:

@@ -1,0 +1,137 @@
+"""What finds a lock again: the same for every spelling, another for anything that changes the result."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from tilth.define.environments import Environment
+from tilth.environments.declarations import declaration_digest, normalise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.environments.conftest import Here
+
+NAMES = ["alpha", "beta", "gamma-ray", "x.y", "Zope_Interface"]
+SPECIFIERS = ["==1.0", ">=1.2", "<3", "!=2.1", "~=1.4", "==1.7.*"]
+MARKERS = ["", 'python_version >= "3.10"', 'sys_platform == "linux"']
+
+requirements = st.tuples(
+    st.sampled_from(NAMES),
+    st.lists(st.sampled_from(["one", "two"]), unique=True),
+    st.lists(st.sampled_from(SPECIFIERS), unique=True, max_size=3),
+    st.sampled_from(MARKERS),
+)
+
+
+def spell(requirement: tuple[str, list[str], list[str], str], chance: random.Random) -> str:
+    """One of the many ways to write a requirement."""
+    name, extras, specifiers, marker = requirement
+    blank = lambda: " " * chance.randrange(3)  # noqa: E731
+    name = "".join(
+        chance.choice("-_.") if each in "-_." else chance.choice((each.upper, each.lower))() for each in name
+    )
+    extras, specifiers = chance.sample(extras, len(extras)), chance.sample(specifiers, len(specifiers))
+    text = name + blank()
+    if extras:
+        text += "[" + f"{blank()},{blank()}".join(extras) + "]" + blank()
+    written = f"{blank()},{blank()}".join(
+        each if chance.random() < 0.5 else _spaced(each) for each in specifiers
+    )
+    text += f"({written})" if specifiers and chance.random() < 0.2 else written
+    if marker:
+        text += f"{blank()};{blank()}{marker.replace(chr(34), chance.choice((chr(34), chr(39))))}"
+    return blank() + text + blank()
+
+
+def _spaced(specifier: str) -> str:
+    operator = specifier.rstrip("0123456789.*")
+    return f"{operator} {specifier[len(operator) :]}"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(chosen=st.lists(requirements, min_size=1, max_size=5), seed=st.integers())
+def test_order_and_spelling_do_not_matter(
+    here: Here, chosen: list[tuple[str, list[str], list[str], str]], seed: int
+) -> None:
+    chance = random.Random(seed)
+    lines = [spell(each, chance) for each in chosen]
+    again = [spell(each, chance) for each in chance.sample(chosen, len(chosen))]
+    assert digest(here, requirements=lines) == digest(here, requirements=again)
+
+
+@given(first=requirements, second=requirements, seed=st.integers())
+def test_different_requirements_are_normalised_differently(
+    first: tuple[str, list[str], list[str], str], second: tuple[str, list[str], list[str], str], seed: int
+) -> None:
+    def meaning(each: tuple[str, list[str], list[str], str]) -> object:
+        return each[0], frozenset(each[1]), frozenset(each[2]), each[3]
+
+    chance = random.Random(seed)
+    same = normalise(spell(first, chance)) == normalise(spell(second, chance))
+    assert same == (meaning(first) == meaning(second))
+
+
+def digest(here: Here, **options: object) -> str:
+    environment = Environment("any", **options).to_json()
+    return declaration_digest(environment, root=here.root, interpreter=here.interpreter, home=here.home)
+
+
+def test_every_option_but_name_and_variables_matters(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1"\ndependencies = []\n')
+    (tmp_path / "r.txt").write_text("alpha\n")
+    digests = [
+        digest(here),
+        digest(here, requirements=["alpha"]),
+        digest(here, requirements=["alpha<2"]),
+        digest(here, requirements=["alpha[more]"]),
+        digest(here, requirements=["alpha @ https://example.org/alpha-1.0-py3-none-any.whl"]),
+        digest(here, pyproject="pyproject.toml"),
+        digest(here, extras=["a"]),
+        digest(here, groups=["a"]),
+        digest(here, find_links=["a"]),
+        digest(here, index_url="https://example.org/simple"),
+        digest(here, extra_index_urls=["https://example.org/simple"]),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert digest(here, requirements="r.txt") == digest(here, requirements=["alpha"])
+    assert digest(here, variables={"A": "1"}) == digest(here)
+
+
+@pytest.mark.parametrize("variable", ["UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_INDEX", "UV_DEFAULT_INDEX"])
+def test_uvs_own_settings_matter(here: Here, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    before = digest(here, requirements=["alpha"])
+    monkeypatch.setenv(variable, "2024-01-01")
+    assert digest(here, requirements=["alpha"]) != before
+
+
+def test_a_password_in_uvs_settings_does_not_matter(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_INDEX", "https://me:one@example.org/simple")
+    before = digest(here, requirements=["alpha"])
+    monkeypatch.setenv("UV_INDEX", "https://me:two@example.org/simple")
+    assert digest(here, requirements=["alpha"]) == before
+
+
+def test_the_project_s_uv_settings_matter_wherever_they_are(here: Here, tmp_path: Path) -> None:
+    digests = {digest(here, requirements=["alpha"])}
+    (tmp_path / "pyproject.toml").write_text('[tool.uv]\nprerelease = "allow"\n')
+    digests.add(digest(here, requirements=["alpha"]))
+    (tmp_path / "uv.toml").write_text('prerelease = "disallow"\n')
+    digests.add(digest(here, requirements=["alpha"]))
+    assert len(digests) == 3
+
+
+def test_a_requirements_file_that_includes_itself_ends(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("alpha \\\n  <3\n-r r.txt\n# nothing\n")
+    assert digest(here, requirements="r.txt") == digest(here, requirements=["alpha<3"])
+
+
+def test_a_wheel_named_by_path_matters_by_what_it_is(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "a-1-py3-none-any.whl").write_bytes(b"one")
+    before = digest(here, requirements=["./a-1-py3-none-any.whl"])
+    (tmp_path / "a-1-py3-none-any.whl").write_bytes(b"another")
+    assert digest(here, requirements=["./a-1-py3-none-any.whl"]) != before
