@@ -54,13 +54,15 @@ def _rule(line: bytes) -> tuple[re.Pattern[bytes], bool, bool] | None:
     leaves_out = not text.startswith(b"!")
     text = text.removeprefix(b"!")
     only_folders = text.endswith(b"/")
-    text = text.rstrip(b"/")
+    text = text.removesuffix(b"/")
     expression = b"" if b"/" in text else b"(?:.*/)?"
     for part in _PARTS.findall(text.removeprefix(b"/")):
         if part == b"**/":
             expression += b"(?:.*/)?"
         elif part == b"/**":
             expression += b"/.+"
+        elif part == b"**" and text.lstrip(b"/") == b"**":
+            expression += b".*"
         elif part.startswith(b"*"):
             expression += b"[^/]*"
         elif part == b"?":
