@@ -7,7 +7,7 @@ called, used as a decorator, a base class or a type while modules are imported; 
 and imports whose absence the code handles, really fail.
 """
 # `os.path` throughout: this is imported in users' interpreters, where pathlib need not be loaded yet.
-# ruff: noqa: PTH100, PTH112, PTH113, PTH116, PTH118, PTH119, PTH120, PTH206, PTH208
+# ruff: noqa: PTH100, PTH112, PTH113, PTH116, PTH118, PTH119, PTH120, PTH206
 
 from __future__ import annotations
 
