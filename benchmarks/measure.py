@@ -88,7 +88,7 @@ def run(
         timer.cancel()
     tree_mb = watch.stop() if watch else None
     cpu = usage.ru_utime + usage.ru_stime + _reap_orphans(process.pid)
-    tail = "\n".join(output.read_text(errors="replace").splitlines()[-15:])
+    tail = "\n".join(output.read_text(errors="replace").strip().splitlines()[-15:])
     if process.returncode:
         raise CommandError(f"`{' '.join(command)}` ended with {process.returncode}:\n{tail}")
     return Sample(

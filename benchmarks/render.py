@@ -59,7 +59,7 @@ def render(results: dict[str, Any], *, quick: bool = False) -> str:
     if given.failed:
         parts += [
             "## Failed",
-            "\n".join(f"- {label}: `{text}`" for label, text in sorted(given.failed.items())),
+            "\n".join(f"- {label}: {text}" for label, text in sorted(given.failed.items())),
         ]
     return "\n\n".join(parts) + "\n"
 

@@ -100,8 +100,9 @@ def measure(
                 try:
                     taken = take(case, frameworks[name], project=projects[name], work=work, quick=quick)
                 except CommandError as error:
-                    summary = str(error).splitlines()[0].replace(str(HERE), "benchmarks")
-                    results["failed"][label] = summary[:200]
+                    lines = str(error).splitlines()
+                    summary = lines[0] + (f" {lines[-1]}" if len(lines) > 1 else "")
+                    results["failed"][label] = summary.replace(str(HERE.parent), ".")[:300]
                     print(f"{label}: {error}", file=sys.stderr, flush=True)
                     continue
                 for row, each in taken.items():
