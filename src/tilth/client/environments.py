@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
 from tilth.engine import events
-from tilth.engine.driver import Place
+from tilth.engine.environments import Place
 from tilth.errors import SetupError
 from tilth.records import Environment, Lock
 from tilth.store import Put

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tilth.engine import cache
-from tilth.engine.values import Values, mapped_items, substitute
+from tilth.engine.nodes import Nodes
+from tilth.engine.reuse import SAME, Reuse
+from tilth.engine.values import Values
 from tilth.environments import is_realised, modules
-from tilth.records import StepRun
+from tilth.errors import TilthError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.client.environments import ProjectEnvironments
+    from tilth.engine.nodes import NodeState
     from tilth.home import Home
-    from tilth.ir.pipeline import Node, Pipeline
-    from tilth.records import OutputRef
+    from tilth.ir.pipeline import Pipeline
+    from tilth.records import StepRun
     from tilth.store import Store
 
 
@@ -76,40 +79,45 @@ def plan(
     warnings: Iterable[str] = (),
 ) -> Plan:
     """Decide about each step as the driver would, as far as that can be known before any step runs."""
-    values = Values(artifacts, ())
-    known: set[str] = set()  # steps whose outputs are there
+    values = Values(artifacts)
+    reuse = Reuse(
+        pipeline,
+        store=store,
+        artifacts=artifacts,
+        values=values,
+        environments=environments,
+        bundle=bundle,
+        cache_on=cache_on,
+    )
+    nodes = Nodes(pipeline, {node.id: reuse.parts(node) for node in pipeline.nodes})
+    waiting = deque(state for state in nodes if not state.waiting)
+    decided: dict[str, tuple[bool | None, str]] = {}
+    while waiting:
+        state = waiting.popleft()
+        reused, reason, found = _decide(state, values, reuse, environments)
+        decided[state.node.id] = reused, reason
+        if found is not None:
+            values.give(state.node.id, found.outputs)
+            waiting += nodes.release(state)
     steps = []
-    for node in _in_order(pipeline):
-        waits = [each for each in node.upstream() if each not in known]
-        cached, reason, outputs = _decide(
-            pipeline,
-            node,
-            waits,
-            values,
-            environments=environments,
-            store=store,
-            bundle=bundle,
-            cache_on=cache_on,
-        )
-        if outputs is not None:
-            known.add(node.id)
-            values.give(node.id, outputs)
+    for state in nodes:
+        waits = ", ".join(f"`{each}`" for each in sorted(state.waiting))
+        cached, reason = decided.get(state.node.id) or (None, f"it waits for {waits}")
         steps.append(
             PlannedStep(
-                id=node.id,
-                function=node.function,
-                environment=node.environment,
-                mapped=bool(node.map),
+                id=state.node.id,
+                function=state.node.function,
+                environment=state.node.environment,
+                mapped=bool(state.node.map),
                 cached=cached,
                 reason=reason,
-                upstream=tuple(sorted(node.upstream())),
+                upstream=tuple(sorted(state.node.upstream())),
             )
         )
-    order = {node.id: index for index, node in enumerate(pipeline.nodes)}
     return Plan(
         pipeline=pipeline.name,
         parameters=pipeline.parameters,
-        steps=tuple(sorted(steps, key=lambda each: order[each.id])),
+        steps=tuple(steps),
         environments=tuple(_environment(name, pipeline, environments, home) for name in environments.names),
         bundle=bundle,
         warnings=tuple(warnings),
@@ -145,56 +153,19 @@ def check_imports(
 
 
 def _decide(
-    pipeline: Pipeline,
-    node: Node,
-    waits: list[str],
-    values: Values,
-    *,
-    environments: ProjectEnvironments,
-    store: Store,
-    bundle: str,
-    cache_on: bool | None,
-) -> tuple[bool | None, str, Mapping[str, OutputRef] | None]:
-    """(cached, why, its outputs when they are there)."""
-    if not node.cache:
-        return False, "caching is off for this step", None
-    if cache_on is False:
-        return False, "caching is off for this run", None
-    if node.environment is not None and environments.lock(node.environment) is None:
+    state: NodeState, values: Values, reuse: Reuse, environments: ProjectEnvironments
+) -> tuple[bool, str, StepRun | None]:
+    """(cached, why, the step run whose outputs would be taken)."""
+    node = state.node
+    if reuse.allowed(node) and node.environment is not None and environments.lock(node.environment) is None:
         return False, f"environment `{node.environment}` is not locked yet", None
-    if waits:
-        return None, "it waits for " + ", ".join(f"`{each}`" for each in sorted(waits)), None
-    digest = environments.digest(node.environment)
-    parts = cache.fixed_parts(
-        pipeline,
-        node,
-        environment=digest,
-        packages=() if digest else environments.packages(node),
-        python=environments.minor(node.environment),
-        bundle=bundle,
-    )
-    for name, expression in node.inputs.items():
-        parts.update([cache.input_part(name, substitute(expression, values.as_digest))])
-        if name in node.map and not mapped_items(expression, values):
-            return False, "it has no items", None
-    found = store.cached_step_run(cache.key(parts))
-    if found is not None and not any(values.problems(each.digest) for each in found.outputs.values()):
-        return True, "same code, inputs and environment", found.outputs
-    last = store.find(StepRun, pipeline=pipeline.name, step=node.id, limit=5, state=["completed", "cached"])
-    return False, cache.explain(parts, next((each for each in last if each.index is None), None)), None
-
-
-def _in_order(pipeline: Pipeline) -> list[Node]:
-    """Each node after those it waits for."""
-    done: set[str] = set()
-    left = list(pipeline.nodes)
-    order = []
-    while left:
-        ready = [each for each in left if each.upstream() <= done]
-        order += ready
-        done.update(each.id for each in ready)
-        left = [each for each in left if each.id not in done]
-    return order
+    try:
+        state.resolve(values)
+    except TilthError as error:
+        return False, f"it will fail: {error.summary}", None
+    unit = state.unit(None, values)
+    found = reuse.find(unit)
+    return (True, SAME, found) if found is not None else (False, reuse.explain(unit), None)
 
 
 def _environment(

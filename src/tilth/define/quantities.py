@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from tilth.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {
@@ -34,7 +38,7 @@ def seconds(value: float | str | timedelta, what: str = "duration") -> float:
                 f"`{value}` is no {what}",
                 mend='write seconds as a number, or text as `"90s"`, `"30m"`, `"1h30m"`',
             )
-    elif isinstance(value, (int, float)) and not _is_bool(value):
+    elif _is_number(value):
         amount = float(value)
     else:
         raise DefinitionError(
@@ -47,7 +51,7 @@ def seconds(value: float | str | timedelta, what: str = "duration") -> float:
 
 def byte_count(value: int | str, what: str = "size") -> int:
     """A size in bytes, from a whole number of bytes or text as `4GiB`, `500MB`, `1.5G`."""
-    if isinstance(value, int) and not _is_bool(value) and value >= 0:
+    if _is_count(value):
         return value
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
     unit = next((size for name, size in _BYTES.items() if match and name.lower() == match[2].lower()), None)
@@ -61,12 +65,12 @@ def byte_count(value: int | str, what: str = "size") -> int:
     )
 
 
-def _is_bool(value: object) -> bool:
-    """What users write is not what the annotations say: a bool is an int to Python."""
-    return isinstance(value, bool)
+def _is_number(value: object) -> TypeGuard[float]:
+    """What users write is not always what the annotations ask for, and a bool is an int to Python."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -82,7 +86,7 @@ class Resources:
     __slots__ = ("cpu", "gpu", "memory")
 
     def __init__(self, *, cpu: float = 1, memory: int | str | None = None, gpu: int = 0) -> None:
-        if _is_bool(cpu) or not isinstance(cpu, (int, float)) or not 0 <= cpu < float("inf"):
+        if not _is_number(cpu) or not 0 <= cpu < float("inf"):
             raise DefinitionError(f"`cpu={cpu!r}` is no number of cores", mend="give a number, as `cpu=2`")
         if not _is_count(gpu):
             raise DefinitionError(
@@ -130,7 +134,7 @@ class Retry:
             raise DefinitionError(
                 f"`max_retries={max_retries!r}` is no number of tries", mend="give a whole number"
             )
-        if _is_bool(backoff) or not isinstance(backoff, (int, float)) or not 1 <= backoff < float("inf"):
+        if not _is_number(backoff) or not 1 <= backoff < float("inf"):
             raise DefinitionError(
                 f"`backoff={backoff!r}` is no factor", mend="give a number from 1, as `backoff=2`"
             )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from tilth.define import graph as graphs
 from tilth.define.options import STEP, StepOptions, checked
-from tilth.errors import DefinitionError
+from tilth.errors import DefinitionError, nearest
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from typing_extensions import Unpack
 
@@ -51,15 +51,27 @@ class StepOutput:
 
 
 class StepOutputs(tuple[StepOutput, ...]):
-    """The outputs of a step that gives several; unpack them, or take one by its name."""
+    """The outputs of a step that gives several, or none; unpack them, or take one by its name."""
 
-    __slots__ = ()
+    node: str
 
-    def __getattr__(self, name: str) -> StepOutput:
-        for each in self:
-            if each.name == name:
-                return each
-        raise AttributeError(f"no output `{name}`; there are " + ", ".join(f"`{each.name}`" for each in self))
+    def __new__(cls, node: str, outputs: Iterable[StepOutput]) -> StepOutputs:
+        made = super().__new__(cls, outputs)
+        made.node = node
+        return made
+
+    def __getattribute__(self, name: str) -> Any:
+        # Before the tuple's own `count` and `index`, which are good names for outputs too.
+        if not name.startswith("__"):
+            for each in self:
+                if each.name == name:
+                    return each
+        return super().__getattribute__(name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"step `{self.node}` has no output `{name}`; {nearest(name, [each.name for each in self])}"
+        )
 
 
 class Unmapped:
@@ -183,7 +195,7 @@ class Step(Generic[F]):
         )
         graph.nodes[id] = node
         graph.options[id] = self.options
-        made = StepOutputs(StepOutput(id, each.name, mapped=mapped) for each in outputs)
+        made = StepOutputs(id, (StepOutput(id, each.name, mapped=mapped) for each in outputs))
         return made[0] if len(made) == 1 else made
 
     def _maps(self, name: str, value: Any, graph: graphs.Graph) -> bool:
@@ -238,7 +250,7 @@ def _nodes_of(after: Any, step: str) -> tuple[str, ...]:
     stack = [after]
     while stack:
         each = stack.pop(0)
-        if isinstance(each, StepOutput):
+        if isinstance(each, (StepOutput, StepOutputs)):
             found.append(each.node)
         elif isinstance(each, (list, tuple, set)):
             stack[:0] = each

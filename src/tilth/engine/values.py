@@ -11,12 +11,12 @@ from tilth.ir.values import canonical, digest
 from tilth.materializers.artifacts import collection_items, read_manifest, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.ir.pipeline import Node, Output
-    from tilth.records import Artifact, OutputRef, StepRun
+    from tilth.records import Artifact, OutputRef
 
 _READ_AGAIN = 8 << 20  # bytes up to which a stored value is digested again before it is reused
 
@@ -24,15 +24,12 @@ _READ_AGAIN = 8 << 20  # bytes up to which a stored value is digested again befo
 class Values:
     """Outputs of the steps of one run, and the manifests of their artifacts."""
 
-    def __init__(self, artifacts: ArtifactStore, done: Iterable[StepRun]) -> None:
+    def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
         self._outputs: dict[tuple[str, str], OutputRef] = {}
         self._manifests: dict[str, Mapping[str, Any]] = {}
         self._items: dict[str, list[str]] = {}
         self._versions: dict[str, int] = {}
-        for each in done:
-            if each.index is None:
-                self.give(each.step, each.outputs)
 
     def give(self, node: str, outputs: Mapping[str, OutputRef]) -> None:
         """A node's outputs are there."""

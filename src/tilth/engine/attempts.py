@@ -1,0 +1,225 @@
+"""One attempt to run one unit: prepares the folder, has it run, and reads how it ended."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tilth.engine import events
+from tilth.engine.logs import LogWriter, log_name
+from tilth.errors import DiskFull, TilthError
+from tilth.materializers.artifacts import verify
+from tilth.orchestrators import Task
+from tilth.records import Failure
+from tilth.runtime.folder import read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tilth.artifact_stores import ArtifactStore
+    from tilth.engine.environments import Code, Environments
+    from tilth.engine.nodes import Unit
+    from tilth.engine.reuse import Reuse
+    from tilth.engine.values import Values
+    from tilth.ir.pipeline import Pipeline
+    from tilth.orchestrators import Launcher, Outcome
+    from tilth.records import Run
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended: with a result, or with a failure."""
+
+    folder: Path
+    result: Mapping[str, Any]  # of the step's folder; may be empty after a failure
+    failure: Failure | None = None
+    notice: str = ""
+    seconds: Mapping[str, float] | None = None
+    peak_memory: int = 0
+    log_bytes: int = 0
+
+
+class Attempts:
+    """Runs attempts of one run.
+
+    Args:
+        folder: The run's.
+        resumed: Whether a driver before this one may have left finished attempts behind.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        pipeline: Pipeline,
+        *,
+        folder: Path,
+        launcher: Launcher,
+        environments: Environments,
+        code: Code,
+        artifacts: ArtifactStore,
+        values: Values,
+        reuse: Reuse,
+        listener: events.Listener,
+        resumed: bool,
+    ) -> None:
+        self._run = run
+        self._pipeline = pipeline
+        self._folder = folder
+        self._launcher = launcher
+        self._environments = environments
+        self._code = code
+        self._artifacts = artifacts
+        self._values = values
+        self._reuse = reuse
+        self._tell = listener
+        self._resumed = resumed
+
+    def folder(self, unit: Unit, attempt: int) -> Path:
+        """Where an attempt's files are."""
+        steps, node = self._folder / "steps", unit.node.id
+        return steps / f"{node}.{attempt}" if unit.index is None else steps / node / f"{unit.index}.{attempt}"
+
+    def left_behind(self, unit: Unit, last: int) -> Ended | None:
+        """A finished attempt, up to number `last`, of a driver that ended before it could record it."""
+        if not self._resumed:
+            return None
+        for attempt in range(last, 0, -1):
+            folder = self.folder(unit, attempt)
+            result, spec = read_json(folder / "result.json"), read_json(folder / "step.json")
+            if not result or not spec or result["state"] != "completed" or spec.get("key") != unit.key:
+                continue
+            if all(
+                self._is_whole(folder / "outputs" / name, made) for name, made in result["outputs"].items()
+            ):
+                return Ended(folder, result)
+        return None
+
+    async def run(self, unit: Unit, attempt: int) -> Ended:
+        """Run one attempt; raises only when cancelled, and nothing of it goes on then."""
+        node = unit.node
+        folder = self.folder(unit, attempt)
+        if changed := self._code.changed(self._pipeline.closures[node.module]):
+            failure = Failure(
+                reason="changed",
+                message=f"`{changed[0]}` was changed after the pipeline was compiled",
+                mend="start the run again; steps that are not affected are taken from the cache",
+            )
+            return Ended(folder, {}, failure)
+        clock = time.time()
+        try:
+            place = await self._environments.place(node.environment)
+            made = time.time()
+            self._write_spec(unit, attempt, folder)
+        except TilthError as error:
+            reason = "disk_full" if isinstance(error, DiskFull) else "environment"
+            message = "\n".join(filter(None, (error.summary, error.why)))
+            return Ended(
+                folder,
+                {},
+                Failure(reason=reason, type=type(error).__name__, message=message, mend=error.mend),
+            )
+        self._tell(events.StepStarted(node.id, unit.index, attempt))
+        log = LogWriter(
+            self._folder / "logs" / log_name(node.id, unit.index, attempt),
+            lambda stream, text: self._tell(events.StepLine(node.id, unit.index, text, stream)),
+        )
+        task = Task(
+            label=node.id,
+            folder=folder,
+            python=place.python,
+            environment=self._environments.digest(node.environment),
+            prefix=place.prefix,
+            variables=place.variables,
+            roots=self._code.roots,
+            cwd=self._code.cwd,
+            timeout_s=node.timeout_s,
+            memory=node.resources.get("memory"),
+            fresh=node.worker == "fresh",
+        )
+        launched = time.time()
+        try:
+            outcome = await self._launcher.run(task, log.write)
+        finally:
+            log.close()
+        seconds = {
+            "queued": max(0.0, round(clock - unit.state.ready_at, 6)),
+            "environment": round(made - clock, 6),
+            "total": round(time.time() - launched, 6),
+        }
+        result = read_json(folder / "result.json") or {}
+        return Ended(
+            folder,
+            result,
+            self._failure(outcome, result),
+            notice=outcome.notice,
+            seconds=seconds,
+            peak_memory=outcome.peak_memory,
+            log_bytes=log.size,
+        )
+
+    def _failure(self, outcome: Outcome, result: Mapping[str, Any]) -> Failure | None:
+        if outcome.ended != "done":
+            return Failure(reason=outcome.ended, message=outcome.detail)
+        if result.get("fence") != self._run.fence:
+            return Failure(reason="output", message="the step's result is missing or torn, as on a full disk")
+        if result["state"] == "completed":
+            return None
+        return Failure(
+            reason="out_of_memory" if result["type"] == "MemoryError" else result["reason"],
+            type=result["type"],
+            message=result["message"],
+            traceback=result["traceback"],
+            mend=result.get("mend", ""),
+        )
+
+    def _is_whole(self, folder: Path, manifest: Mapping[str, Any]) -> bool:
+        return not verify(folder) if folder.exists() else self._artifacts.has(manifest["digest"])
+
+    def _write_spec(self, unit: Unit, attempt: int, folder: Path) -> None:
+        node = unit.node
+        outputs = [
+            {
+                "name": each.name,
+                "annotation": each.annotation,
+                "type": each.type,
+                "collection": each.collection,
+                "readers": [sorted(reader) for reader in self._reuse.readers(node.id, each.name)],
+            }
+            for each in node.outputs
+        ]
+        spec = {
+            "version": 1,
+            "function": node.function,
+            "environment": node.environment or "the client's",
+            "key": unit.key,
+            "fence": self._run.fence,
+            "roots": self._code.roots,
+            "inputs": unit.state.inputs(unit.index, self._values),
+            "materializers": list(node.materializers),
+            "outputs": outputs,
+            "context": {
+                "run_id": self._run.id,
+                "run_name": self._run.name,
+                "pipeline": self._pipeline.name,
+                "step": node.id,
+                "attempt": attempt,
+                "index": unit.index,
+                "parameters": self._pipeline.parameters,
+                "extra": node.extra,
+                "tags": list(node.tags),
+            },
+        }
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            write_json(folder / "step.json", spec)
+        except OSError as error:
+            raise DiskFull(
+                f"the folder of step `{node.id}` cannot be written: {error.strerror}",
+                why=str(folder),
+                mend=f"make room, then `tilth runs resume {self._run.name}`",
+            ) from error
