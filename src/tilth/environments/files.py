@@ -42,9 +42,12 @@ def scratch(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         path = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # `sweep` took it
+            continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():  # else `sweep` took it between the two calls above
+        if path.exists():  # else `sweep` took it just now
             break
         os.close(descriptor)
     try:
