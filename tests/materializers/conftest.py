@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-RoundTrip = Any
-
 
 class RoundTripper:
     """Saves a value into a new folder, checks the folder, and loads it again."""

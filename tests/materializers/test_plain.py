@@ -81,8 +81,8 @@ def test_one_array_held_twice_is_stored_once_and_is_one_array_again(round_trip: 
 
 
 def test_a_container_of_what_only_pickle_can_hold_is_pickled_as_a_whole(round_trip: Any) -> None:
-    shared = threading_free = [1]
-    back = round_trip({"array": np.arange(3), "function": lambda: shared, "same": threading_free})
+    shared = [1]
+    back = round_trip({"array": np.arange(3), "function": lambda: shared, "same": shared})
     assert back["function"]() == [1]
     assert back["function"]() is back["same"]
     assert round_trip.manifest["pickled"]

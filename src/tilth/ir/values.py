@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 else:
     Json = object
 
+_CANONICAL = _json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _EXACT_INT = 2**63  # larger ones as `$int`: other readers of JSON stop at 64 bits, Python at 4300 digits
 
@@ -98,9 +99,7 @@ def decode(json: Json, *, reference: Callable[[str, Json], object] | None = None
 
 def canonical(json: Json) -> bytes:
     """The one text of a JSON value: keys sorted, no spaces, ASCII (so that lone surrogates survive)."""
-    return _json.dumps(
-        json, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode("ascii")
+    return _CANONICAL.encode(json).encode("ascii")
 
 
 def digest(json: Json) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tilth.materializers.files import HashedFile
 
 _SMALL = 64 << 10  # bytes, all files of an item; from here it gets a folder
+_LINE = json.JSONEncoder(separators=(",", ":"))
 _JSON = {
     "materializer": type_name(JsonMaterializer),
     "materializer_version": JsonMaterializer.version,
@@ -146,7 +147,7 @@ def write_collection(value: Any, folder: Path, saver: Saver) -> dict[str, Any]:
             except OutputError as error:
                 raise OutputError(f"item {count}: {error.summary}", why=error.why, mend=error.mend) from error
             described["pickled"] |= line.get("pickled", False)
-            index.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            index.write(_LINE.encode(line).encode() + b"\n")
             count += 1
     return {**described, "length": count, "shape": shape}
 

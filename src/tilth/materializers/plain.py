@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tilth.ir.values import Json
 
 
+_TEXT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 class JsonMaterializer(Materializer):
     """What `tilth.ir.values` encodes, in `value.json`.
 
@@ -81,6 +84,6 @@ class JsonMaterializer(Materializer):
 def dump(encoded: Json) -> bytes:
     """The text of `value.json`. The order of keys is part of the value, so they are not sorted."""
     try:
-        return json.dumps(encoded, separators=(",", ":"), ensure_ascii=False).encode()
+        return _TEXT.encode(encoded).encode()
     except UnicodeEncodeError:  # lone surrogates
         return json.dumps(encoded, separators=(",", ":")).encode()
