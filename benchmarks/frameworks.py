@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,10 +45,10 @@ class Framework:
 
     def environ(self, home: Path) -> dict[str, str]:
         """Variables for its processes; of the caller's own, none that could change what happens."""
-        kept = ("LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy")
+        kept = re.compile(r"LANG|LC_ALL|TMPDIR|TZ|SSL_CERT_\w+|(UV|PIP)_\w+|(https?|no)_proxy", re.IGNORECASE)
         own = {name: text.format(home=home) for name, text in self.variables.items()}
         return {
-            **{name: os.environ[name] for name in kept if name in os.environ},
+            **{name: value for name, value in os.environ.items() if kept.fullmatch(name)},
             "PATH": f"{self.python.parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home),
             "USER": "bench",
@@ -78,7 +79,8 @@ TILTH = Framework(
     imports="from tilth import pipeline, step",
     cli="tilth",
     venv="tilth",
-    variables={"TILTH_HOME": "{home}/tilth"},
+    # The user's own HOME: where uv finds its configuration. Nothing else of tilth's looks there.
+    variables={"TILTH_HOME": "{home}/tilth", "HOME": str(Path.home())},
 )
 ZENML = Framework(
     name="zenml",
