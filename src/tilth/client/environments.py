@@ -87,6 +87,24 @@ class ProjectEnvironments:
             ):
                 self._locks[name] = found
 
+    def make_unknown(self) -> None:
+        """Make those of which it is not known here what they let a step import: any other can wait.
+
+        Raises:
+            TilthError: One of them cannot be made.
+        """
+        unknown = [
+            name
+            for name, lock in self._locks.items()
+            if any(each is None for each in envs.modules(lock, self._home).values())
+        ]
+        if not unknown:
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(4) as pool:
+            self.realised.update(zip(unknown, pool.map(self._make, unknown), strict=True))
+
     def lock(self, name: str) -> Locked | None:
         """The lock of an environment, if it is known."""
         return self._locks.get(name)
@@ -156,27 +174,27 @@ class ProjectEnvironments:
         """The interpreter of an environment, made if need be; many may ask at once."""
         if name is None:
             return Place(Path(self._interpreter.executable))
-        if name not in self._realising:
-            self._realising[name] = asyncio.get_running_loop().create_task(self._realise(name))
-        realised = await asyncio.shield(self._realising[name])
+        if name not in self.realised:
+            self.ready_soon([name])
+            self.realised[name] = await asyncio.shield(self._realising[name])
+        realised = self.realised[name]
         return Place(realised.python, realised.path, self._locks[name].variables)
 
     def ready_soon(self, names: Iterable[str | None]) -> None:
         """Begin to make environments that will be needed, without waiting."""
         for name in names:
-            if name is not None and name not in self._realising:
-                task = asyncio.get_running_loop().create_task(self._realise(name))
+            if name is not None and name not in self._realising and name not in self.realised:
+                task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._make, name))
                 task.add_done_callback(lambda done: done.cancelled() or done.exception())
                 self._realising[name] = task
 
-    async def _realise(self, name: str) -> Realised:
+    def _make(self, name: str) -> Realised:
         lock = self._locks[name]
         clock = time.perf_counter()
         made = envs.is_realised(lock, self._home)
         if not made:
             self._tell(events.EnvironmentStarted(name, "making"))
-        realised = await asyncio.to_thread(envs.realise, lock, self._home, offline=self._offline)
-        self.realised[name] = realised
+        realised = envs.realise(lock, self._home, offline=self._offline)
         self._tell(
             events.EnvironmentReady(
                 name,

@@ -32,6 +32,7 @@ from tilth.environments import probe
 from tilth.errors import (
     Conflict,
     DefinitionError,
+    IndexUnavailable,
     NotFound,
     RunCancelled,
     RunFailed,
@@ -267,7 +268,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
         environments.make_locks(upgrade=options.upgrade)
-        _refuse_missing_imports(pipeline, environments, home)
+        _refuse_missing_imports(pipeline, environments, home, listener)
         capacity = this_machine(options.workers or worker_count())
         capacity.check(pipeline.nodes)
         run = Run(
@@ -541,7 +542,16 @@ def _client_environment(
     )
 
 
-def _refuse_missing_imports(pipeline: Pipeline, environments: ProjectEnvironments, home: Home) -> None:
+def _refuse_missing_imports(
+    pipeline: Pipeline, environments: ProjectEnvironments, home: Home, listener: events.Listener
+) -> None:
+    """What a step imports and its environment lacks is told before anything runs."""
+    _, unknown = check_imports(pipeline, environments, home)
+    if unknown:
+        try:
+            environments.make_unknown()
+        except IndexUnavailable as error:
+            listener(events.Notice(f"imports are not checked: {error.summary}"))
     missing, _ = check_imports(pipeline, environments, home)
     if missing:
         raise DefinitionError(

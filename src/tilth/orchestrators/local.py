@@ -48,11 +48,7 @@ class LocalLauncher:
     async def run(self, task: Task, output: Callable[[str, bytes], None]) -> Outcome:
         """Run one attempt in a worker."""
         worker = self._take(task)
-        try:
-            outcome = await worker.run(task, output)
-        except BaseException:
-            await worker.stop()
-            raise
+        outcome = await worker.run(task, output)
         if worker.reusable and not task.fresh:
             self._idle.append(worker)
             while len(self._idle) > self._keep:
@@ -162,6 +158,9 @@ class _Worker:
             self._send({"do": "step", "folder": str(task.folder)})
             async with asyncio.timeout(task.timeout_s):
                 done = await self._done
+        except asyncio.CancelledError:
+            await self.stop()  # here, so that what the step prints while it ends is heard
+            raise
         except TimeoutError:
             await self.stop()
             return Outcome("timeout", f"it was stopped after its timeout of {task.timeout_s:g} s")

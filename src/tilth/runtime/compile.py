@@ -299,8 +299,10 @@ def serve(request: str) -> None:
     os.chdir(asked["cwd"])
     sys.path[:0] = asked["roots"]
     sys.argv = [asked["module"]]
+    name = f"`{asked['module']}`"
     try:
         pipeline = load_pipeline(asked["module"], asked["pipeline"], asked["roots"])
+        name = f"pipeline `{pipeline.name}`"
         compiled = compile_pipeline(
             pipeline,
             (),
@@ -319,7 +321,7 @@ def serve(request: str) -> None:
         result = {
             "error": {
                 "type": "DefinitionError",
-                "summary": f"`{asked['module']}` cannot be compiled: {told['type']}",
+                "summary": f"{name} cannot be compiled: {told['type']}",
                 "why": why.rstrip(),
                 "mend": "",
             }
