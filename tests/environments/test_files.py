@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -45,6 +46,16 @@ def test_the_scratch_folder_of_the_living_is_left_and_that_of_the_dead_is_swept(
         sweep(tmp_path)
         assert alive.exists()
         assert not left.exists()
+
+
+def test_a_file_that_was_never_finished_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    new, old = tmp_path / ".tmp-new", tmp_path / ".tmp-old"
+    for path in (new, old, tmp_path / "kept"):
+        path.touch()
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    sweep(tmp_path / "nowhere")
+    assert {each.name for each in tmp_path.iterdir()} == {".tmp-new", "kept"}
 
 
 def test_a_lock_keeps_another_process_out_until_its_holder_dies(tmp_path: Path) -> None:

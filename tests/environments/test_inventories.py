@@ -94,6 +94,20 @@ def test_an_editable_install_is_known_by_its_folder(here: Here, tmp_path: Path) 
     assert (found.editable, found.modules) == (str(project), ("mine",))
 
 
+def test_what_a_system_s_packages_left_is_read_too(here: Here, tmp_path: Path) -> None:
+    library = tmp_path / "dist-packages"
+    (library / "old-1.0.egg-info").mkdir(parents=True)
+    (library / "old-1.0.egg-info" / "PKG-INFO").write_text(
+        "Metadata-Version: 1.2\nName: Old\nVersion: 1.0\n\n"
+    )
+    (library / "old-1.0.egg-info" / "top_level.txt").write_text("old_module\n")
+    (library / "older-2.0.egg-info").write_text("Metadata-Version: 1.0\nName: older\nVersion: 2.0\n")
+    (library / "~roken-1.dist-info").mkdir()
+    python = inventories.msgspec.structs.replace(here.interpreter, site_packages=(str(library),))
+    found = [(each.name, each.version, each.modules) for each in inventory(python, here.home).packages]
+    assert found == [("old", "1.0", ("old_module",)), ("older", "2.0", ())]
+
+
 def test_module_names_are_those_import_finds() -> None:
     paths = [
         "one.py", "two/__init__.py", "three.cpython-311-x86_64-linux-gnu.so", "four.abi3.so", "space/deep/five.py",

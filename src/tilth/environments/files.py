@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
-import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SCRATCH = ".tmp-"
+_ABANDONED_S = 3600  # nobody takes this long to write one small file
 _FICLONE = 0x40049409  # linux/fs.h
 
 
@@ -39,6 +40,8 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
     """A new folder inside `folder`, gone afterwards. What was renamed out of it stays."""
+    import tempfile  # here for cost, as below: planning a run makes none
+
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         path = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
@@ -58,29 +61,28 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the scratch folders in `folder` whose makers are dead."""
-    try:
-        names = [each.name for each in folder.iterdir()]
-    except FileNotFoundError:
-        return
-    for name in names:
-        if not name.startswith(_SCRATCH):
-            continue
+    """Delete the scratch folders in `folder` whose makers are dead, and files left by `write_atomic`."""
+    for path in folder.glob(f"{_SCRATCH}*"):
         try:
-            descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_tree(folder / name)
+            if path.is_dir():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(path)
+            elif time.time() - os.fstat(descriptor).st_mtime > _ABANDONED_S:
+                path.unlink(missing_ok=True)
         except BlockingIOError:
-            pass
+            pass  # its maker lives
         finally:
             os.close(descriptor)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file aside, then rename it in place."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, aside = tempfile.mkstemp(prefix=_SCRATCH, dir=path.parent)
     try:

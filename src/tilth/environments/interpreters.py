@@ -116,7 +116,8 @@ def find_interpreter(request: str | None, default: Interpreter, home: Home) -> I
             if request in (found.minor, found.version):
                 return found
     result = uv.call(
-        ["python", "find", request, "--no-python-downloads", "--no-project", "--system", "--no-config"]
+        ["python", "find", request, "--no-python-downloads", "--no-project", "--system", "--no-config"],
+        search=_path_without_shims(),
     )
     candidates = [Path(result.output.strip())] if result.code == 0 else _of_pyenv(request)
     if not candidates:
@@ -165,10 +166,7 @@ def _is_tool(prefix: Path) -> bool:
 
 
 def _on_path() -> Path:
-    # A pyenv shim is a shell script that costs a tenth of a second per start; the real one is behind it.
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    real = os.pathsep.join(each for each in folders if Path(each).name != "shims" and each)
-    found = shutil.which("python3", path=real) or shutil.which("python3")
+    found = shutil.which("python3", path=_path_without_shims()) or shutil.which("python3")
     if found is None:
         return Path(sys.executable)
     if "shims" in Path(found).parts:
@@ -180,6 +178,12 @@ def _on_path() -> Path:
         )
         return Path(answer.stdout.strip() or found)
     return Path(found).absolute()
+
+
+def _path_without_shims() -> str:
+    """Where to look for programs, without pyenv's shell scripts: each costs a tenth of a second per start."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(each for each in folders if each and Path(each).name != "shims")
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -212,7 +216,8 @@ def _ask(path: Path) -> Interpreter:
 
 
 def _installed() -> list[str]:
-    result = uv.call(["python", "list", "--only-installed", "--output-format", "json", "--no-config"])
+    arguments = ["python", "list", "--only-installed", "--output-format", "json", "--no-config"]
+    result = uv.call(arguments, search=_path_without_shims())
     try:
         versions = {str(each["version"]) for each in json.loads(result.output)}
     except (ValueError, KeyError, TypeError):

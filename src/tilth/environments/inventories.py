@@ -1,4 +1,4 @@
-"""What an interpreter has installed, read from `*.dist-info` by path, without starting it."""
+"""What an interpreter has installed, read from its site-packages by path, without starting it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def inventory(interpreter: Interpreter, home: Home) -> Inventory:
 def _read(interpreter: Interpreter) -> Inventory:
     installed: dict[str, Installed] = {}
     for folder in interpreter.site_packages:
-        for info in sorted(Path(folder).glob("*.dist-info")):
+        for info in sorted([*Path(folder).glob("*.dist-info"), *Path(folder).glob("*.egg-info")]):
             one = _distribution(info, interpreter)
             if one is not None:
                 installed.setdefault(one.name, one)  # the first on the path is the one imported
@@ -109,10 +109,12 @@ def _read(interpreter: Interpreter) -> Inventory:
 
 
 def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
-    try:
-        text = (info / "METADATA").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    # A distribution's `egg-info` may be a file that is itself what `PKG-INFO` is in the folder.
+    places = (info / "METADATA", info / "PKG-INFO", info)
+    content = next((found for found in map(_content, places) if found is not None), None)
+    if content is None:
         return None  # half-removed: pip leaves such folders, named with a tilde
+    text = content.decode("utf-8", "replace").replace("\r\n", "\n")
     header = text.partition("\n\n")[0]
     fields: dict[str, list[str]] = {}
     for line in header.splitlines():
@@ -122,7 +124,8 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
     if "Name" not in fields or "Version" not in fields:
         return None
     editable = _editable(info)
-    modules = _recorded_modules(info)
+    listed = (_content(info / "top_level.txt") or b"").decode("utf-8", "replace").split()
+    modules = _recorded_modules(info) | {each for each in listed if each.isidentifier()}
     if editable:
         modules |= _editable_modules(info, Path(editable))
     return Installed(
@@ -132,6 +135,13 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
         modules=tuple(sorted(modules)),
         editable=editable,
     )
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _required(lines: list[str], interpreter: Interpreter) -> tuple[str, ...]:

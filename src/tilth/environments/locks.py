@@ -10,19 +10,24 @@ import json
 import logging
 import os
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tilth.environments import uv
 from tilth.environments.declarations import declaration_digest
-from tilth.environments.files import explaining_full_disk, locked as file_lock, read_bytes, write_atomic
+from tilth.environments.files import (
+    explaining_full_disk,
+    locked as file_lock,
+    read_bytes,
+    scratch,
+    write_atomic,
+)
 from tilth.records import Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
@@ -94,6 +99,7 @@ def lock(
         again = _load(declaration, environment, root=root, interpreter=interpreter, home=home)
         if again is not None and (not upgrade or again != known):
             return again
+        sweep(home.locks)
         text = _resolve(environment, root, interpreter, home, upgrade=upgrade, offline=offline)
         packages, sources = _select(text, environment, root, interpreter, home, offline=offline)
         entry = _Entry(text=text, packages=packages, sources=sources, check=_check(text, packages, sources))
@@ -219,8 +225,8 @@ def _resolve(
     ]
     if not sources:
         return _tidy('lock-version = "1.0"\ncreated-by = "tilth"\npackages = []\n', interpreter)
-    with tempfile.TemporaryDirectory(prefix="tilth-") as folder:
-        target = Path(folder) / "pylock.toml"
+    with scratch(home.locks) as folder:
+        target = folder / "pylock.toml"
         result = uv.call(
             ["pip", "compile", *sources, "--format", "pylock.toml", "--output-file", target, "--no-header",
              "--python", interpreter.executable, *options],
@@ -228,13 +234,12 @@ def _resolve(
             text=typed,
         )  # fmt: skip
         if result.code != 0:
-            error = uv.explain(result, name, usable=_usable(home))
-            raise error
+            raise uv.explain(result, name, usable=_usable(home))
         text = target.read_text(encoding="utf-8")
     for line in result.errors.splitlines():
         if line.startswith("warning:"):
             logger.warning("environment `%s`: %s", name, uv.without_credentials(line[8:].strip()))
-    return _tidy(_absolute(text, Path(folder)), interpreter)
+    return _tidy(_absolute(text, folder), interpreter)
 
 
 def _absolute(text: str, folder: Path) -> str:

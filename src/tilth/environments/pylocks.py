@@ -1,9 +1,9 @@
-"""PEP 751 documents: which file of each package an interpreter takes. Asks nobody, writes nothing."""
+"""Reading PEP 751 documents: which file of each package an interpreter takes. Asks nobody, writes nothing."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 import tomllib
@@ -19,30 +19,15 @@ from packaging.pylock import (
 )
 from packaging.tags import Tag
 
+from tilth.environments.choices import Choice
 from tilth.errors import DefinitionError, Unresolvable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from packaging.markers import Environment as Markers
 
     from tilth.environments.interpreters import Interpreter
-
-
-class Choice(NamedTuple):
-    """One package of a lock, and the file of it that fits."""
-
-    name: str
-    version: str  # empty where only building tells, as for a repository
-    digest: str  # of the file, `sha256:…`; empty where the lock has none
-    file: str  # its name; empty for a repository
-    source: str  # the key of a PEP 751 package that names it
-
-    @property
-    def is_wheel(self) -> bool:
-        """Whether it can be used as it is: a wheel, whose digest the lock itself names."""
-        kind, _, value = self.digest.partition(":")
-        return self.file.endswith(".whl") and kind == "sha256" and value in self.source
 
 
 def choose(text: str, name: str, interpreter: Interpreter) -> list[Choice]:
@@ -76,16 +61,6 @@ def choose(text: str, name: str, interpreter: Interpreter) -> list[Choice]:
             file = getattr(source, "filename", "") or _file_name(source.url or source.path or "")
         choices.append(Choice(package.name, str(package.version or ""), digest, file, _write(source)))
     return sorted(choices)
-
-
-def compose(choices: Iterable[tuple[str, str, str]]) -> str:
-    """A PEP 751 document of (name, version, source) alone."""
-    lines = ['lock-version = "1.0"', 'created-by = "tilth"']
-    for name, version, source in choices:
-        lines += ["", "[[packages]]", f"name = {json.dumps(name)}"]
-        lines += [f"version = {json.dumps(version)}"] if version else []
-        lines += [source]
-    return "\n".join(lines) + "\n"
 
 
 def _best_first(hashes: Mapping[str, str]) -> list[tuple[str, str]]:

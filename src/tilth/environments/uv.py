@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +21,6 @@ from tilth.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-OLDEST = (0, 8)  # writes and reads pylock.toml
 
 _USER = re.compile(r"(?<=://)[^/\s@]+@")
 _NOISE = re.compile(
@@ -52,21 +51,35 @@ class Result(NamedTuple):
     errors: str
 
 
+_finding = threading.Lock()  # `sysconfig`, which uv asks, is not ready for two threads at first
+
+
 @cache
 def binary() -> str:
     """The uv that came with tilth, or else the one on the path."""
     from uv import find_uv_bin
 
     try:
-        return find_uv_bin()
+        with _finding:
+            return find_uv_bin()
     except FileNotFoundError as error:
         raise SetupError(
             "uv is not installed", mend="install tilth anew, or uv with it: `pip install uv`"
         ) from error
 
 
-def call(arguments: Sequence[str | Path], *, root: Path | None = None, text: str | None = None) -> Result:
-    """Run uv in the folder `root` with `text` on its standard input."""
+def call(
+    arguments: Sequence[str | Path],
+    *,
+    root: Path | None = None,
+    text: str | None = None,
+    search: str | None = None,
+) -> Result:
+    """Run uv in the folder `root` with `text` on its standard input.
+
+    Args:
+        search: Another value for `PATH`.
+    """
     environment = {
         "SOURCE_DATE_EPOCH": "315532800",  # the first moment a zip file can hold
         **os.environ,
@@ -75,6 +88,8 @@ def call(arguments: Sequence[str | Path], *, root: Path | None = None, text: str
         "COLUMNS": "1000",  # its reasons are wrapped where they are shown
     }
     environment.pop("FORCE_COLOR", None)
+    if search is not None:
+        environment["PATH"] = search
     try:
         done = subprocess.run(
             [binary(), *arguments],

@@ -19,6 +19,7 @@ import msgspec
 
 from tilth import __version__
 from tilth.environments import skeleton, wheels
+from tilth.environments.choices import Choice
 from tilth.environments.files import (
     clone_file,
     explaining_full_disk,
@@ -30,7 +31,6 @@ from tilth.environments.files import (
     sweep,
 )
 from tilth.environments.interpreters import probe
-from tilth.environments.pylocks import Choice
 from tilth.errors import EnvironmentBroken
 
 if TYPE_CHECKING:
@@ -294,18 +294,15 @@ class _Linker:
             source = f"{tree}/{path}"
             try:
                 status = os.lstat(source)
-            except FileNotFoundError:
-                status = None
-            if (
-                status is None
-                or (status.st_size, status.st_mtime_ns, status.st_mode & 0o7777) != stamps[path]
-            ):
+                if (status.st_size, status.st_mtime_ns, status.st_mode & 0o7777) != stamps[path]:
+                    raise FileNotFoundError(source)
+                if path in scripts:
+                    self._script(source, f"{self.venv}/{path}")
+                else:
+                    self.put(source, f"{self.venv}/{path}")
+            except FileNotFoundError as error:
                 wheels.discard(Path(tree).parent, home)
-                raise _StoreChanged(source)
-            if path in scripts:
-                self._script(source, f"{self.venv}/{path}")
-            else:
-                self.put(source, f"{self.venv}/{path}")
+                raise _StoreChanged(source) from error
 
     def _override(self, origin: dict[str, str], entry: wheels.Entry) -> None:
         """Two wheels ship one file: the later one in name order has it, bytecode included."""

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.environments import pylocks, skeleton, uv
+from tilth.environments import skeleton, uv
+from tilth.environments.choices import compose
 from tilth.environments.files import (
     can_clone,
     disk_full,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from tilth.environments.choices import Choice
     from tilth.environments.interpreters import Interpreter
-    from tilth.environments.pylocks import Choice
     from tilth.home import Home
 
 # Where a wheel came from and what uv noted about it: of this machine, and nothing of the wheel's.
@@ -215,14 +216,15 @@ def _install(
         venv = aside / "venv"
         skeleton.write(venv, interpreter)
         document = aside / "pylock.toml"
-        document.write_text(pylocks.compose((each.name, each.version, each.source) for each in choices))
+        document.write_text(compose((each.name, each.version, each.source) for each in choices))
         python = venv / "bin" / "python"
         # Never hard links to uv's cache, which is what its `clone` falls back to.
         mode = "clone" if can_clone(aside) else "copy"
         arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", mode]
         result = uv.call([*arguments, *options], root=root or aside)
         if result.code != 0:
-            raise uv.explain(result, name)
+            needed = f"not in the store yet: {_some(each.name for each in choices)}"
+            raise uv.explain(result, name, usable=needed)
         records = _records(venv, interpreter, name)
         shared = _shared(records)
         entries = []
