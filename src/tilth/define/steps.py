@@ -23,54 +23,79 @@ F = TypeVar("F", bound="Callable[..., Any]")
 class StepOutput:
     """What a step will give: a placeholder while the pipeline is compiled. Pass it on to other steps."""
 
-    __slots__ = ("mapped", "name", "node")
+    __slots__ = ("_mapped", "_name", "_node")  # any other name would hide an attribute of the value
 
     def __init__(self, node: str, name: str, *, mapped: bool = False) -> None:
-        self.node = node
-        self.name = name
-        self.mapped = mapped  # one value per item
+        self._node = node
+        self._name = name
+        self._mapped = mapped  # one value per item
 
     def __repr__(self) -> str:
-        return f"<output `{self.name}` of step `{self.node}`>"
+        return f"<output `{self._name}` of step `{self._node}`>"
 
     def _no_value(self, *_: object) -> NoReturn:
-        raise DefinitionError(
-            f"{self!r} is used as a value in the pipeline function",
-            why="a pipeline is compiled before any step runs, so there is no value yet",
-            mend="do this inside a step, which gets the value",
+        self._refuse("do this inside a step, which gets the value")
+
+    def __iter__(self) -> NoReturn:
+        self._refuse(
+            "do this inside a step, which gets the value; to unpack several outputs, let the step declare them: "
+            '`-> tuple[Annotated[A, "first"], Annotated[B, "second"]]`'
         )
 
-    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __call__ = _no_value
-    __int__ = __float__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_value
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StepOutput):
+            self._no_value()
+        return self is other
+
+    __hash__ = object.__hash__
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
         self._no_value()
 
+    def _refuse(self, mend: str) -> NoReturn:
+        raise DefinitionError(
+            f"{self!r} is used as a value in the pipeline function",
+            why="a pipeline is compiled before any step runs, so there is no value yet",
+            mend=mend,
+        )
+
+
+# What Python looks up on the type, and would else refuse in its own words, or answer: all of it needs the value.
+for _operation in (  # noqa: SIM905 - a column of 52 lines says no more
+    "bool len getitem setitem delitem contains call int float complex index lt le gt ge format fspath "
+    "reversed next neg pos abs invert round enter await "
+    "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift "
+    "radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul rand ror rxor rlshift rrshift"
+).split():
+    setattr(StepOutput, f"__{_operation}__", StepOutput._no_value)
+
 
 class StepOutputs(tuple[StepOutput, ...]):
     """The outputs of a step that gives several, or none; unpack them, or take one by its name."""
 
-    node: str
+    _node: str
 
     def __new__(cls, node: str, outputs: Iterable[StepOutput]) -> StepOutputs:
         made = super().__new__(cls, outputs)
-        made.node = node
+        made._node = node
         return made
 
     def __getattribute__(self, name: str) -> Any:
         # Before the tuple's own `count` and `index`, which are good names for outputs too.
         if not name.startswith("__"):
             for each in self:
-                if each.name == name:
+                if each._name == name:
                     return each
         return super().__getattribute__(name)
 
+    def __getitem__(self, key: Any) -> Any:
+        return getattr(self, key) if isinstance(key, str) else super().__getitem__(key)
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"step `{self.node}` has no output `{name}`; {nearest(name, [each.name for each in self])}"
+            f"step `{self._node}` has no output `{name}`; {nearest(name, [each._name for each in self])}"
         )
 
 
@@ -109,15 +134,7 @@ class Step(Generic[F]):
         def __call__(self, *args: Any, after: Any = (), **kwargs: Any) -> Any:
             graph = graphs.current()
             if graph is None:
-                if after != ():
-                    kwargs["after"] = after
                 return self.function(*args, **kwargs)
-            if "after" in self._signature.parameters:
-                raise DefinitionError(
-                    f"step `{self.name}` has a parameter named `after`",
-                    why="`after=` in a pipeline says which steps to wait for",
-                    mend="rename the parameter",
-                )
             return self._add(graph, self._bind(args, kwargs), after, mapped=False)
 
     def map(self, *args: Any, after: Any = (), **kwargs: Any) -> Any:
@@ -179,11 +196,7 @@ class Step(Generic[F]):
                 over.append(name)
             inputs[name] = _expression(id, name, value.value if isinstance(value, Unmapped) else value, graph)
         if mapped and not over:
-            raise DefinitionError(
-                f"`{self.name}.map(...)` has nothing to map over",
-                why="every argument is `unmapped(...)` or a default",
-                mend="give it the output of a step, or a list",
-            )
+            raise self._nothing_to_map()
         outputs = self._outputs()
         node = Node(
             id=id,
@@ -201,34 +214,53 @@ class Step(Generic[F]):
     def _maps(self, name: str, value: Any, graph: graphs.Graph) -> bool:
         """Whether an argument of `map` is taken item by item. A default is not."""
         if isinstance(value, StepOutput):
-            if not value.mapped:
-                graph.mapped_over.add((value.node, value.name))
+            if not value._mapped:
+                graph.mapped_over.add((value._node, value._name))
             return True
+        if self._is_default(name, value):
+            return False
         if isinstance(value, (list, tuple, range)) and not isinstance(value, StepOutputs):
             return True
-        default = self._signature.parameters.get(name)
-        if default is not None and value is default.default:
-            return False
-        raise DefinitionError(
+        raise self._no_items(name, value)
+
+    def _is_default(self, name: str, value: object) -> bool:
+        parameter = self._signature.parameters.get(name)
+        return parameter is not None and value is parameter.default
+
+    def _no_items(self, name: str, value: object) -> DefinitionError:
+        return DefinitionError(
             f"`{self.name}.map(...)` cannot take items of argument `{name}`",
             why=f"it is {_kind(value)}",
             mend=f"write `{name}=unmapped(...)` to give it whole to every item, or give a list",
         )
 
+    def _nothing_to_map(self) -> DefinitionError:
+        return DefinitionError(
+            f"`{self.name}.map(...)` has nothing to map over",
+            why="every argument is `unmapped(...)` or a default",
+            mend="give it the output of a step, or a list",
+        )
+
     def _map_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Outside a pipeline: a plain loop with the same meaning."""
         given = self._bind(args, kwargs)
-        whole = {name: each.value for name, each in given.items() if isinstance(each, Unmapped)}
-        shared = {
-            name: each
-            for name, each in given.items()
-            if name not in whole and (p := self._signature.parameters.get(name)) and each is p.default
-        }
-        items = {name: list(each) for name, each in given.items() if name not in whole and name not in shared}
+        whole: dict[str, Any] = {}
+        items: dict[str, list[Any]] = {}
+        for name, each in given.items():
+            if isinstance(each, Unmapped):
+                whole[name] = each.value
+            elif self._is_default(name, each):
+                whole[name] = each
+            elif isinstance(each, (str, bytes, dict)) or not hasattr(each, "__iter__"):
+                raise self._no_items(name, each)
+            else:
+                items[name] = list(each)
+        if not items:
+            raise self._nothing_to_map()
         if len({len(each) for each in items.values()}) != 1:
             raise DefinitionError(f"`{self.name}.map(...)` needs inputs of one length: {lengths(items)}")
         rows = zip(*items.values(), strict=True)
-        return [self.function(**whole, **shared, **dict(zip(items, row, strict=True))) for row in rows]
+        return [self.function(**whole, **dict(zip(items, row, strict=True))) for row in rows]
 
     def _outputs(self) -> tuple[Output, ...]:
         from tilth.define.annotations import outputs
@@ -251,7 +283,7 @@ def _nodes_of(after: Any, step: str) -> tuple[str, ...]:
     while stack:
         each = stack.pop(0)
         if isinstance(each, (StepOutput, StepOutputs)):
-            found.append(each.node)
+            found.append(each._node)
         elif isinstance(each, (list, tuple, set)):
             stack[:0] = each
         else:
@@ -266,16 +298,18 @@ def _expression(step: str, name: str, value: Any, graph: graphs.Graph) -> Any:
 
     def reference(each: object) -> Any:
         if isinstance(each, StepOutput):
-            if each.node not in graph.nodes:
+            if each._node not in graph.nodes:
                 raise DefinitionError(f"step `{step}` uses {each!r}, which belongs to another pipeline")
-            return {"$output": [each.node, each.name]}
+            return {"$output": [each._node, each._name]}
         if isinstance(each, StepOutputs):
+            if not each:
+                raise DefinitionError(
+                    f"step `{step}` gets the result of step `{each._node}` as input `{name}`, which gives nothing",
+                    mend="annotate what that step returns, or write `after=` to wait for it",
+                )
             raise DefinitionError(
-                f"step `{step}` gets all outputs of step `{each[0].node}` as input `{name}`"
-                if each
-                else f"step `{step}` gets the result of a step without outputs as input `{name}`",
-                mend="pass one of them"
-                + (f", as `.{each[0].name}`" if each else ", or use `after=` to wait for it"),
+                f"step `{step}` gets all outputs of step `{each._node}` as input `{name}`",
+                mend=f'pass one of them, as `["{each[0]._name}"]`, or a list of them',
             )
         if isinstance(each, Unmapped):
             raise DefinitionError(
@@ -316,6 +350,12 @@ def refuse_function(function: Any, kind: str) -> None:
             f"`{name}` cannot be a {kind}: it is {_kind(function)}",
             mend="decorate a function written with `def`",
         )
+    if hasattr(function, "__self__"):
+        raise DefinitionError(
+            f"method `{name}` of an object cannot be a {kind}",
+            why="other interpreters do not have the object",
+            mend="decorate a function, and make what it needs of the object a parameter",
+        )
     if function.__name__ == "<lambda>":
         raise DefinitionError(f"a lambda cannot be a {kind}", mend="write a function with `def` and a name")
     if "<locals>" in function.__qualname__:
@@ -326,6 +366,27 @@ def refuse_function(function: Any, kind: str) -> None:
             + (f"; it also closes over {closure}, which they do not have" if closure else ""),
             mend="move it to the module's top level"
             + (" and make what it closes over a parameter" if closure else ""),
+        )
+    signed = _signed(function)
+    names = list(signed.co_varnames[: signed.co_argcount + signed.co_kwonlyargcount])
+    if "." in function.__qualname__ and names[:1] in (["self"], ["cls"]):
+        raise DefinitionError(
+            f"method `{name}` cannot be a {kind}: its `{names[0]}` is not there when a {kind} is called",
+            mend=f"write `@staticmethod` above `@{kind}` and leave `{names[0]}` out, or decorate a function",
+        )
+    if kind == "step" and "after" in names:
+        raise DefinitionError(
+            f"step `{name}` has a parameter named `after`",
+            why="`after=` in a pipeline says which steps to wait for",
+            mend="rename the parameter",
+        )
+    if kind == "pipeline" and (
+        signed.co_posonlyargcount or signed.co_flags & (0x04 | 0x08)
+    ):  # *args, **kwargs
+        raise DefinitionError(
+            f"pipeline `{name}` takes parameters without a name of their own",
+            why="a run's parameters are given, recorded and shown by name",
+            mend="name each parameter; leave out `/`, `*args` and `**kwargs`",
         )
     generator = code.co_flags & (0x20 | 0x200)  # CO_GENERATOR, CO_ASYNC_GENERATOR
     if generator:
@@ -339,6 +400,13 @@ def refuse_function(function: Any, kind: str) -> None:
             why="a pipeline function only draws the graph; steps may be `async def`",
             mend="write `def`",
         )
+
+
+def _signed(function: Any) -> Any:
+    """The code that has the signature: of what a decorator wraps, where it says so."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function.__code__
 
 
 @overload
