@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -66,8 +67,8 @@ def phase(name: str) -> Iterator[None]:
         _phase = before
 
 
-def refuse_call(pipeline: str) -> None:
-    """Raise when a pipeline may not be called here."""
+def refuse_call(pipeline: str, module: str) -> None:
+    """Raise when a pipeline, defined in `module`, may not be called here."""
     if _graph.get() is not None:
         raise DefinitionError(
             f"pipeline `{pipeline}` is called inside pipeline `{_graph.get().pipeline}`",  # type: ignore[union-attr]
@@ -80,8 +81,14 @@ def refuse_call(pipeline: str) -> None:
             why="a pipeline is compiled in the client, never where steps run",
             mend="call the step's function, or start the run outside",
         )
-    if _phase == "importing":
+    if _phase == "importing" or _is_importing(module):
         refuse_unguarded(pipeline)
+
+
+def _is_importing(module: str) -> bool:
+    """Whether a module's own code is running now, and not because it is the program."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return module != "__main__" and getattr(spec, "_initializing", False) is True
 
 
 def refuse_unguarded(pipeline: str) -> NoReturn:

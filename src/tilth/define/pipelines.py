@@ -40,7 +40,7 @@ class Pipeline:
             RunFailed: A step failed; the message says which and why.
             RunCancelled: It was stopped, by Ctrl-C or `tilth runs cancel`.
         """
-        graphs.refuse_call(self.name)
+        graphs.refuse_call(self.name, self.function.__module__)
         # By name: the client needs more than the standard library, which a step's interpreter may not have.
         run: Run = import_module("tilth.client.submit").call(self, args, kwargs)
         return run
