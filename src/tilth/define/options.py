@@ -106,7 +106,12 @@ def _retry(value: object) -> Retry:
 
 
 def _timeout(value: Any) -> float | None:
-    return None if value is None else seconds(value, "timeout")
+    if value is None:
+        return None
+    amount = seconds(value, "timeout")
+    if not amount:
+        raise DefinitionError(f"`timeout` is {_described(value)}", mend="give a time, or `None` for no limit")
+    return amount
 
 
 def _worker(value: object) -> str:
@@ -145,10 +150,15 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def _extra(value: object) -> dict[str, Any]:
-    from tilth.ir.values import encode
+    from tilth.ir.values import Unencodable, encode
 
     if isinstance(value, dict) and all(isinstance(each, str) for each in value):
-        encode(value)
+        try:
+            encode(value)
+        except Unencodable as error:
+            raise DefinitionError(
+                f"`extra` cannot be recorded: {error}", mend="give numbers, texts, lists and dicts"
+            ) from None
         return dict(value)
     raise DefinitionError(f"`extra` is {_described(value)}", mend="give a dict with texts as keys")
 
@@ -174,12 +184,26 @@ STEP = {**_SHARED, "extra": _extra}
 PIPELINE = {**_SHARED, "failure_mode": _failure_mode}
 
 
+_ELSEWHERE = {
+    "enable_cache": "`cache=…`",
+    "output_materializers": "`materializers=[…]`",
+    "settings": "`environment=…` for packages, `resources=…` for what the machine must have",
+    "experiment_tracker": "`log_metadata(…)` in the step to record metrics",
+    "on_failure": "`failure_mode=…` of the pipeline, and `retry=…` of the step",
+}
+"""How that is said here, for options that other frameworks have under a name too far from ours to guess."""
+
+
 def checked(kind: str, known: Mapping[str, Callable[[Any], Any]], given: Mapping[str, Any]) -> dict[str, Any]:
     """The given options in normal form; an unknown name or a wrong value is an error."""
     for name in given:
         if name not in known:
-            raise UnknownOption(f"`{name}` is no option of a {kind}", mend=nearest(name, known))
+            raise UnknownOption(f"`{name}` is no option of a {kind}", mend=_meant(name, known))
     return {name: known[name](value) for name, value in given.items()}
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    return f"here that is {_ELSEWHERE[name]}" if name in _ELSEWHERE else nearest(name, known)
 
 
 def _described(value: object) -> str:

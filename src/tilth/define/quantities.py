@@ -6,12 +6,14 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tilth.errors import DefinitionError
+from tilth.errors import DefinitionError, UnknownOption, nearest
 
 if TYPE_CHECKING:
-    from typing import TypeGuard
+    from collections.abc import Mapping
+    from typing import NoReturn, TypeGuard
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_MAX = 1e300  # above it a whole number may not fit into a float
 _BYTES = {
     "": 1, "B": 1,
     "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4,
@@ -39,7 +41,7 @@ def seconds(value: float | str | timedelta, what: str = "duration") -> float:
                 mend='write seconds as a number, or text as `"90s"`, `"30m"`, `"1h30m"`',
             )
     elif _is_number(value):
-        amount = float(value)
+        amount = float(value) if value < _MAX else float("inf")
     else:
         raise DefinitionError(
             f"`{value!r}` is no {what}", mend='write seconds as a number, or text as `"30m"`'
@@ -58,11 +60,18 @@ def byte_count(value: int | str, what: str = "size") -> int:
     try:
         if match and unit:
             return int(float(match[1]) * unit)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise DefinitionError(
         f"`{value}` is no {what}", mend='write bytes as a whole number, or text as `"4GiB"`'
     )
+
+
+def _refuse_unknown(made: object, given: Mapping[str, object]) -> None:
+    for name in given:
+        known = type(made).__init__.__code__
+        options = known.co_varnames[1 : known.co_argcount + known.co_kwonlyargcount]
+        raise UnknownOption(f"`{type(made).__name__}` has no option `{name}`", mend=nearest(name, options))
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -85,7 +94,10 @@ class Resources:
 
     __slots__ = ("cpu", "gpu", "memory")
 
-    def __init__(self, *, cpu: float = 1, memory: int | str | None = None, gpu: int = 0) -> None:
+    def __init__(
+        self, *, cpu: float = 1, memory: int | str | None = None, gpu: int = 0, **unknown: NoReturn
+    ) -> None:
+        _refuse_unknown(self, unknown)
         if not _is_number(cpu) or not 0 <= cpu < float("inf"):
             raise DefinitionError(f"`cpu={cpu!r}` is no number of cores", mend="give a number, as `cpu=2`")
         if not _is_count(gpu):
@@ -129,7 +141,9 @@ class Retry:
         delay: float | str | timedelta = 1,
         backoff: float = 2,
         max_delay: float | str | timedelta = "5m",
+        **unknown: NoReturn,
     ) -> None:
+        _refuse_unknown(self, unknown)
         if not _is_count(max_retries):
             raise DefinitionError(
                 f"`max_retries={max_retries!r}` is no number of tries", mend="give a whole number"
