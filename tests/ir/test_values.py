@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 import pydantic
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tilth.ir import values
 from tilth.ir.values import Unencodable, canonical, decode, digest, encode
@@ -150,11 +150,13 @@ class Number(float):
     pass
 
 
+@settings(deadline=None)
 @given(literals)
 def test_what_comes_back_equals_what_went_in(value: object) -> None:
     assert same(through_text(value), value)
 
 
+@settings(deadline=None)
 @given(literals)
 def test_the_text_is_the_same_whatever_the_order_of_sets_and_keys(value: object) -> None:
     assert canonical(encode(value)) == canonical(encode(through_text(value)))
