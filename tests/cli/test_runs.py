@@ -105,7 +105,11 @@ def test_a_run_is_found_by_id_and_by_its_beginning(cli: Cli, history: Home) -> N
 
 @pytest.mark.parametrize(
     ("wanted", "hint"),
-    [("chrun-2", "did you mean `churn-2`?"), ("churn", "the newest run of that pipeline is `churn-2`")],
+    [
+        ("chrun-2", "did you mean `churn-2`?"),
+        ("churn", "the newest run of that pipeline is `churn-2`"),
+        ("???", "known: `churn-1`, `churn-2`"),
+    ],
 )
 def test_an_unknown_run_names_the_nearest(cli: Cli, history: Home, wanted: str, hint: str) -> None:
     assert cli("runs", "show", wanted) == (1, "", f"error: there is no run `{wanted}`\n  hint: {hint}\n")

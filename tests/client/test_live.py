@@ -113,6 +113,21 @@ run churn-12: completed in 2.5 s: 3 steps, 1 reused
 """)
 
 
+def test_items_that_fail_scroll_by_and_those_that_do_not_only_move_the_bar() -> None:
+    failure = Failure(reason="killed", message="SIGKILL")
+    shown = live(
+        RunStarted(RUN, graph("score")),
+        MapStarted("score", 3),
+        StepFinished("score", 0, State.COMPLETED, 0.1),
+        StepFinished("score", 1, State.FAILED, 0.1, failure=failure),
+    )
+    assert shown == snapshot("""\
+run churn-12: started: 1 step
+score[1]: failed after 100 ms: killed: SIGKILL
+▶  score  running  0 ms  ━━━━━━━━━━━━━━━━          2 of 3
+""")
+
+
 def test_a_terminal_without_unicode_gets_ascii() -> None:
     assert live(*EVENTS, encoding="ascii").isascii()
 

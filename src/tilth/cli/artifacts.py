@@ -150,7 +150,7 @@ def artifact_table(artifacts: Iterable[Artifact], *, columns: Sequence[str]) -> 
             "artifact": each.name,
             "version": each.version,
             "step": each.step,
-            "type": each.type.removeprefix("builtins:"),
+            "type": each.type.removeprefix("builtins:").removeprefix("tilth:"),
             "size": size(each.size),
             "created": moment(each.created_at),
             "tags": ", ".join(each.tags),

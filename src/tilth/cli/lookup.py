@@ -45,7 +45,8 @@ def find_run(store: Store, wanted: str) -> Run:
     names = [each.name for each in islice(walk(store, Run), 200)]
     newest = next(iter(store.find(Run, pipeline=wanted, limit=1)), None)
     mend = f"the newest run of that pipeline is `{newest.name}`" if newest else _nearest(wanted, names)
-    raise NotFound(f"there is no run `{wanted}`", mend=mend or "`tilth run FILE` makes the first one")
+    otherwise = "`tilth runs list` shows what there is" if names else "`tilth run FILE` makes the first one"
+    raise NotFound(f"there is no run `{wanted}`", mend=mend or otherwise)
 
 
 def find_artifact(store: Store, wanted: str) -> Artifact:

@@ -226,6 +226,7 @@ def _facts(run: Run, home: Home) -> str:
         if client.git:
             changed = ", with changes" if client.git.dirty else ""
             code = f"commit {client.git.commit[:12]} on {client.git.branch}{changed}"
+    width = max(map(len, run.environments), default=0)
     bundle = f"bundle {short_digest(run.bundle)}" if run.bundle else ""
     facts = {
         "id": run.id,
@@ -234,7 +235,9 @@ def _facts(run: Run, home: Home) -> str:
         "options": assignments(run.options),
         "started": moment(run.started_at) + (f", took {took}" if took else ""),
         "code": ", ".join(filter(None, (code, bundle))),
-        "environments": "\n".join(f"{name}  {short_digest(each)}" for name, each in run.environments.items()),
+        "environments": "\n".join(
+            f"{name.ljust(width)}  {short_digest(each)}" for name, each in run.environments.items()
+        ),
         "client": runner,
         "tags": ", ".join(run.tags),
         "metadata": "\n".join(assignments({key: value}) for key, value in run.metadata.items()),

@@ -79,7 +79,7 @@ class LiveProgress(PlainProgress):
             else:
                 self._scrolling.append((label(event.step, event.index), visible(event.text)))
         elif isinstance(event, MapStarted) or (
-            isinstance(event, StepFinished) and event.index is None
+            isinstance(event, StepFinished) and (event.index is None or event.state.is_good)
         ):
             return  # the table shows it
         else:
