@@ -21,6 +21,7 @@ from tilth.environments.files import (
     locked as file_lock,
     read_bytes,
     scratch,
+    sweep,
     write_atomic,
 )
 from tilth.records import Package

@@ -260,7 +260,7 @@ def _records(venv: Path, interpreter: Interpreter, name: str) -> dict[str, list[
             raise EnvironmentBroken(
                 f"a wheel of environment `{name}` has files outside the environment: `{info.stem}`"
             )
-        records[_normalised(info.name.partition("-")[0])] = paths
+        records[_normalised(info.stem.rpartition("-")[0])] = paths
     return records
 
 
@@ -423,7 +423,7 @@ def _tree_digest(tree: Path) -> str:
 
 def _version(tree: Path, interpreter: Interpreter) -> str:
     for info in (tree / interpreter.library).glob("*.dist-info"):
-        return info.name.removesuffix(".dist-info").partition("-")[2]
+        return info.stem.rpartition("-")[2]
     return ""
 
 
