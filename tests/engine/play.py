@@ -19,7 +19,6 @@ from tests.conftest import TILTH
 
 from tilth.client import submit
 from tilth.engine import events
-from tilth.home import Home
 from tilth.records import Artifact, Run, StepRun
 from tilth.runtime.client import Client
 from tilth.store import open_store, walk
@@ -27,6 +26,7 @@ from tilth.store import open_store, walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tilth.home import Home
     from tilth.records import Record
 
 R = TypeVar("R", bound="Record")
@@ -254,7 +254,6 @@ def processes_of(home: Home) -> list[int]:
                 name.isdigit()
                 and int(name) != os.getpid()
                 and mark in Path(f"/proc/{name}/environ").read_bytes()
-            ):
-                if is_alive(int(name)):
-                    found.append(int(name))
+            ) and is_alive(int(name)):
+                found.append(int(name))
     return found

@@ -102,7 +102,7 @@ def test_outputs_and_parameters_may_stand_anywhere_in_lists_and_dicts(shapes: tu
 
 
 def test_several_outputs_are_told_apart_by_name(shapes: tuple[Project, Played]) -> None:
-    project, played = shapes
+    project, _played = shapes
     assert project.load("halves", "left") == [1, 2]
     assert project.load("halves", "right") == [3, 7]
     assert project.load("nested_2") == {"tree": {"left": [1, 2], "right": [3, 7]}, "note": "none"}
