@@ -157,7 +157,15 @@ def test_a_chatty_step_does_not_wait_for_the_terminal() -> None:
         took = time.perf_counter() - began
     # A redraw for each would take minutes; the bound is far from both.
     assert took < 10
-    assert "line 19999" in terminal.getvalue()
+    assert all(f"line {number}\n" in terminal.getvalue() for number in (0, 9999, 19999))
+
+
+def test_what_a_step_prints_cannot_move_the_cursor() -> None:
+    shown = live(
+        RunStarted(RUN, graph("train")),
+        StepLine("train", None, "\x1b[2J\x1b[5Aup \x1b[1;32mgreen\x1b]0;title\x07\tend\x1b", "stdout"),
+    )
+    assert "[train] up green]0;title\tend\n" in shown
 
 
 def test_of_many_steps_those_that_matter_are_shown() -> None:

@@ -7,6 +7,7 @@ waits for a terminal. rich is loaded in that thread, beside the work that preced
 from __future__ import annotations
 
 import atexit
+import re
 import threading
 import zlib
 from typing import TYPE_CHECKING
@@ -17,10 +18,11 @@ from tilth.engine.events import MapStarted, StepFinished, StepLine
 from tilth.records import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
     from rich.table import Table
     from rich.text import Text
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from tilth.engine.events import Event
 
 _REFRESH_S = 0.2
+# Of ECMA-48: every control sequence but those that set colours, lone escapes, and control characters but the tab.
+_NOT_SHOWN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-ln-~]|\x1b(?!\[)|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]")
 _BAR_WIDTH = 24
 _COLOURS = ("cyan", "magenta", "blue", "green", "yellow", "bright_cyan", "bright_magenta", "bright_blue")
 _LOOK = {  # state -> (glyph, glyph for a terminal that shows ASCII only, style)
@@ -108,7 +112,7 @@ class LiveProgress(PlainProgress):
                 with self.lock:
                     scrolling, self._scrolling = self._scrolling, []
                 if scrolling:
-                    console.print(_scrolled(scrolling), soft_wrap=True)
+                    console.print(_Scrolled(scrolling), soft_wrap=True, end="")
                 live.refresh()
                 if last:
                     return
@@ -158,21 +162,32 @@ def _console(err: TextIO) -> Console:
     return Console(file=err, highlight=False, markup=False, emoji=False)
 
 
-def _scrolled(lines: Sequence[tuple[str, str]]) -> Text:
-    from rich.text import Text
+class _Scrolled:
+    """Lines to be printed above the table, given to rich as they are: it would take 0.5 ms to lay out each."""
 
-    text = Text()
-    for place, (name, line) in enumerate(lines):
-        if place:
-            text.append("\n")
-        if name:
-            text.append(
-                f"[{name}] ", style=_COLOURS[zlib.crc32(name.partition("[")[0].encode()) % len(_COLOURS)]
-            )
-            text.append_text(Text.from_ansi(line))
-        else:
-            text.append(line, style="dim")
-    return text
+    def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, _options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        quiet = console.get_style("dim")
+        styles = {name: console.get_style(_colour(name.partition("[")[0])) for name, _ in self._lines if name}
+        for name, line in self._lines:
+            if name:
+                yield Segment(f"[{name}] ", styles[name])
+                yield Segment(_harmless(line) + "\n")
+            else:
+                yield Segment(line, quiet)
+                yield Segment.line()
+
+
+def _harmless(line: str) -> str:
+    """A line that may have colours of its own but moves no cursor, and colours nothing after it."""
+    if line.isprintable():
+        return line
+    line = _NOT_SHOWN.sub("", line)
+    return f"{line}\x1b[0m" if "\x1b" in line else line
 
 
 def _colour(step: str) -> str:
