@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ from tilth.define.quantities import Resources, Retry
 from tilth.errors import DefinitionError, NotFound, TilthError, UnknownOption, nearest
 from tilth.ir import pipeline as ir, values
 from tilth.runtime import folder as folders, sources, tolerant
+from tilth.runtime.parameters import from_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,50 +140,18 @@ def _bind(pipeline: Pipeline, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     except TypeError as error:
         raise DefinitionError(
             f"pipeline `{pipeline.name}` is called with the wrong parameters: {error}",
+            why=f"its signature is `{pipeline.function.__name__}{signature}`",
             mend="on the command line: `--param NAME=VALUE`",
         ) from None
     bound.apply_defaults()
     return dict(bound.arguments)
 
 
-def from_text(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, Any]:
-    """Parameters written on a command line, as the function's annotations want them."""
-    import inspect
-
-    signature = inspect.signature(pipeline.function)
-    parsed: dict[str, Any] = {}
-    for name, text in given.items():
-        parameter = signature.parameters.get(name)
-        annotation = "" if parameter is None else parameter.annotation
-        wanted = (
-            annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-        )
-        default = None if parameter is None else parameter.default
-        if wanted in ("str", "Path") or (wanted == "_empty" and isinstance(default, str)):
-            parsed[name] = Path(text) if wanted == "Path" else text
-            continue
-        try:
-            value = json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-        except ValueError:
-            value = text
-        if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        kind = {"int": int, "float": float, "bool": bool, "list": list, "dict": dict}.get(wanted)
-        if kind is not None and not (isinstance(value, kind) and isinstance(value, bool) <= (kind is bool)):
-            raise DefinitionError(
-                f"parameter `{name}` of pipeline `{pipeline.name}` is `{text}`",
-                why=f"it is declared as `{wanted}`",
-            )
-        parsed[name] = value
-    return parsed
-
-
 def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options in the project file: plain data, where decorators take objects."""
     plain = dict(given)
     if isinstance(plain.get("environment"), dict):
-        declared = dict(plain["environment"])
-        plain["environment"] = Environment(declared.pop("name", "project"), **declared)
+        plain["environment"] = Environment(**{"name": "project", **plain["environment"]})
     if isinstance(plain.get("resources"), dict):
         plain["resources"] = Resources(**plain["resources"])
     if isinstance(plain.get("retry"), dict):

@@ -1,0 +1,161 @@
+"""Pipeline parameters written as text, as on a command line, turned into what their annotations ask for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilth.define.pipelines import Pipeline
+
+_WORDS = {"True": "true", "False": "false", "None": "null"}
+_COLLECTIONS = (list, dict, tuple, set, frozenset)
+
+
+def from_text(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters by name. A name that the pipeline does not have is kept as it is: calling it tells.
+
+    Numbers, dates, paths, ids and members of an enum are written plainly, everything else as JSON.
+
+    Raises:
+        DefinitionError: A text that is not what the annotation asks for.
+    """
+    import inspect
+
+    signature = inspect.signature(pipeline.function)
+    parsed: dict[str, Any] = {}
+    for name, text in given.items():
+        parameter = signature.parameters.get(name)
+        if parameter is None:
+            parsed[name] = text
+            continue
+        wanted = _annotation(pipeline, parameter)
+        if wanted is parameter.empty:
+            wanted = str if isinstance(parameter.default, str) else Any
+        try:
+            parsed[name] = _read(text, wanted)
+        except _NotOfThisType:
+            raise DefinitionError(
+                f"parameter `{name}` of pipeline `{pipeline.name}` is `{text}`",
+                why=f"it is declared as `{_shown(wanted)}`",
+            ) from None
+    return parsed
+
+
+class _NotOfThisType(ValueError):
+    """A text is not what an annotation asks for."""
+
+
+def _annotation(pipeline: Pipeline, parameter: Any) -> Any:
+    """The parameter's type; `Any` for one whose names do not exist here, as those only type checkers see."""
+    annotation = parameter.annotation
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, pipeline.function.__globals__)  # noqa: S307 - what Python itself does with it
+    except Exception:
+        return Any
+
+
+def _read(text: str, wanted: Any) -> Any:
+    import typing
+
+    origin = typing.get_origin(wanted) or wanted
+    arguments = typing.get_args(wanted)
+    if origin is typing.Annotated:
+        return _read(text, arguments[0])
+    if origin is typing.Literal:
+        return _one_of(text, {str(each): each for each in arguments})
+    if origin is typing.Union or type(wanted).__name__ == "UnionType":
+        # Texts and paths take anything, so they are asked last, and nothing can be mistaken for `None`.
+        for each in sorted(
+            arguments, key=lambda kind: (kind is not type(None), kind is str or _is_plain(kind))
+        ):
+            try:
+                return _read(text, each)
+            except _NotOfThisType:
+                continue
+        raise _NotOfThisType
+    if not isinstance(origin, type):
+        return _json(text)
+    return _of_class(text, origin, arguments)
+
+
+def _of_class(text: str, kind: Any, arguments: tuple[Any, ...]) -> Any:
+    if kind is str:
+        return text
+    if kind in (bool, int, float, type(None)):
+        value = _json(text)
+        if kind is float and isinstance(value, str):
+            return _called(float, text)  # `inf`, `1e-3`
+        if kind is float and type(value) is int:
+            return float(value)
+        return value if type(value) is kind else _fail()
+    if kind in _COLLECTIONS:
+        value = _json(text)
+        if not isinstance(value, dict if kind is dict else list):
+            _fail()
+        if kind is not dict and len(arguments) in (1, 2) and arguments[1:] in ((), (...,)):
+            value = [_again(each, arguments[0]) for each in value]
+        return _called(kind, value)
+    if issubclass(kind, _loaded("enum", "Enum")):
+        return _one_of(text, {**{str(each.value): each for each in kind}, **kind.__members__})
+    if _is_plain(kind):
+        return _called(kind, text)
+    if kind.__module__ == "datetime" and hasattr(kind, "fromisoformat"):
+        return _called(kind.fromisoformat, text)
+    value = _json(text)
+    if isinstance(value, dict) and (hasattr(kind, "__dataclass_fields__") or hasattr(kind, "model_validate")):
+        try:
+            return kind(**value)
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(f"`{text}` makes no `{kind.__qualname__}`: {error}") from None
+    return value
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether a class takes the text as it stands."""
+    return getattr(kind, "__module__", "") in ("pathlib", "pathlib._local", "uuid", "decimal", "fractions")
+
+
+def _json(text: str) -> Any:
+    """What JSON says it is; text that is no JSON is itself."""
+    try:
+        return json.loads(_WORDS.get(text, text))
+    except ValueError:
+        return text
+
+
+def _again(value: Any, wanted: Any) -> Any:
+    """An item of a collection, which JSON has read as far as JSON can."""
+    return _read(value, wanted) if isinstance(value, str) else _read(json.dumps(value), wanted)
+
+
+def _one_of(text: str, known: Mapping[str, Any]) -> Any:
+    return known[text] if text in known else _fail()
+
+
+def _called(make: Any, value: Any) -> Any:
+    try:
+        return make(value)
+    except (ValueError, TypeError, ArithmeticError):
+        _fail()
+
+
+def _fail() -> Any:
+    raise _NotOfThisType
+
+
+def _loaded(module: str, name: str) -> tuple[type, ...]:
+    """A class whose subclasses can only be here when its module is loaded."""
+    loaded = sys.modules.get(module)
+    return (getattr(loaded, name),) if loaded else ()
+
+
+def _shown(wanted: Any) -> str:
+    return wanted.__qualname__ if isinstance(wanted, type) else str(wanted).replace("typing.", "")
