@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from tilth.define import graph as graphs
@@ -188,6 +189,7 @@ class Step(Generic[F]):
     def _add(self, graph: graphs.Graph, given: dict[str, Any], after: Any, *, mapped: bool) -> Any:
         from tilth.ir.pipeline import Node
 
+        self._check_name()
         id = graph.free_id(self.name)  # noqa: A001 - the field's word
         over: list[str] = []
         inputs: dict[str, Any] = {}
@@ -261,6 +263,23 @@ class Step(Generic[F]):
             raise DefinitionError(f"`{self.name}.map(...)` needs inputs of one length: {lengths(items)}")
         rows = zip(*items.values(), strict=True)
         return [self.function(**whole, **dict(zip(items, row, strict=True))) for row in rows]
+
+    def _check_name(self) -> None:
+        """Steps run in other interpreters, which find the function by its name: it must lead to this one."""
+        module = sys.modules.get(self.function.__module__)
+        found: Any = module
+        for part in self.function.__qualname__.split("."):
+            found = getattr(found, part, None)
+        if module is None or (found is not None and getattr(found, "function", found) is self.function):
+            return
+        # Another decorator may stand above `@step`; what it gave is called instead.
+        if found is None or isinstance(found, Step):
+            raise DefinitionError(
+                f"step `{self.name}` cannot be found by its name: `{module.__name__}.{self.function.__qualname__}` "
+                + ("is another step" if found else "does not exist"),
+                why="other interpreters import it by name from its module",
+                mend="give each function of a module its own name, and keep it there",
+            )
 
     def _outputs(self) -> tuple[Output, ...]:
         from tilth.define.annotations import outputs
