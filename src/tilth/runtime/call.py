@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _OURS = str(Path(__file__).parent.parent) + os.sep
+_CALLERS = tuple(
+    each.replace("/", os.sep)
+    for each in ("/importlib/__init__.py", "/asyncio/runners.py", "/asyncio/base_events.py")
+)
+_LINES = (60, 120)  # of a traceback that are kept when it has more: from its begin and its end
 
 
 class _Failed(Exception):
@@ -44,8 +50,9 @@ def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bo
         contexts.enter(None)
     result["seconds"] = {name: round(value, 6) for name, value in seconds.items()}
     result["fence"] = spec["fence"]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # the step has closed or replaced it
+            stream.flush()
     folders.write_json(folder / "result.json", result)
     return bool(result["state"] == "completed")
 
@@ -124,11 +131,13 @@ def _value(expression: Any, folder: Path) -> Any:
 def _called(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     args, kwargs = _arguments(function, inputs)
     with graphs.phase("step"):
-        if not function.__code__.co_flags & 0x80:  # CO_COROUTINE
-            return function(*args, **kwargs)
+        value = function(*args, **kwargs)
+        # By what it gave: a decorator around an `async def` need not be one.
+        if type(value).__name__ != "coroutine":
+            return value
         import asyncio
 
-        return asyncio.run(function(*args, **kwargs))
+        return asyncio.run(value)
 
 
 def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -213,9 +222,7 @@ def _check_type(step: str, output: Mapping[str, Any], value: Any) -> None:
     """Refuse a value that is plainly not of the declared type. Where the type cannot be known here, accept."""
     declared = output["type"]
     wanted = _known_type(declared)
-    if wanted is None or isinstance(value, wanted) or type(value).__mro__[:-1] == ():
-        return
-    if output["collection"]:
+    if wanted is None or output["collection"] or _is_instance(value, wanted):
         return
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     raise OutputError(
@@ -223,6 +230,13 @@ def _check_type(step: str, output: Mapping[str, Any], value: Any) -> None:
         why=f"it is declared as `{output['annotation']}`",
         mend="return that type, or change the annotation",
     )
+
+
+def _is_instance(value: Any, wanted: Any) -> bool:
+    try:
+        return isinstance(value, wanted)
+    except TypeError:  # a class that cannot be asked, as a `TypedDict`
+        return True
 
 
 def _known_type(name: str) -> Any:
@@ -274,30 +288,34 @@ def _text(error: BaseException) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """The user's frames, cause last."""
+    """The user's frames, cause last; the middle of a very long one is left out."""
     import traceback
 
     try:
         shown = traceback.TracebackException.from_exception(error, limit=None, capture_locals=False)
         _drop_ours(shown)
-        return "".join(shown.format()) if shown.stack or shown.__cause__ or shown.__context__ else ""
+        if not (shown.stack or shown.__cause__ or shown.__context__ or isinstance(error, SyntaxError)):
+            return ""
+        lines = "".join(shown.format()).splitlines(keepends=True)
     except Exception as broken:  # a step's failure must be told whatever its exception does
         return f"(its traceback cannot be shown: {type(broken).__name__})"
+    first, last = _LINES
+    if (left_out := len(lines) - first - last) > 0:
+        lines[first:-last] = [f"  … {left_out} lines left out\n"]
+    return "".join(lines)
 
 
 def _drop_ours(shown: Any) -> None:
-    seen = set()
-    while shown is not None and id(shown) not in seen:
-        seen.add(id(shown))
-        shown.stack[:] = [
-            frame
-            for frame in shown.stack
-            if not frame.filename.startswith((_OURS, "<frozen importlib"))
-            and "importlib/__init__" not in frame.filename
-        ]
-        if shown.__context__ is not None and not shown.__suppress_context__:
-            _drop_ours(shown.__context__)
-        shown = shown.__cause__
+    """Drop the frames that called the user's code: tilth's, and of what it calls that through."""
+    shown.stack[:] = [frame for frame in shown.stack if not _is_ours(frame.filename)]
+    inner = [shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())]
+    for each in inner:
+        if each is not None:
+            _drop_ours(each)
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_OURS, "<frozen importlib")) or file.endswith(_CALLERS)
 
 
 def _summaries(inputs: Mapping[str, Any]) -> dict[str, str]:
