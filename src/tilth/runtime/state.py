@@ -21,6 +21,7 @@ class ProcessState:
         self.path = list(sys.path)
         self.umask = os.umask(0o022)
         os.umask(self.umask)
+        self.outlets = _outlets()
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
         self.hooks = (sys.excepthook, sys.displayhook, sys.settrace, sys.gettrace())
         self.recursion = sys.getrecursionlimit()
@@ -42,7 +43,7 @@ class ProcessState:
             )
         }
         self.warnings: list[Any] | None = None
-        self.logging: tuple[int, list[Any], list[Any], bool] | None = None
+        self.logging: dict[int, tuple[Any, ...]] | None = None  # by id: loggers are never removed
         self.resident = resident_bytes()
 
     def restore(self, *, growth: int) -> list[str]:
@@ -50,7 +51,11 @@ class ProcessState:
         import signal
         import threading
 
-        os.chdir(self.cwd)
+        reasons = []
+        try:
+            os.chdir(self.cwd)
+        except OSError:
+            reasons.append("its working directory is gone")
         if dict(os.environ) != self.environ:
             for name in os.environ.keys() - self.environ.keys():
                 del os.environ[name]
@@ -70,7 +75,8 @@ class ProcessState:
         self._restore_warnings()
         self._restore_logging()
         _reseed()
-        reasons = []
+        if _outlets() != self.outlets or any(each is None or each.closed for each in self.streams):
+            reasons.append("it closed or redirected its standard streams")
         if left := [
             each.name for each in threading.enumerate() if each not in self.threads and each.is_alive()
         ]:
@@ -92,19 +98,27 @@ class ProcessState:
             getattr(warnings, "_filters_mutated_lock_held", getattr(warnings, "_filters_mutated", int))()
 
     def _restore_logging(self) -> None:
-        """The root logger as it was; a logger that a step configured is that step's alone."""
+        """Levels and handlers as they were; what a step configured is that step's alone."""
         logging = sys.modules.get("logging")
         if logging is None:
             return
-        root = logging.getLogger()
+        loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
         if self.logging is None:
-            self.logging = (root.level, list(root.handlers), list(root.filters), root.disabled)
+            self.logging = {
+                id(each): (each.level, each.handlers[:], each.filters[:], each.propagate, each.disabled)
+                for each in loggers
+                if hasattr(each, "handlers")
+            }
             return
-        level, handlers, filters, disabled = self.logging
-        root.setLevel(level)
-        root.handlers[:] = handlers
-        root.filters[:] = filters
-        root.disabled = disabled
+        for each in loggers:
+            if id(each) in self.logging:
+                level, handlers, filters, each.propagate, each.disabled = self.logging[id(each)]
+                if each.level != level:
+                    each.setLevel(level)
+                each.handlers[:], each.filters[:] = handlers, filters
+            elif getattr(each, "handlers", ()):
+                # Of a library that was imported since: it may say what is to be heard, though not where.
+                each.handlers[:] = [one for one in each.handlers if type(one) is logging.NullHandler]
         logging.disable(logging.NOTSET)
 
     def observe(self) -> None:
@@ -113,6 +127,19 @@ class ProcessState:
             self.warnings = list(sys.modules["warnings"].filters)
         if self.logging is None and "logging" in sys.modules:
             self._restore_logging()
+
+
+def _outlets() -> list[tuple[int, int] | None]:
+    """What standard output and error lead to."""
+    found: list[tuple[int, int] | None] = []
+    for fd in (1, 2):
+        try:
+            status = os.fstat(fd)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_dev, status.st_ino))
+    return found
 
 
 def _reseed() -> None:
