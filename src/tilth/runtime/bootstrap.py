@@ -5,7 +5,8 @@ Run as a script, never imported. Argument 1 is the task (`worker` or `compile`),
 
 import sys
 
-del sys.path[0]  # this folder: its module names must not hide the standard library's
+if sys.path[:1] == [__file__.rpartition("/")[0]]:  # not with `-I`, `-P` or PYTHONSAFEPATH
+    del sys.path[0]  # this folder: its module names must not hide the standard library's
 
 
 def _expose(package: str, folder: str) -> None:
