@@ -31,7 +31,12 @@ def project_options(root: Path) -> dict[str, Any]:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise DefinitionError(f"`{path}` cannot be read: {error}", mend="correct the file") from None
         for key in table:
-            found = found.get(key, {})
+            found = found.get(key, {}) if isinstance(found, dict) else found
+        if not isinstance(found, dict):
+            raise DefinitionError(
+                f"`{'.'.join(table)}` in `{path}` is `{found}`",
+                mend=f"make it a table: `[{'.'.join(table)}]`",
+            )
         if found or not table:
             return dict(found)
     return {}
