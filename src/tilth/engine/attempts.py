@@ -213,9 +213,11 @@ class Attempts:
             },
         }
         try:
-            if folder.exists():
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:  # left by a driver that was killed
                 shutil.rmtree(folder)
-            folder.mkdir(parents=True)
+                folder.mkdir()
             write_json(folder / "step.json", spec)
         except OSError as error:
             raise DiskFull(

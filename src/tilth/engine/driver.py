@@ -172,7 +172,7 @@ class Driver:
                 elif self._capacity.take(unit.node):
                     self._launch(unit)
                 else:
-                    self._waiting.append(unit)
+                    self._wait(unit)
             if not self._running and not self._wake.is_set():
                 return
             await (asyncio.sleep(0) if self._wake.is_set() else self._wake.wait())
@@ -181,17 +181,27 @@ class Driver:
         """Give room to those that wait for it, the longest waiting first."""
         for _ in range(len(self._waiting)):
             unit = self._waiting.popleft()
+            unit.state.is_waiting = False
             if self._stopping:
                 continue
             if self._capacity.take(unit.node):
                 self._launch(unit)
             else:
-                self._waiting.append(unit)
+                self._wait(unit)
+
+    def _wait(self, unit: Unit) -> None:
+        unit.state.is_waiting = True
+        self._waiting.append(unit)
 
     def _next(self) -> Unit | None:
         """The next unit to look at, or None. Nodes that need no run of their own are finished on the way."""
-        while self._ready and not self._stopping and len(self._waiting) < _WAITING:
+        passed = 0  # mapped steps with an item that waits: their other items need as much room
+        while passed < len(self._ready) and not self._stopping and len(self._waiting) < _WAITING:
             state = self._ready[0]
+            if state.is_waiting:
+                self._ready.rotate(-1)
+                passed += 1
+                continue
             if state.state is State.QUEUED and not self._open(state):
                 self._ready.popleft()
                 continue

@@ -45,6 +45,9 @@ class Journal:
         self._changes: list[Change] = []
         self._digests: list[str] = []
         self._folders: list[Path] = []
+        self._added = 0  # how often `add` was called, and how many of those calls are written
+        self._settled = 0
+        self._awaited = 0  # up to which of them somebody waits
         self._closing = False
         self._error: BaseException | None = None
         self._condition = threading.Condition()
@@ -58,7 +61,16 @@ class Journal:
             self._digests += artifacts
             if folder is not None:
                 self._folders.append(folder)
-            self._condition.notify()
+            self._added += 1
+            self._condition.notify_all()
+
+    def flush(self) -> None:
+        """Return when all that was added before is written, or never will be."""
+        with self._condition:
+            wanted = self._added
+            self._awaited = max(self._awaited, wanted)
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: self._settled >= wanted or self._error is not None)
 
     def close(self) -> None:
         """Return when everything is written.
@@ -68,7 +80,7 @@ class Journal:
         """
         with self._condition:
             self._closing = True
-            self._condition.notify()
+            self._condition.notify_all()
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -76,10 +88,11 @@ class Journal:
     def _work(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._changes or self._closing)
-                if not self._changes:
+                self._condition.wait_for(lambda: self._added > self._settled or self._closing)
+                if self._added == self._settled:
                     return
-                self._condition.wait_for(lambda: self._closing, _MOMENT_S)
+                self._condition.wait_for(lambda: self._closing or self._awaited > self._settled, _MOMENT_S)
+                added = self._added
                 changes, self._changes = self._changes, []
                 digests, self._digests = self._digests, []
                 folders, self._folders = self._folders, []
@@ -90,6 +103,11 @@ class Journal:
                 for folder in folders:
                     shutil.rmtree(folder, ignore_errors=True)
             except BaseException as error:  # raised again by `close`
-                self._error = error
+                with self._condition:
+                    self._error = error
+                    self._condition.notify_all()
                 self._failed(error)
                 return
+            with self._condition:
+                self._settled = added
+                self._condition.notify_all()

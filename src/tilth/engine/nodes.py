@@ -12,7 +12,7 @@ from tilth.ir.values import digest
 from tilth.records import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tilth.ir.pipeline import Node, Pipeline
     from tilth.records import Failure, OutputRef
@@ -47,10 +47,11 @@ class NodeState:
     items: int | None = None  # of a mapped node, once known
     next_item: int = 0
     open_items: int = 0  # not ended yet
+    is_waiting: bool = False  # for room on this machine, with a unit
     reused: int = 0  # items
     failure: Failure | None = None
     reason: str = ""
-    _items: dict[str, list[Any]] = field(default_factory=dict)  # mapped input -> an expression per item
+    _items: dict[str, Sequence[Any]] = field(default_factory=dict)  # mapped input -> an expression per item
     _outputs: dict[str, list[str]] = field(default_factory=dict)  # output -> a digest per item
     _base: str = ""  # digest of all parts but the items'
 

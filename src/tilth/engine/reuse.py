@@ -92,8 +92,8 @@ class Reuse:
         return found if usable else None
 
     def made(self, unit: Unit, outputs: Mapping[str, OutputRef]) -> None:
-        """A unit of this run gave its outputs."""
-        if self.allowed(unit.node):
+        """A unit of this run gave its outputs. Those of items are only remembered in the store: they may be many."""
+        if unit.index is None and self.allowed(unit.node):
             self._own[unit.key] = dict(outputs)
 
     def explain(self, unit: Unit) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import TilthError
@@ -11,7 +12,7 @@ from tilth.ir.values import canonical, digest
 from tilth.materializers.artifacts import collection_items, read_manifest, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
@@ -22,13 +23,13 @@ _READ_AGAIN = 8 << 20  # bytes up to which a stored value is digested again befo
 
 
 class Values:
-    """Outputs of the steps of one run, and the manifests of their artifacts."""
+    """Outputs of the steps of one run, and what is known of their artifacts: little of each, they may be many."""
 
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
         self._outputs: dict[tuple[str, str], OutputRef] = {}
-        self._manifests: dict[str, Mapping[str, Any]] = {}
-        self._items: dict[str, list[str]] = {}
+        self._requires: dict[str, frozenset[str]] = {}  # of artifacts that are known to be whole
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
         self._versions: dict[str, int] = {}
 
     def give(self, node: str, outputs: Mapping[str, OutputRef]) -> None:
@@ -38,7 +39,8 @@ class Values:
 
     def know(self, manifest: Mapping[str, Any]) -> None:
         """What is known of an artifact that was just made."""
-        self._manifests[manifest["digest"]] = manifest
+        requires = frozenset(manifest["requires"])
+        self._requires[manifest["digest"]] = self._shared.setdefault(requires, requires)
 
     def version(self, artifact: Artifact) -> None:
         """The version an artifact got."""
@@ -46,7 +48,7 @@ class Values:
 
     def problems(self, digest_: str) -> list[str]:
         """What is wrong with a stored artifact: all of a small one is read, of a large one sizes are compared."""
-        if digest_ in self._manifests:
+        if digest_ in self._requires:
             return []
         folder = self._artifacts.path(digest_)
         try:
@@ -62,25 +64,28 @@ class Values:
         else:
             problems = _wrong_sizes(folder, manifest)
         if not problems:
-            self._manifests[digest_] = manifest
+            self.know(manifest)
         return problems
 
     def requires(self, digest_: str) -> frozenset[str]:
         """Import names that a reader of this artifact needs."""
-        manifest = self._manifests.get(digest_) or read_manifest(self._artifacts.path(digest_))
-        return frozenset(manifest.get("requires", ()))
+        if digest_ not in self._requires:
+            self.know(read_manifest(self._artifacts.path(digest_)))
+        return self._requires[digest_]
 
-    def items(self, node: str, output: str) -> list[tuple[str, dict[str, Any]]]:
-        """(digest, expression that loads it) of each item of an output that is mapped over."""
-        ref = self._outputs[node, output]
-        folder = self._artifacts.path(ref.digest)
+    def items(self, node: str, output: str) -> Items:
+        """The items of an output that is mapped over."""
+        folder = self._artifacts.path(self._outputs[node, output].digest)
         if read_manifest(folder)["format"] == _MAPPED:
-            found = self._mapped_items(folder)
-            return [(each, {"$artifact": str(self._artifacts.path(each))}) for each in found]
-        return [
-            (each.digest, {"$item": [str(folder), index]})
-            for index, each in enumerate(collection_items(folder))
-        ]
+            return Items(self._mapped_items(folder), lambda digest_, _: self.artifact(digest_))
+        place = str(folder)
+        return Items(
+            [each.digest for each in collection_items(folder)], lambda _, index: {"$item": [place, index]}
+        )
+
+    def artifact(self, digest_: str) -> Any:
+        """What stands for an artifact in a step's folder."""
+        return {"$artifact": str(self._artifacts.path(digest_))}
 
     def as_digest(self, node: str, output: str) -> Any:
         """What stands for an output where only its content matters."""
@@ -88,7 +93,7 @@ class Values:
 
     def as_path(self, node: str, output: str) -> Any:
         """What stands for an output in a step's folder."""
-        return {"$artifact": str(self._artifacts.path(self._outputs[node, output].digest))}
+        return self.artifact(self._outputs[node, output].digest)
 
     def as_reference(self, node: str, output: str) -> Any:
         """What stands for an output in a record."""
@@ -139,16 +144,28 @@ _MAPPED = "mapped"
 _ITEMS = "items.jsonl"
 
 
-def mapped_items(expression: Any, values: Values) -> list[Any]:
-    """One expression per item of an input that is mapped over.
+class Items(Sequence[Any]):
+    """One expression per item of an output: `{"$resolved": [DIGEST, EXPRESSION THAT LOADS IT]}`."""
 
-    References become `{"$resolved": [DIGEST, EXPRESSION]}`, literals stay as they are.
-    """
+    def __init__(self, digests: list[str], load: Callable[[str, int], Any]) -> None:
+        self._digests = digests
+        self._load = load
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __getitem__(self, index: Any) -> Any:
+        digest_ = self._digests[index]
+        return {"$resolved": [digest_, self._load(digest_, index)]}
+
+
+def mapped_items(expression: Any, values: Values) -> Sequence[Any]:
+    """One expression per item of an input that is mapped over; literals stay as they are."""
     if isinstance(expression, list):
         return expression
     (tag, payload), *_ = expression.items()
     if tag == "$output":
-        return [{"$resolved": [item, path]} for item, path in values.items(*payload)]
+        return values.items(*payload)
     if tag == "$range":
         return list(range(*payload))
     assert tag == "$tuple", tag
