@@ -16,13 +16,13 @@ import json
 import os
 import posixpath
 import re
-import subprocess
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tilth.environments import skeleton, uv
+from tilth.environments.bytecode import compile_trees
 from tilth.environments.choices import compose
 from tilth.environments.files import (
     can_clone,
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 
 # Where a wheel came from and what uv noted about it: of this machine, and nothing of the wheel's.
 _FOREIGN = ("direct_url.json", "REQUESTED", "uv_cache.json", "uv_build.json")
-_CHUNK = 1_500_000  # bytes of source compiled by one process: big wheels are spread over the cores
-_FULL = 28  # exit code of the compiling process when the disk is full
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,7 +235,8 @@ def _install(
             tree = aside / "entries" / choice.name / "tree"
             scripts = _take_apart(venv, tree, records[choice.name], interpreter)
             trees.append((choice, tree, scripts))
-        _compile([tree for _, tree, _ in trees], interpreter, aside, name, home)
+        if not compile_trees([tree for _, tree, _ in trees], interpreter):
+            raise disk_full(f"the packages of environment `{name}`", home.wheels)
         for choice, tree, scripts in trees:
             version = _version(tree, interpreter) or choice.version
             digest = choice.digest if choice.is_wheel else _tree_digest(tree)
@@ -313,67 +312,6 @@ def _rewrite_record(tree: Path, kept: list[str], scripts: list[str], interpreter
             writer.writerows(
                 [row[0], "", ""] if posixpath.normpath(row[0]) in varying else row for row in rows
             )
-
-
-_COMPILER = """
-import json, py_compile, sys
-for source, target, shown in json.load(sys.stdin):
-    try:
-        py_compile.compile(source, target, shown, doraise=True,
-                           invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    except OSError as error:
-        sys.exit(28 if error.errno in (28, 122) else 1)
-    except Exception:
-        pass  # a template, or written for another Python: it is compiled, and fails, on import
-"""
-
-
-def _compile(trees: list[Path], interpreter: Interpreter, aside: Path, name: str, home: Home) -> None:
-    """Write bytecode beside the modules of each tree.
-
-    Unchecked-hash, so that no clock matters. In fresh processes over fixed shares, because what a process
-    has compiled before shows in the bytes it writes (strings are interned); so does the hash seed.
-    """
-    shares = [share for tree in trees for share in _shares(tree, interpreter)]
-    if not shares or not interpreter.cache_tag:
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PYTHONHASHSEED"] = "0"
-
-    def run(share: list[tuple[str, str, str]]) -> int:
-        return subprocess.run(
-            [interpreter.base, "-s", "-S", "-W", "ignore", "-c", _COMPILER],
-            input=json.dumps(share).encode(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=aside,
-            env=environment,
-            check=False,
-        ).returncode
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        if _FULL in pool.map(run, shares):
-            raise disk_full(f"the packages of environment `{name}`", home.wheels)
-
-
-def _shares(tree: Path, interpreter: Interpreter) -> list[list[tuple[str, str, str]]]:
-    """The modules of one wheel in groups for one process each: (source, bytecode, name in tracebacks)."""
-    shares: list[list[tuple[str, str, str]]] = []
-    size = _CHUNK
-    library = tree / interpreter.library
-    for source in sorted(library.rglob("*.py")):
-        shown = source.relative_to(library)
-        if "tests" in shown.parts[:-1]:
-            continue  # half the modules of scientific packages, and hardly ever imported
-        if size >= _CHUNK:
-            shares.append([])
-            size = 0
-        size += source.stat().st_size
-        target = source.parent / "__pycache__" / f"{source.stem}.{interpreter.cache_tag}.pyc"
-        shares[-1].append((os.fspath(source), os.fspath(target), shown.as_posix()))
-    return shares
 
 
 def _put(
