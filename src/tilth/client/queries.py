@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -228,7 +229,7 @@ class Queries:
         step_runs = walk(self._store, StepRun, order="created_at", run=record.id, **where)
         lines = (line for each in step_runs for line in self._log(each))
         return [
-            {**line._asdict(), "time": line.time.isoformat()}
+            {**asdict(line), "time": line.time.isoformat()}
             for line in sorted(lines, key=lambda line: line.time)
         ]
 

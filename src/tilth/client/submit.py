@@ -100,7 +100,8 @@ def call(pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     compiled = compile_call(pipeline, args, kwargs, home=home)
     from tilth.client.progress import listener
 
-    run = _start(compiled, RunOptions(), listener(), home)
+    with listener() as progress:
+        run = _start(compiled, RunOptions(), progress, home)
     _raise_unless_completed(run)
     from tilth.runtime.client import Client
 
@@ -573,20 +574,18 @@ def _check(options: RunOptions) -> None:
 
 
 def _raise_unless_completed(run: Run) -> None:
+    """The whole story has been told by the progress; the exception says in one line how it ends."""
     if run.state is State.COMPLETED:
         return
     if run.state is State.CANCELLED:
-        raise RunCancelled(
-            f"run `{run.name}` was cancelled", mend=f"`tilth runs resume {run.name}` goes on with it"
-        )
+        raise RunCancelled(f"run `{run.name}` was cancelled")
     failure = run.failure
-    told = "" if failure is None else failure.message.splitlines()[0] if failure.message else failure.reason
-    kind = f"{failure.type}: " if failure and failure.type else ""
-    step, _, message = told.partition(": ")
-    raise RunFailed(
-        f"run `{run.name}` failed in {step}: {kind}{message}",
-        mend=f"`tilth runs show {run.name}` tells more; `tilth runs resume {run.name}` goes on when it is mended",
-    )
+    if failure is None:
+        raise RunFailed(f"run `{run.name}` failed")
+    step, _, message = failure.message.partition(": ")
+    first = next(iter(message.strip().splitlines()), "")
+    kind = failure.type or failure.reason.replace("_", " ")
+    raise RunFailed(f"run `{run.name}` failed in {step}: {kind}" + (f": {first}" if first else ""))
 
 
 def _refuse_unguarded(pipeline: Defined) -> None:

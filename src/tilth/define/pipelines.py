@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from tilth.define import graph as graphs
 from tilth.define.options import PIPELINE, PipelineOptions, checked
 from tilth.define.steps import refuse_function
-from tilth.errors import DefinitionError
+from tilth.errors import DefinitionError, TilthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,12 @@ class Pipeline:
         """
         graphs.refuse_call(self.name, self.function.__module__)
         # By name: the client needs more than the standard library, which a step's interpreter may not have.
-        run: Run = import_module("tilth.client.submit").call(self, args, kwargs)
+        submit = import_module("tilth.client.submit")
+        try:
+            run: Run = submit.call(self, args, kwargs)
+        except TilthError as error:
+            # What it says is for whoever called; how tilth came to say it is not.
+            raise error.with_traceback(None) from error.__cause__
         return run
 
     def with_options(self, **options: Unpack[PipelineOptions]) -> Pipeline:
