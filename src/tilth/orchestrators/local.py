@@ -157,7 +157,8 @@ class _Worker:
         try:
             self._send({"do": "step", "folder": str(task.folder)})
             async with asyncio.timeout(task.timeout_s):
-                done = await self._done
+                # Shielded: while the step is being stopped, its answer is still waited for.
+                done = await asyncio.shield(self._done)
         except asyncio.CancelledError:
             await self.stop()  # here, so that what the step prints while it ends is heard
             raise
