@@ -164,10 +164,12 @@ class Project:
         path = self.folder / name
         return path.read_text(encoding="utf-8").split() if path.exists() else []
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Command:
+    def start(
+        self, *arguments: str, program: str = str(TILTH), env: Mapping[str, str] | None = None
+    ) -> Command:
         """The real command, in a process group of its own."""
         process = subprocess.Popen(
-            [str(TILTH), *arguments],
+            [program, *arguments],
             cwd=self.folder,
             env={
                 **os.environ,

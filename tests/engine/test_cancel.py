@@ -1,0 +1,203 @@
+"""Stopping a run: Ctrl-C, from another process, and at once; nothing is left running."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.engine.play import is_alive, processes_of, wait_until
+
+from tilth.client import submit
+from tilth.errors import Conflict
+from tilth.records import State
+
+if TYPE_CHECKING:
+    from tests.engine.play import Command, Project
+
+pytestmark = pytest.mark.faults
+
+WAITING = """
+    import os
+    import subprocess
+    import sys
+    import time
+
+    from tilth import Retry, pipeline, step
+
+
+    def begin(name):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        with open(f"pids-{name}.new", "w") as file:
+            file.write(f"{os.getpid()} {child.pid}")
+        os.rename(f"pids-{name}.new", f"pids-{name}")
+
+
+    @step
+    def quick() -> int:
+        return 1
+
+
+    @step
+    def polite(before: int) -> int:
+        try:
+            begin("polite")
+            time.sleep(60)
+        finally:
+            open("cleaned-up", "w").close()
+
+
+    @step
+    def deaf(before: int) -> int:
+        begin("deaf")
+        while True:
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+
+
+    @step(retry=Retry(1, delay=60))
+    def between_tries(before: int) -> int:
+        raise ValueError("once")
+
+
+    @step
+    def never(a: int) -> int:
+        return 1
+
+
+    @pipeline
+    def waiting():
+        before = quick()
+        never(polite(before))
+        deaf(before)
+
+
+    @pipeline
+    def retrying():
+        never(between_tries(quick()))
+"""
+
+
+def started(project: Project, *arguments: str) -> tuple[Command, list[int]]:
+    """A run both of whose steps wait, and the processes of those with their children."""
+    project.write(WAITING)
+    command = project.start("run", "pipeline.py:waiting", "--workers", "2", *arguments)
+    files = [project.folder / "pids-polite", project.folder / "pids-deaf"]
+    wait_until(lambda: command.process.poll() is not None or all(each.exists() for each in files), timeout=30)
+    assert command.process.poll() is None, command.process.communicate()
+    return command, [int(pid) for each in files for pid in each.read_text().split()]
+
+
+def check_cancelled(project: Project, pids: list[int]) -> None:
+    played = project.played(project.last_run())
+    assert played.run.state is State.CANCELLED
+    assert played.run.finished_at is not None
+    assert played.run.failure is not None
+    assert played.run.failure.reason == "cancelled"
+    assert played.states["quick"] == "completed"
+    assert played.states["polite"] == played.states["deaf"] == "cancelled"
+    assert played.states.get("never", "skipped") == "skipped"
+    assert (project.folder / "cleaned-up").exists()
+    assert [each for each in pids if is_alive(each)] == []
+    assert processes_of(project.home) == []
+
+
+@pytest.mark.parametrize("to", ["process", "group"])
+def test_ctrl_c_cancels_within_two_seconds(project: Project, to: str) -> None:
+    command, pids = started(project)
+    with command:
+        began = time.monotonic()
+        (command.signal if to == "process" else command.signal_group)(signal.SIGINT)
+        assert command.wait() == 130
+        assert time.monotonic() - began < 2
+        check_cancelled(project, pids)
+        assert "cancelled" in command.stderr
+        assert "Traceback" not in command.stderr
+
+
+def test_a_plain_kill_cancels_too(project: Project) -> None:
+    command, pids = started(project)
+    with command:
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 130
+        check_cancelled(project, pids)
+
+
+def test_a_second_ctrl_c_ends_the_client_at_once_and_its_workers_with_it(project: Project) -> None:
+    command, pids = started(project)
+    with command:
+        command.signal(signal.SIGINT)
+        time.sleep(0.15)
+        began = time.monotonic()
+        command.signal(signal.SIGINT)
+        assert command.wait() == 130
+        assert time.monotonic() - began < 1
+        assert "Traceback" not in command.stderr
+        wait_until(lambda: not any(map(is_alive, pids)), "the end of all workers", timeout=3)
+
+
+def test_another_process_cancels_a_run(project: Project) -> None:
+    command, pids = started(project)
+    with command:
+        began = time.monotonic()
+        with project.at_home():
+            ended = submit.cancel("waiting-1")
+        assert time.monotonic() - began < 3
+        assert ended.state is State.CANCELLED
+        assert command.wait() == 130
+        check_cancelled(project, pids)
+        with project.at_home(), pytest.raises(Conflict, match="has ended"):
+            submit.cancel("waiting-1")
+
+
+def test_a_run_is_cancelled_between_two_tries(project: Project) -> None:
+    project.write(WAITING)
+    with project.start("run", "pipeline.py:retrying") as command:
+        wait_until(lambda: any(each.step == "between_tries" for each in records(project)))
+        time.sleep(0.1)
+        began = time.monotonic()
+        command.signal(signal.SIGINT)
+        assert command.wait() == 130
+        assert time.monotonic() - began < 2
+    assert project.last_run().state is State.CANCELLED
+
+
+def records(project: Project) -> list[object]:
+    from tilth.records import StepRun
+
+    try:
+        return [each for each in project.records(StepRun) if each.state is State.FAILED]
+    except Exception:
+        return []
+
+
+def test_a_cancelled_run_is_resumed(project: Project) -> None:
+    project.copy("counted")
+    (project.folder / "hold").touch()
+    with project.start("run", "pipeline.py") as command:
+        wait_until(lambda: "train-begins" in project.calls())
+        command.signal(signal.SIGINT)
+        assert command.wait() == 130
+    (project.folder / "hold").unlink()
+    played = project.resume("counted-1")
+    assert played.run.state is State.COMPLETED
+    assert project.calls().count("load") == 1
+    assert project.calls().count("train-begins") == 2
+    assert project.load("total") == {"squares": 14, "trained": 3.0}
+
+
+def test_a_script_is_cancelled_like_a_command(project: Project) -> None:
+    project.write(WAITING + '\n\n    if __name__ == "__main__":\n        waiting()\n')
+    import sys
+
+    with project.start("pipeline.py", program=sys.executable) as command:
+        wait_until((project.folder / "pids-deaf").exists)
+        wait_until((project.folder / "pids-polite").exists)
+        command.signal_group(signal.SIGINT)
+        assert command.wait() != 0
+        assert "was cancelled" in command.stderr
+    assert project.last_run().state is State.CANCELLED
+    assert processes_of(project.home) == []
