@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ from tilth.runtime import folder as folders, sources, tolerant
 from tilth.runtime.parameters import from_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_OURS = str(Path(__file__).parent.parent) + os.sep
 
 
 def load_pipeline(module: str, name: str | None, roots: Sequence[str]) -> Pipeline:
@@ -93,7 +96,7 @@ def compile_pipeline(
 
     before, values.canonical_module = values.canonical_module, canonical
     try:
-        with graphs.building(graph):
+        with graphs.building(graph), _placed(roots):
             pipeline.function(**parameters)
         defaults = {**_project_options(project or {}), **pipeline.options}
         environments: dict[str, Environment] = {}
@@ -123,6 +126,24 @@ def compile_pipeline(
         values.canonical_module = before
     ir.check(compiled)
     return _with_sources(compiled, [Path(each) for each in roots])
+
+
+@contextmanager
+def _placed(roots: Sequence[str]) -> Iterator[None]:
+    """Errors of the definition say which line of the project they come from."""
+    try:
+        yield
+    except DefinitionError as error:
+        frames: list[str] = []
+        trace = error.__traceback__
+        while trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            if any(Path(file).is_relative_to(root) for root in roots) and not file.startswith(_OURS):
+                frames.append(f"{_relative(file, map(Path, roots))}:{trace.tb_lineno}")
+            trace = trace.tb_next
+        if frames:
+            error.why = "\n".join(filter(None, (error.why, f"at `{frames[-1]}`")))
+        raise
 
 
 def _bind(pipeline: Pipeline, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,3 +316,7 @@ def serve(request: str) -> None:
             }
         }
     folders.write_json(Path(asked["result"]), result)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError, OSError):  # the module has closed or replaced it
+            stream.flush()
+    os._exit(0)  # whatever threads the project's modules have started
