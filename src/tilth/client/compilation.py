@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,14 +85,23 @@ def compile_file(
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
         answer = json.loads(result.read_text()) if result.exists() else None
     if answer is None:
+        status = ended.returncode
+        how = f"ended with code {status}" if status >= 0 else f"was killed by {_signal_name(-status)}"
         raise DefinitionError(
-            f"the process that compiled `{file.name}` ended with code {ended.returncode} and no answer",
+            f"the process that compiled `{file.name}` {how}, without an answer",
             why="importing the module ended the interpreter",
             mend='put what starts work under `if __name__ == "__main__":`',
         )
     if "error" in answer:
         raise TilthError.from_json(answer["error"])
     return Compiled(Pipeline.from_json(answer["pipeline"]), code, roots, interpreter)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def compile_call(
@@ -102,7 +112,7 @@ def compile_call(
 
     file, main = _source_of(pipeline)
     code = find_code_root(file)
-    roots = import_roots(code, file)
+    roots = import_roots(code, file, main or pipeline.function.__module__)
     compiled = compile_pipeline(
         pipeline, args, kwargs, roots=roots, main=main, project=project_options(code.root)
     )
@@ -129,9 +139,15 @@ def split_target(target: str) -> tuple[Path, str | None]:
     return path.absolute(), name or None
 
 
-def import_roots(code: CodeRoot, file: Path) -> tuple[str, ...]:
-    """The code's own roots, then the file's folder, where a script finds its neighbours."""
-    return tuple(dict.fromkeys([*map(str, code.import_roots), str(file.parent)]))
+def import_roots(code: CodeRoot, file: Path, module: str = "") -> tuple[str, ...]:
+    """The code's own roots, where this process has found the file's `module`, and the file's folder.
+
+    The module may be of a package in a folder that only `sys.path` tells; a script finds its neighbours beside it.
+    """
+    parts = tuple(module.split("."))
+    stem = file.parent if file.name == "__init__.py" else file.with_suffix("")
+    found = [stem.parents[len(parts) - 1]] if stem.parts[-len(parts) :] == parts else []
+    return tuple(dict.fromkeys(map(str, [*code.import_roots, *found, file.parent])))
 
 
 def _source_of(pipeline: Defined) -> tuple[Path, str | None]:
