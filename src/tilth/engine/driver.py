@@ -89,6 +89,9 @@ class Driver:
         self._ready: deque[NodeState] = deque()
         self._waiting: deque[Unit] = deque()  # for room on this machine
         self._running: dict[asyncio.Task[None], Unit] = {}
+        self._equals: dict[
+            str, list[Unit]
+        ] = {}  # by the key of one that runs: those that wait for its outputs
         self._foreseen: set[str] = set()  # nodes whose environments are being made ready
         self._wake = asyncio.Event()
         self._stopping = False
@@ -135,6 +138,10 @@ class Driver:
         self._cancelled = True
         self._stop(interrupt=True)
 
+    def settle(self) -> None:
+        """Return when all that steps gave so far can be asked for. May be called from any thread."""
+        self._journal.flush()
+
     async def drive(self) -> Run:
         """Walk the graph to its end and record how it ended.
 
@@ -147,6 +154,7 @@ class Driver:
                 if not state.waiting:
                     self._is_ready(state)
             await self._walk()
+            self._tell_not_started()
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -164,11 +172,13 @@ class Driver:
             self._place_waiting()
             hits = 0
             while (unit := self._next()) is not None:
-                if self._reused(unit):
+                if self._reused(unit, self._reuse.find(unit)):
                     hits += 1
                     if hits >= _HITS_AT_ONCE:
                         self._wake.set()
                         break
+                elif unit.key in self._equals:
+                    self._equals[unit.key].append(unit)
                 elif self._capacity.take(unit.node):
                     self._launch(unit)
                 else:
@@ -182,9 +192,11 @@ class Driver:
         for _ in range(len(self._waiting)):
             unit = self._waiting.popleft()
             unit.state.is_waiting = False
-            if self._stopping:
+            if self._stopping or self._reused(unit, self._reuse.find_own(unit)):
                 continue
-            if self._capacity.take(unit.node):
+            if unit.key in self._equals:
+                self._equals[unit.key].append(unit)
+            elif self._capacity.take(unit.node):
                 self._launch(unit)
             else:
                 self._wait(unit)
@@ -219,7 +231,7 @@ class Driver:
             found = self._done.get((state.node.id, index))
             if found is None:
                 return state.unit(index, self._values)
-            self._item_done(state, index, found.outputs, reused=True)
+            self._item_done(state, index, found.cache_key, found.outputs, reused=True)
         return None
 
     def _open(self, state: NodeState) -> bool:
@@ -243,19 +255,18 @@ class Driver:
             return True
         self._tell(events.MapStarted(state.node.id, state.items or 0))
         unit = state.unit(None, self._values)
-        if self._reused(unit):
+        if self._reused(unit, self._reuse.find(unit)):
             return False
         state.reason = self._reuse.explain(unit)
         return True
 
-    def _reused(self, unit: Unit) -> bool:
-        """Finish a unit, or a mapped step as a whole, without running it, if it can be."""
-        found = self._reuse.find(unit)
+    def _reused(self, unit: Unit, found: StepRun | None) -> bool:
+        """Finish a unit, or a mapped step as a whole, with the outputs that were found, if any."""
         if found is None:
             return False
         self._recorder.reused(unit, found, SAME)
         if unit.index is not None:
-            self._item_done(unit.state, unit.index, found.outputs, reused=True)
+            self._item_done(unit.state, unit.index, unit.key, found.outputs, reused=True)
             return True
         self._reuse.made(unit, found.outputs)
         self._give(unit.state, State.CACHED, found.outputs)
@@ -265,10 +276,13 @@ class Driver:
     def _launch(self, unit: Unit) -> None:
         task = self._loop.create_task(self._run_unit(unit))
         self._running[task] = unit
+        if self._reuse.allowed(unit.node):
+            self._equals[unit.key] = []
         task.add_done_callback(self._left)
 
     def _left(self, task: asyncio.Task[None]) -> None:
         unit = self._running.pop(task)
+        self._waiting.extendleft(self._equals.pop(unit.key, ()))
         self._capacity.give_back(unit.node)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -330,15 +344,15 @@ class Driver:
         outputs = self._recorder.completed(unit, record, ended.folder, ended.result)
         self._reuse.made(unit, outputs)
         if unit.index is not None:
-            self._item_done(unit.state, unit.index, outputs, reused=False)
+            self._item_done(unit.state, unit.index, unit.key, outputs, reused=False)
             return
         self._give(unit.state, State.COMPLETED, outputs)
         self._tell_finished(unit.state, record.seconds.get("total", 0.0), unit.reason)
 
     def _item_done(
-        self, state: NodeState, index: int, outputs: Mapping[str, OutputRef], *, reused: bool
+        self, state: NodeState, index: int, key: str, outputs: Mapping[str, OutputRef], *, reused: bool
     ) -> None:
-        state.item_done(index, outputs)
+        state.item_done(index, key, outputs)
         state.reused += reused
         state.open_items -= 1
         ended = State.CACHED if reused else State.COMPLETED
@@ -461,6 +475,18 @@ class Driver:
         for task in list(self._running):
             if task is not current:
                 task.cancel()
+
+    def _tell_not_started(self) -> None:
+        """Steps that the end of the run left where they were."""
+        why = Failure(reason="cancelled", message="the run ended before it started")
+        for state in self._nodes:
+            if not state.state.is_final:
+                state.state = State.SKIPPED
+                record = self._recorder.begin(
+                    Unit(state, None, "", {}), self._tried.get((state.node.id, None), 0) + 1
+                )
+                self._recorder.failed(record, why, State.SKIPPED)
+                self._tell(events.StepFinished(state.node.id, None, State.SKIPPED, 0.0, why.message))
 
     def _written(self, records: Sequence[Record]) -> None:
         """In the journal's thread: records are durable, artifacts have their versions."""

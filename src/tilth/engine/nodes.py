@@ -9,13 +9,13 @@ from tilth.engine import cache
 from tilth.engine.values import Values, mapped_items, substitute
 from tilth.errors import DefinitionError
 from tilth.ir.values import digest
-from tilth.records import State
+from tilth.records import OutputRef, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tilth.ir.pipeline import Node, Pipeline
-    from tilth.records import Failure, OutputRef
+    from tilth.records import Failure
 
 
 @dataclass(slots=True)
@@ -53,6 +53,7 @@ class NodeState:
     reason: str = ""
     _items: dict[str, Sequence[Any]] = field(default_factory=dict)  # mapped input -> an expression per item
     _outputs: dict[str, list[str]] = field(default_factory=dict)  # output -> a digest per item
+    _made: dict[str, int] = field(default_factory=dict)  # cache key of an item that is done -> its index
     _base: str = ""  # digest of all parts but the items'
 
     def resolve(self, values: Values) -> None:
@@ -96,10 +97,18 @@ class NodeState:
             for name, expression in self.node.inputs.items()
         }
 
-    def item_done(self, index: int, outputs: Mapping[str, OutputRef]) -> None:
+    def item_done(self, index: int, key: str, outputs: Mapping[str, OutputRef]) -> None:
         """One item gave its outputs."""
+        self._made.setdefault(key, index)
         for name, ref in outputs.items():
             self._outputs[name][index] = ref.digest
+
+    def item_made(self, key: str) -> dict[str, OutputRef] | None:
+        """What an equal item gave."""
+        index = self._made.get(key)
+        if index is None:
+            return None
+        return {name: OutputRef(digest=digests[index]) for name, digests in self._outputs.items()}
 
     def collected(self, output: str) -> list[str]:
         """Digests of what the items gave under one name, in their order."""
@@ -109,6 +118,7 @@ class NodeState:
         """Give back the memory that the items took."""
         self._items.clear()
         self._outputs.clear()
+        self._made.clear()
 
 
 class Nodes:

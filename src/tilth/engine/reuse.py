@@ -82,17 +82,24 @@ class Reuse:
         """A step run whose outputs this unit would make again."""
         if not self.allowed(unit.node):
             return None
-        own = self._own.get(unit.key)
+        own = self.find_own(unit)
         if own is not None:
-            return StepRun(run="", step=unit.node.id, outputs=own)
+            return own
         found = self._store.cached_step_run(unit.key)
         if found is None or {each.name for each in unit.node.outputs} != found.outputs.keys():
             return None
         usable = all(self._is_usable(unit.node, name, ref.digest) for name, ref in found.outputs.items())
         return found if usable else None
 
+    def find_own(self, unit: Unit) -> StepRun | None:
+        """The same among the units of this run."""
+        if not self.allowed(unit.node):
+            return None
+        made = self._own.get(unit.key) if unit.index is None else unit.state.item_made(unit.key)
+        return None if made is None else StepRun(run="", step=unit.node.id, outputs=made)
+
     def made(self, unit: Unit, outputs: Mapping[str, OutputRef]) -> None:
-        """A unit of this run gave its outputs. Those of items are only remembered in the store: they may be many."""
+        """A step of this run gave its outputs; items are remembered by their step."""
         if unit.index is None and self.allowed(unit.node):
             self._own[unit.key] = dict(outputs)
 
