@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.engine.nodes import Nodes
 from tilth.engine.reuse import SAME, Reuse
 from tilth.engine.values import Values
-from tilth.environments import is_realised, modules
+from tilth.environments import is_realised
 from tilth.errors import TilthError
 
 if TYPE_CHECKING:
@@ -122,34 +122,6 @@ def plan(
         bundle=bundle,
         warnings=tuple(warnings),
     )
-
-
-def check_imports(
-    pipeline: Pipeline, environments: ProjectEnvironments, home: Home
-) -> tuple[list[str], list[str]]:
-    """What steps import that their environments do not have.
-
-    Returns:
-        (what is certainly missing, what cannot be known yet), each a sentence.
-    """
-    missing, unknown = [], []
-    for node in pipeline.nodes:
-        needs = pipeline.needs.get(node.function, {})
-        lock = environments.lock(node.environment) if node.environment is not None else None
-        if lock is None or not needs:
-            continue
-        found = modules(lock, home)
-        have = {module for each in found.values() for module in each or ()}
-        blind = sorted(name for name, each in found.items() if each is None)
-        for package, where in needs.items():
-            if package in have:
-                continue
-            told = f"step `{node.id}` imports `{package}` ({where}), which environment `{node.environment}`"
-            if blind:
-                unknown.append(f"{told} may not have: nothing is known yet of {', '.join(blind[:3])}")
-            else:
-                missing.append(f"{told} does not have")
-    return list(dict.fromkeys(missing)), list(dict.fromkeys(unknown))
 
 
 def _decide(

@@ -21,7 +21,7 @@ from tilth import __version__
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.client.compilation import Compiled, compile_call, compile_file
 from tilth.client.environments import ProjectEnvironments, reopen
-from tilth.client.plan import Plan, check_imports, plan
+from tilth.client.imports import check_imports
 from tilth.client.project import WorkingTree
 from tilth.engine import events
 from tilth.engine.driver import Driver
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
     from tilth import runtime
     from tilth.client.bundle import Bundle
+    from tilth.client.plan import Plan
     from tilth.define import Pipeline as Defined
     from tilth.orchestrators import Launcher
     from tilth.records import Git
@@ -120,6 +121,7 @@ def run_file(
 def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -> Plan:
     """What running `FILE[:PIPELINE]` would do. Locks, makes and records nothing."""
     from tilth.client.bundle import bundle_digest
+    from tilth.client.plan import plan
 
     home = Home(home_folder())
     compiled = compile_file(target, parameters, home=home, python=_python(options))

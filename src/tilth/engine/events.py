@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from tilth.ir.pipeline import Pipeline
     from tilth.records import Failure, Run, State
 
 
-@dataclass(frozen=True)
-class RunStarted:
+class RunStarted(msgspec.Struct, frozen=True):
     """The run is recorded; nothing has been started."""
 
     run: Run
@@ -20,16 +20,14 @@ class RunStarted:
     resumed: bool = False
 
 
-@dataclass(frozen=True)
-class EnvironmentStarted:
+class EnvironmentStarted(msgspec.Struct, frozen=True):
     """An environment is being resolved or made."""
 
     name: str
     doing: str  # `locking` or `making`
 
 
-@dataclass(frozen=True)
-class EnvironmentReady:
+class EnvironmentReady(msgspec.Struct, frozen=True):
     """An environment can be used."""
 
     name: str
@@ -40,16 +38,14 @@ class EnvironmentReady:
     seconds: float
 
 
-@dataclass(frozen=True)
-class MapStarted:
+class MapStarted(msgspec.Struct, frozen=True):
     """A mapped step knows its items."""
 
     step: str
     items: int
 
 
-@dataclass(frozen=True)
-class StepStarted:
+class StepStarted(msgspec.Struct, frozen=True):
     """An attempt is handed to a worker."""
 
     step: str
@@ -57,8 +53,7 @@ class StepStarted:
     attempt: int
 
 
-@dataclass(frozen=True)
-class StepLine:
+class StepLine(msgspec.Struct, frozen=True):
     """One line that a step printed."""
 
     step: str
@@ -67,8 +62,7 @@ class StepLine:
     stream: str  # `stdout` or `stderr`
 
 
-@dataclass(frozen=True)
-class StepRetrying:
+class StepRetrying(msgspec.Struct, frozen=True):
     """An attempt failed and there will be another."""
 
     step: str
@@ -78,8 +72,7 @@ class StepRetrying:
     failure: Failure
 
 
-@dataclass(frozen=True)
-class StepFinished:
+class StepFinished(msgspec.Struct, frozen=True):
     """A step, an item of a mapped step (`index`), or a whole mapped step (`items`) has ended."""
 
     step: str
@@ -92,15 +85,13 @@ class StepFinished:
     items: int | None = None
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """Something the user should know: a step changed its environment, a cache entry was broken and remade."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class RunFinished:
+class RunFinished(msgspec.Struct, frozen=True):
     """The run has ended and everything is recorded."""
 
     run: Run

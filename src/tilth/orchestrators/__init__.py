@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout"]
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """One attempt to run one step: a prepared folder, and what to run it with."""
 
     label: str
@@ -21,7 +21,7 @@ class Task:
     python: Path
     environment: str = ""  # digest; empty for the client's own interpreter
     prefix: Path | None = None  # of the venv, for an environment of tilth's
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = msgspec.field(default_factory=dict)
     roots: tuple[str, ...] = ()
     cwd: str = "."
     timeout_s: float | None = None
@@ -29,8 +29,7 @@ class Task:
     fresh: bool = False
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How an attempt ended. `done` means that the folder holds a result; all else is the end of its process."""
 
     ended: Ending
