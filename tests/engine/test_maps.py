@@ -207,7 +207,6 @@ def test_items_may_come_in_another_order_or_be_left_out(project: Project) -> Non
     assert project.load("join") == "CA"
 
 
-@pytest.mark.xfail(reason="items that wait for room are not looked up again", strict=True)
 def test_equal_items_run_once(project: Project) -> None:
     project.write(GROWING)
     project.run(text="x,y,x,x", workers=1)
