@@ -67,7 +67,7 @@ def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     if function is None:
         valid = checked("pipeline", PIPELINE, options)
         return lambda decorated: Pipeline(decorated, valid)
-    if not callable(function):
+    if isinstance(function, str):
         raise DefinitionError(
             f"`@pipeline({function!r})`: options are given by name",
             mend=f"write `@pipeline(name={function!r})`",

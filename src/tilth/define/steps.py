@@ -85,19 +85,25 @@ class StepOutputs(tuple[StepOutput, ...]):
 
     def __getattribute__(self, name: str) -> Any:
         # Before the tuple's own `count` and `index`, which are good names for outputs too.
-        if not name.startswith("__"):
+        if not name.startswith("_"):
             for each in self:
                 if each._name == name:
                     return each
         return super().__getattribute__(name)
 
-    def __getitem__(self, key: Any) -> Any:
-        return getattr(self, key) if isinstance(key, str) else super().__getitem__(key)
-
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"step `{self._node}` has no output `{name}`; {nearest(name, [each._name for each in self])}"
-        )
+        raise AttributeError(self._none_named(name))
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        for each in self:
+            if each._name == key:
+                return each
+        raise KeyError(self._none_named(key))
+
+    def _none_named(self, name: str) -> str:
+        return f"step `{self._node}` has no output `{name}`; {nearest(name, [each._name for each in self])}"
 
 
 class Unmapped:
@@ -194,9 +200,11 @@ class Step(Generic[F]):
         over: list[str] = []
         inputs: dict[str, Any] = {}
         for name, value in given.items():
-            if mapped and not isinstance(value, Unmapped) and self._maps(name, value, graph):
+            if mapped and isinstance(value, Unmapped):
+                value = value.value
+            elif mapped and self._maps(name, value, graph):
                 over.append(name)
-            inputs[name] = _expression(id, name, value.value if isinstance(value, Unmapped) else value, graph)
+            inputs[name] = _expression(id, name, value, graph)
         if mapped and not over:
             raise self._nothing_to_map()
         outputs = self._outputs()
@@ -437,7 +445,7 @@ def step(function: F | None = None, /, **options: Any) -> Any:
     if function is None:
         valid = checked("step", STEP, options)
         return lambda decorated: Step(decorated, valid)
-    if not callable(function):
+    if isinstance(function, str):
         raise DefinitionError(
             f"`@step({function!r})`: options are given by name", mend=f"write `@step(name={function!r})`"
         )
