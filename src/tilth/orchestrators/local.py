@@ -57,11 +57,6 @@ class LocalLauncher:
             worker.close()
         return outcome
 
-    def prepare(self, task: Task) -> None:
-        """Start a worker that a task like this one will want, so that it is ready by then."""
-        if not any(each.key == _key(task) for each in self._idle):
-            self._idle.append(self._spawn(task))
-
     async def close(self) -> None:
         """End all workers."""
         for worker in list(self._all):

@@ -81,7 +81,6 @@ class _Channel:
 def _end() -> None:
     """The supervisor is gone: leave nothing behind."""
     if os.getpgrp() == os.getpid():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
