@@ -106,6 +106,10 @@ class Resources:
             )
         self.cpu = cpu
         self.memory = None if memory is None else byte_count(memory, "amount of memory")
+        if self.memory == 0:
+            raise DefinitionError(
+                "`memory` is 0", mend='give an amount as `"4GiB"`, or leave it out for no limit'
+            )
         self.gpu = gpu
 
     def to_json(self) -> dict[str, float | int | None]:
