@@ -420,7 +420,7 @@ def _drive(
             folder=home.runs / run.id,
             store=store,
             artifacts=LocalArtifactStore(home.artifacts),
-            launcher=_launcher(options, workers, listener),
+            launcher=_launcher(options, workers, listener, lambda: driver.settle()),
             environments=environments,
             code=tree,
             capacity=this_machine(workers),
@@ -440,7 +440,9 @@ def _drive(
     return ended
 
 
-def _launcher(options: RunOptions, workers: int, listener: events.Listener) -> Launcher:
+def _launcher(
+    options: RunOptions, workers: int, listener: events.Listener, settle: Callable[[], None]
+) -> Launcher:
     if options.in_process:
         from tilth.orchestrators.in_process import InProcessLauncher
 
@@ -454,7 +456,11 @@ def _launcher(options: RunOptions, workers: int, listener: events.Listener) -> L
     from tilth.client.queries import answer
     from tilth.orchestrators.local import LocalLauncher
 
-    return LocalLauncher(keep=4 * workers, answer=answer)
+    def answer_settled(method: str, params: dict[str, Any]) -> Any:
+        settle()  # a step may ask for what the steps before it gave, which is written behind them
+        return answer(method, params)
+
+    return LocalLauncher(keep=4 * workers, answer=answer_settled)
 
 
 def _run_loop(drive: Callable[[], Any]) -> Run:
