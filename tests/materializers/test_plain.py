@@ -113,5 +113,5 @@ def test_a_part_is_read_only_when_pickles_are_allowed(round_trip: Any) -> None:
 
     round_trip({"model": FunctionTransformer(lambda x: x)})
     assert round_trip.manifest["pickled"]
-    with pytest.raises(LoadError, match="tilth env shell"):
+    with pytest.raises(LoadError, match="tilth artifacts get"):
         load_artifact(round_trip.folder, pickles=False)

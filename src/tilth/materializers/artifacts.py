@@ -294,7 +294,7 @@ def load_value(folder: Path, described: dict[str, Any], *, pickles: bool) -> Any
         raise LoadError(
             f"a value of type `{described['type']}` is stored as `{described['format']}`, which only "
             "the environment that wrote it can be trusted to read",
-            mend="load it in a step, or in a shell of that environment: `tilth env shell`",
+            mend="load it in a step of that environment, or copy its files with `tilth artifacts get`",
         )
     try:
         return _load_with(folder, described)

@@ -12,7 +12,7 @@ class Format:
     """One way to write a type.
 
     Args:
-        name: As recorded in `artifact.json`: `npy`, `parquet`.
+        name: As recorded in `artifact.json`: `npy`, `columns`.
         requires: Import names a *reader* needs beyond the standard library, as `("numpy",)`; of
             alternatives any one will do, as `("pandas|polars",)`.
         pickled: Whether reading it may run code that the writer chose.
