@@ -153,9 +153,18 @@ def check(pipeline: Pipeline) -> None:
                 f"step `{node.id}` names environment `{node.environment}`, which is not declared"
             )
     waiting = {node.id: node.upstream() for node in pipeline.nodes}
-    while ready := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
-        for each in ready:
-            del waiting[each]
+    users: dict[str, list[str]] = {name: [] for name in waiting}
+    for name, needs in waiting.items():
+        for each in needs:
+            users[each].append(name)
+    ready = [name for name, needs in waiting.items() if not needs]
+    while ready:
+        done = ready.pop()
+        del waiting[done]
+        for each in users[done]:
+            waiting[each].discard(done)
+            if not waiting[each]:
+                ready.append(each)
     if waiting:
         raise DefinitionError(
             f"steps of pipeline `{pipeline.name}` wait for each other: " + " -> ".join(_cycle(waiting)),
