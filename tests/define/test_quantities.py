@@ -38,11 +38,11 @@ def test_what_is_no_duration_is_refused(value: Any) -> None:
 
 
 @given(strategies.integers(0, 99), strategies.integers(0, 59), strategies.integers(0, 59))
-def test_a_duration_in_parts_is_their_sum(hours: int, minutes: int, rest: int) -> None:
-    same = timedelta(hours=hours, minutes=minutes, seconds=rest)
-    assert seconds(f"{hours}h{minutes}m{rest}s") == seconds(same)
-    assert seconds(f"{hours}h {minutes}min {rest}s") == seconds(
-        timedelta(hours=hours, minutes=minutes, seconds=rest)
+def test_a_duration_in_parts_is_their_sum(hours: int, minutes: int, left: int) -> None:
+    same = timedelta(hours=hours, minutes=minutes, seconds=left)
+    assert seconds(f"{hours}h{minutes}m{left}s") == seconds(same)
+    assert seconds(f"{hours}h {minutes}min {left}s") == seconds(
+        timedelta(hours=hours, minutes=minutes, seconds=left)
     )
 
 
@@ -61,7 +61,8 @@ def test_a_duration_is_a_finite_number_or_refused(value: Any) -> None:
     ("value", "expected"),
     [
         (0, 0), (17, 17), ("17", 17), ("17B", 17), ("4GiB", 4 << 30), ("4 GiB", 4 << 30), ("4gib", 4 << 30),
-        ("500MB", 500_000_000), ("500mb", 500_000_000), ("1.5G", 3 << 29), ("2Ti", 2 << 40), ("1KB", 1000), ("1k", 1024),
+        ("500MB", 500_000_000), ("500mb", 500_000_000), ("1.5G", 3 << 29), ("2Ti", 2 << 40), ("1KB", 1000),
+        ("1k", 1024),
     ],
 )  # fmt: skip
 def test_a_size_is_read(value: Any, expected: int) -> None:
