@@ -34,12 +34,28 @@ class StepContext:
         self.step: str = data["step"]
         self.attempt: int = data["attempt"]
         self.index: int | None = data["index"]
-        self.parameters: dict[str, Any] = data["parameters"]
-        self.extra: dict[str, Any] = data["extra"]
         self.tags: tuple[str, ...] = tuple(data["tags"])
+        self._data = data
         self._folder = folder
         self._outputs = tuple(outputs)
         self._saved = 0
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As the pipeline was called with them."""
+        return self._decoded("parameters")
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """As declared."""
+        return self._decoded("extra")
+
+    def _decoded(self, name: str) -> dict[str, Any]:
+        from tilth.ir.values import (
+            decode,
+        )  # when it is asked for: types in it may be of modules not loaded here
+
+        return {key: decode(each) for key, each in self._data[name].items()}
 
     def __repr__(self) -> str:
         item = "" if self.index is None else f"[{self.index}]"
