@@ -1,0 +1,202 @@
+"""Steps in environments of their own, resolved from a folder of tiny wheels."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tilth.engine import events
+from tilth.errors import DefinitionError, Unresolvable
+from tilth.records import Environment, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.play import Project
+
+pytestmark = pytest.mark.usefixtures("only_the_index")
+
+EXCLUDING = """
+    import os
+    import sys
+
+    from tilth import Environment, pipeline, step
+
+    old = Environment("old", requirements=["alpha==1.0"], variables={"GREETING": "hello"})
+    new = Environment("new", requirements=["alpha==2.0", "beta"])
+
+
+    @step(environment=old)
+    def one() -> list:
+        import alpha
+
+        return [alpha.VERSION, sys.prefix, os.environ.get("GREETING")]
+
+
+    @step(environment=new)
+    def two(before: list) -> list:
+        import alpha
+        import beta
+
+        return [alpha.VERSION, sys.prefix, os.environ.get("GREETING"), before[0]]
+
+
+    @step
+    def client(last: list) -> list:
+        return [sys.prefix, last[0]]
+
+
+    @pipeline
+    def excluding():
+        client(two(one()))
+"""
+
+
+def test_two_steps_pin_versions_that_exclude_each_other(project: Project) -> None:
+    project.write(EXCLUDING)
+    played = project.run()
+    assert played.run.state.value == "completed"
+    one, two, client = project.load("one"), project.load("two"), project.load("client")
+    assert (one[0], two[0], client[1]) == ("1.0", "2.0", "2.0")
+    assert len({one[1], two[1], client[0]}) == 3
+    assert (one[2], two[2], two[3]) == ("hello", None, "1.0")
+    assert set(played.run.environments) == {"old", "new"}
+    assert played.steps["one"].environment == played.run.environments["old"]
+    packages = {
+        each.name: {package.name: package.version for package in each.packages}
+        for each in project.records(Environment)
+    }
+    assert packages == {"old": {"alpha": "1.0"}, "new": {"alpha": "2.0", "beta": "1.0"}}
+
+
+def test_an_environment_is_locked_and_made_once(project: Project) -> None:
+    project.write(EXCLUDING)
+
+    def made(told: list[events.Event]) -> list[tuple[str, bool, bool]]:
+        return sorted(
+            (each.name, each.locked, each.created)
+            for each in told
+            if isinstance(each, events.EnvironmentReady)
+        )
+
+    assert made(project.run().told) == [("new", True, True), ("old", True, True)]
+    again = project.run(cache=False, offline=True)
+    assert made(again.told) == [("new", False, False), ("old", False, False)]
+    assert project.run().states == {"one": "cached", "two": "cached", "client": "cached"}
+
+
+def test_another_version_runs_its_steps_and_is_named(project: Project) -> None:
+    project.write(EXCLUDING)
+    project.run()
+    project.write(EXCLUDING.replace('["alpha==1.0"]', '["alpha==1.0", "beta"]'))
+    played = project.run()
+    reason = played.steps["one"].cache_reason
+    assert "environment `old` changed" in reason
+
+
+WRITING = """
+    from pathlib import Path
+
+    from tilth import Environment, pipeline, step
+
+    own = Environment("own", requirements=["alpha==1.0"])
+
+
+    @step(environment=own, cache=False)
+    def writes(how: str) -> str:
+        import alpha
+
+        path = Path(alpha.__file__)
+        if how == "new":
+            (path.parent / "alpha_cache.txt").write_text("left")
+        if how == "changed":
+            path.unlink()
+            path.write_text("VERSION = 'hacked'\\n")
+        return alpha.VERSION
+
+
+    @pipeline
+    def writing(how: str = "not"):
+        writes(how)
+"""
+
+
+@pytest.mark.parametrize("how", ["new", "changed"])
+def test_a_step_that_writes_into_its_environment_is_found_and_the_environment_remade(
+    project: Project, how: str
+) -> None:
+    project.write(WRITING)
+    assert project.run().notices == []
+    played = project.run(how=how)
+    if played.run.state.value == "failed":  # a file system that protects what is in use is as good
+        failure = played.steps["writes"].failure
+        assert failure is not None
+        assert failure.type == "PermissionError"
+        return
+    (notice,) = played.notices
+    assert "environment `own` was changed by a step" in notice
+    assert "made anew" in notice
+    after = project.run()
+    assert after.notices == []
+    assert [each.created for each in after.told if isinstance(each, events.EnvironmentReady)] == [True]
+    assert project.load("writes") == "1.0"
+
+
+def test_requirements_that_exclude_each_other_are_told_before_anything_runs(project: Project) -> None:
+    project.write(EXCLUDING.replace('"alpha==2.0", "beta"', '"alpha==2.0", "alpha==1.0"'))
+    with pytest.raises(Unresolvable) as refused:
+        project.run()
+    assert "new" in refused.value.summary
+    assert "alpha" in refused.value.why
+    assert len(str(refused.value).splitlines()) < 15
+    assert project.records(Run) == []
+
+
+def test_a_requirement_that_does_not_exist_is_told_by_name(project: Project) -> None:
+    project.write(EXCLUDING.replace('"beta"', '"no-such-thing"'))
+    with pytest.raises(Unresolvable) as refused:
+        project.run()
+    assert "no-such-thing" in str(refused.value)
+    assert len(str(refused.value).splitlines()) < 15
+
+
+def test_an_import_that_the_environment_lacks_is_told_before_anything_runs(project: Project) -> None:
+    project.write(EXCLUDING.replace(', "beta"]', "]"))
+    with pytest.raises(DefinitionError, match="step `two` imports `beta`"):
+        project.run()
+    assert project.records(Run) == []
+
+
+def test_a_plan_makes_nothing_and_says_what_would_be_made(project: Project) -> None:
+    project.write(EXCLUDING)
+    planned = project.plan()
+    assert planned["one"].reason == "environment `old` is not locked yet"
+    assert not project.home.environments.exists()
+
+
+def test_an_environment_that_cannot_be_made_fails_its_steps_with_the_reason(
+    project: Project, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write(EXCLUDING)
+    project.run()
+    for folder in (project.home.environments, project.home.wheels):
+        for path in [folder, *folder.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(0o755)
+        shutil.rmtree(folder)
+    monkeypatch.setenv("UV_CACHE_DIR", str(project.folder / "empty"))
+    wheel = next(index.glob("alpha-1.0*"))
+    away = wheel.rename(wheel.with_suffix(".away"))
+    try:
+        played = project.run(cache=False)
+    finally:
+        away.rename(wheel)
+    failure = played.steps["one"].failure
+    assert failure is not None
+    assert failure.reason == "environment"
+    assert "`old`" in failure.message
+    assert "alpha" in failure.message
+    assert played.states["two"] == "skipped"
+    assert project.resume(played.run.name).run.state.value == "completed"
