@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 _BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _SAMPLE_S = 0.1
+_COUNT_S = 1.0  # how old the count of out-of-memory kills may be: the kernel takes a while to tell it
 _PIPE = 1 << 20
 
 
@@ -106,6 +108,8 @@ class _Worker:
         self._output: Callable[[str, bytes], None] = _unheard
         self._buffer = b""
         self._code: int | None = None
+        self._kills = 0  # of the kernel's out-of-memory killer, a moment before a step began
+        self._counted_at = 0.0
         ours, theirs = socket.socketpair()
         out, out_end = os.pipe()
         err, err_end = os.pipe()
@@ -146,7 +150,8 @@ class _Worker:
         self._done = self._loop.create_future()
         if self._ended.done():
             self._done.set_result(None)
-        kills = _oom_kills()
+        if time.monotonic() - self._counted_at > _COUNT_S:
+            self._kills, self._counted_at = _oom_kills(), time.monotonic()
         watch = self._loop.create_task(self._sample(task.memory)) if task.memory else None
         self._exceeded = 0
         try:
@@ -176,7 +181,7 @@ class _Worker:
                 f"it used {_size(self._exceeded)}; its resources allow {_size(task.memory or 0)}",
                 peak_memory=self._exceeded,
             )
-        return self._end_of_process(kills)
+        return self._end_of_process()
 
     async def stop(self) -> None:
         """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
@@ -295,9 +300,14 @@ class _Worker:
     def _send(self, message: dict[str, Any]) -> None:
         data = json.dumps(message).encode() + b"\n"
         try:
-            self._socket.setblocking(True)  # a worker always reads; an answer may be larger than the buffer
-            self._socket.sendall(data)
-            self._socket.setblocking(False)
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(data):  # an answer larger than the buffer; a worker always reads
+                self._socket.setblocking(True)
+                self._socket.sendall(data[sent:])
+                self._socket.setblocking(False)
         except OSError:  # the process has ended; `_exited` tells
             return
 
@@ -311,11 +321,11 @@ class _Worker:
                 return
             await asyncio.sleep(_SAMPLE_S)
 
-    def _end_of_process(self, kills: int) -> Outcome:
+    def _end_of_process(self) -> Outcome:
         code = self._code or 0
         if code >= 0:
             return Outcome("exited", f"its process exited with code {code}, without an exception")
-        if -code == signal.SIGKILL and _oom_kills() > kills:
+        if -code == signal.SIGKILL and _oom_kills() > self._kills:
             return Outcome("out_of_memory", "the kernel killed it because the machine ran out of memory")
         try:
             name = signal.Signals(-code).name
