@@ -142,7 +142,7 @@ def _called(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
 
 def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Inputs by name, as the function takes them: positional-only and `*args` need their places."""
-    code = function.__code__
+    code = _signed(function).__code__
     if not code.co_posonlyargcount and not code.co_flags & 0x04:  # CO_VARARGS
         return [], inputs
     named = dict(inputs)
@@ -151,6 +151,13 @@ def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[li
     if code.co_flags & 0x04:
         args += named.pop(code.co_varnames[code.co_argcount + code.co_kwonlyargcount], ())
     return args, named
+
+
+def _signed(function: Any) -> Any:
+    """What has the signature: the function that a decorator wraps, where it says so."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
 
 
 def _save(
