@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from tilth.engine.logs import LogWriter, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.engine.play import Played, Project
 
@@ -208,3 +208,14 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     data = (tmp_path / "log").read_bytes()
     (tmp_path / "log").write_bytes(data[:-3])
     assert [each.text for each in read_log(tmp_path / "log", "step", None, 1)] == ["whole"]
+
+
+def test_lines_that_cannot_be_stored_are_shown_and_it_is_said_once() -> None:
+    shown: list[str] = []
+    log = LogWriter(Path("/dev/full"), lambda _, text: shown.append(text))
+    log.write("stdout", b"one\n")
+    log.write("stdout", b"two\nthree")
+    log.close()
+    told = "(what this step prints from here on is not stored: No space left on device)"
+    assert shown == ["one", told, "two", "three"]
+    assert log.size == 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import RawIOBase
     from pathlib import Path
 
 _LONGEST = 1 << 20  # bytes without a newline before a line is cut
@@ -32,7 +33,8 @@ class LogWriter:
     def __init__(self, path: Path, show: Callable[[str, str], None]) -> None:
         self._path = path
         self._show = show
-        self._file: IO[bytes] | None = None
+        self._file: RawIOBase | None = None
+        self._is_stored = True
         self._rest: dict[str, bytes] = {}
         self.size = 0
 
@@ -57,23 +59,28 @@ class LogWriter:
     def _put(self, stream: str, lines: list[bytes]) -> None:
         if not lines:
             return
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._path, "ab")  # noqa: SIM115 - closed by `close`
         head = f"{_stamp()} {'E' if stream == 'stderr' else 'O'} ".encode()
         # A carriage return redraws a line, as progress bars do: what was there last is what is kept.
         kept = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines]
-        data = b"".join(head + line + b"\n" for line in kept)
-        self._file.write(data)
-        self._file.flush()
-        self.size += len(data)
         for line in kept:
             self._show(stream, line.decode("utf-8", "replace"))
+        if not self._is_stored:
+            return
+        try:
+            self._store(b"".join(head + line + b"\n" for line in kept))
+        except OSError as error:  # as on a full disk; no step shall fail because of what it prints
+            self._is_stored = False
+            self._show("stderr", f"(what this step prints from here on is not stored: {error.strerror})")
 
-
-def log_name(step: str, index: int | None, attempt: int) -> str:
-    """The log file of an attempt, in the run's `logs/`."""
-    return f"{step}.{attempt}.log" if index is None else f"{step}.{index}.{attempt}.log"
+    def _store(self, data: bytes) -> None:
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
+        left = memoryview(data)
+        while left:
+            written = self._file.write(left) or 0
+            self.size += written
+            left = left[written:]
 
 
 def read_log(path: Path, step: str, index: int | None, attempt: int) -> Iterator[LogLine]:
