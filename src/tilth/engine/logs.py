@@ -83,6 +83,11 @@ class LogWriter:
             left = left[written:]
 
 
+def log_name(step: str, index: int | None, attempt: int) -> str:
+    """The log file of an attempt, in the run's `logs/`."""
+    return f"{step}.{attempt}.log" if index is None else f"{step}.{index}.{attempt}.log"
+
+
 def read_log(path: Path, step: str, index: int | None, attempt: int) -> Iterator[LogLine]:
     """The lines that a LogWriter wrote; a torn last line is left out."""
     try:
