@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,15 @@ def compile_call(
         pipeline, args, kwargs, roots=roots, main=main, project=project_options(code.root)
     )
     return Compiled(compiled, code, roots, probe(Path(sys.executable), home))
+
+
+def in_client(compiled: Compiled) -> Compiled:
+    """The same with every step in the client's own interpreter, whatever environment it declares.
+
+    What is recorded, and what later runs may reuse, is then what really ran.
+    """
+    nodes = tuple(replace(node, environment=None) for node in compiled.pipeline.nodes)
+    return replace(compiled, pipeline=replace(compiled.pipeline, nodes=nodes, environments={}))
 
 
 def split_target(target: str) -> tuple[Path, str | None]:

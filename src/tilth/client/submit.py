@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +19,7 @@ import msgspec
 
 from tilth import __version__
 from tilth.artifact_stores import LocalArtifactStore
-from tilth.client.compilation import Compiled, compile_call, compile_file
+from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
 from tilth.client.environments import ProjectEnvironments, reopen
 from tilth.client.imports import check_imports
 from tilth.client.project import WorkingTree
@@ -257,6 +257,8 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     from tilth.client.bundle import git_state, make_bundle
 
     _check(options)
+    if options.in_process:
+        compiled = in_client(compiled)
     pipeline = compiled.pipeline
     offline = options.offline or setting("offline") == "1"
     environments = ProjectEnvironments(
@@ -306,6 +308,11 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             return _drive(
                 run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store
             )
+
+
+def _without_environments(pipeline: Pipeline) -> Pipeline:
+    """The same steps in the client's own interpreter, so that their records and cache keys say where they ran."""
+    return replace(pipeline, nodes=tuple(replace(node, environment=None) for node in pipeline.nodes))
 
 
 def _resume(
@@ -443,6 +450,12 @@ def _drive(
 def _launcher(
     options: RunOptions, workers: int, listener: events.Listener, settle: Callable[[], None]
 ) -> Launcher:
+    from tilth.client.queries import answer
+
+    def answer_settled(method: str, params: dict[str, Any]) -> Any:
+        settle()  # a step may ask for what the steps before it gave, which is written behind them
+        return answer(method, params)
+
     if options.in_process:
         from tilth.orchestrators.in_process import InProcessLauncher
 
@@ -452,13 +465,8 @@ def _launcher(
                 "and a step that crashes ends the run"
             )
         )
-        return InProcessLauncher()
-    from tilth.client.queries import answer
+        return InProcessLauncher(answer_settled)
     from tilth.orchestrators.local import LocalLauncher
-
-    def answer_settled(method: str, params: dict[str, Any]) -> Any:
-        settle()  # a step may ask for what the steps before it gave, which is written behind them
-        return answer(method, params)
 
     return LocalLauncher(keep=4 * workers, answer=answer_settled)
 
