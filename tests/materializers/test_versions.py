@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from uv import find_uv_bin
 
 import tilth
 from tilth.materializers.artifacts import save_artifact
@@ -106,8 +108,10 @@ def python_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         if requirements not in made:
             venv = root / str(len(made))
             python = venv / "bin" / "python"
-            subprocess.run(["uv", "venv", "-q", "--python", "3.11", str(venv)], check=True)
-            subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *requirements], check=True)
+            subprocess.run([find_uv_bin(), "venv", "-q", "--python", sys.executable, str(venv)], check=True)
+            subprocess.run(
+                [find_uv_bin(), "pip", "install", "-q", "--python", str(python), *requirements], check=True
+            )
             made[requirements] = python
         return made[requirements]
 
