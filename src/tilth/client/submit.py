@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -308,11 +308,6 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             return _drive(
                 run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store
             )
-
-
-def _without_environments(pipeline: Pipeline) -> Pipeline:
-    """The same steps in the client's own interpreter, so that their records and cache keys say where they ran."""
-    return replace(pipeline, nodes=tuple(replace(node, environment=None) for node in pipeline.nodes))
 
 
 def _resume(
