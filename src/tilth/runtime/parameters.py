@@ -39,16 +39,16 @@ def from_text(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, Any]:
             wanted = str if isinstance(parameter.default, str) else Any
         try:
             parsed[name] = _read(text, wanted)
-        except _NotOfThisType:
+        except _NotOfThisType as error:
             raise DefinitionError(
                 f"parameter `{name}` of pipeline `{pipeline.name}` is `{text}`",
-                why=f"it is declared as `{_shown(wanted)}`",
+                why="\n".join(filter(None, (f"it is declared as `{_shown(wanted)}`", str(error)))),
             ) from None
     return parsed
 
 
 class _NotOfThisType(ValueError):
-    """A text is not what an annotation asks for."""
+    """A text is not what an annotation asks for; its message, if any, says more."""
 
 
 def _annotation(pipeline: Pipeline, parameter: Any) -> Any:
@@ -72,15 +72,16 @@ def _read(text: str, wanted: Any) -> Any:
     if origin is typing.Literal:
         return _one_of(text, {str(each): each for each in arguments})
     if origin is typing.Union or type(wanted).__name__ == "UnionType":
+        told: list[str] = []
         # Texts and paths take anything, so they are asked last, and nothing can be mistaken for `None`.
         for each in sorted(
             arguments, key=lambda kind: (kind is not type(None), kind is str or _is_plain(kind))
         ):
             try:
                 return _read(text, each)
-            except _NotOfThisType:
-                continue
-        raise _NotOfThisType
+            except _NotOfThisType as error:
+                told.append(str(error))
+        _fail("\n".join(filter(None, told)))
     if not isinstance(origin, type):
         return _json(text)
     return _of_class(text, origin, arguments)
@@ -100,9 +101,7 @@ def _of_class(text: str, kind: Any, arguments: tuple[Any, ...]) -> Any:
         value = _json(text)
         if not isinstance(value, dict if kind is dict else list):
             _fail()
-        if kind is not dict and len(arguments) in (1, 2) and arguments[1:] in ((), (...,)):
-            value = [_again(each, arguments[0]) for each in value]
-        return _called(kind, value)
+        return _called(kind, _items(value, kind, arguments))
     if issubclass(kind, _loaded("enum", "Enum")):
         return _one_of(text, {**{str(each.value): each for each in kind}, **kind.__members__})
     if _is_plain(kind):
@@ -110,12 +109,50 @@ def _of_class(text: str, kind: Any, arguments: tuple[Any, ...]) -> Any:
     if kind.__module__ == "datetime" and hasattr(kind, "fromisoformat"):
         return _called(kind.fromisoformat, text)
     value = _json(text)
-    if isinstance(value, dict) and (hasattr(kind, "__dataclass_fields__") or hasattr(kind, "model_validate")):
+    try:
+        if isinstance(value, kind):
+            return value
+    except TypeError:  # what only type checkers can tell apart, as a typed dict
+        return value
+    return _made(kind, value) if isinstance(value, dict) else _fail()
+
+
+def _items(value: Any, kind: type, arguments: tuple[Any, ...]) -> Any:
+    """The items of a collection as its type arguments want them."""
+    if kind is dict:
+        wanted = arguments[1] if len(arguments) == 2 else Any
+        return {key: _again(each, wanted) for key, each in value.items()}
+    if kind is tuple and len(arguments) == len(value) and ... not in arguments:
+        return [_again(each, wanted) for each, wanted in zip(value, arguments, strict=True)]
+    return (
+        [_again(each, arguments[0]) for each in value]
+        if arguments[1:] in ((), (...,)) and arguments
+        else value
+    )
+
+
+def _made(kind: Any, given: Mapping[str, Any]) -> Any:
+    """An instance of a dataclass, a pydantic model or any other class that takes its fields by name."""
+    import typing
+
+    # pydantic reads the fields itself
+    if not (hasattr(kind, "model_validate") or hasattr(kind, "parse_obj")):
         try:
-            return kind(**value)
-        except (TypeError, ValueError) as error:
-            raise DefinitionError(f"`{text}` makes no `{kind.__qualname__}`: {error}") from None
-    return value
+            hints = typing.get_type_hints(kind, include_extras=True)
+        except Exception:  # names that only type checkers see
+            hints = {}
+        given = {name: _field(each, hints.get(name, Any), name) for name, each in given.items()}
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        _fail(f"it makes no `{kind.__qualname__}`: {error}")
+
+
+def _field(value: Any, wanted: Any, name: str) -> Any:
+    try:
+        return _again(value, wanted)
+    except _NotOfThisType as error:
+        _fail("\n".join(filter(None, (f"its `{name}` is to be `{_shown(wanted)}`", str(error)))))
 
 
 def _is_plain(kind: Any) -> bool:
@@ -133,6 +170,8 @@ def _json(text: str) -> Any:
 
 def _again(value: Any, wanted: Any) -> Any:
     """An item of a collection, which JSON has read as far as JSON can."""
+    if wanted is Any:
+        return value
     return _read(value, wanted) if isinstance(value, str) else _read(json.dumps(value), wanted)
 
 
@@ -147,8 +186,8 @@ def _called(make: Any, value: Any) -> Any:
         _fail()
 
 
-def _fail() -> Any:
-    raise _NotOfThisType
+def _fail(more: str = "") -> Any:
+    raise _NotOfThisType(more)
 
 
 def _loaded(module: str, name: str) -> tuple[type, ...]:
