@@ -20,7 +20,7 @@ from tilth.runtime.call import call_step
 from tilth.runtime.folder import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SERIAL = itertools.count()
 BOOTSTRAP = Path(tilth.__file__).parent / "runtime" / "bootstrap.py"
@@ -96,17 +96,24 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
             del sys.modules[name]
 
 
+@pytest.fixture
 def pythons() -> list[Path]:
-    """This interpreter, and one of each other minor version that is found on this machine."""
+    """This interpreter, and one of each other minor version that is found on this machine; oldest first."""
     found = {sys.version_info[:2]: Path(sys.executable)}
     installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     for minor in range(10, 15):
         for path in sorted(installed.glob(f"3.{minor}.*/bin/python3")):
             found.setdefault((3, minor), path)
-    return list(found.values())
+    return [found[minor] for minor in sorted(found)]
 
 
-def compile_in(
+@pytest.fixture
+def compile_in() -> Callable[..., dict[str, Any]]:
+    """`compile_in(python, folder, module)`: see below."""
+    return _compile_in
+
+
+def _compile_in(
     python: Path,
     folder: Path,
     module: str,
