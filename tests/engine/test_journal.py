@@ -32,11 +32,12 @@ class Counting:
         self.may_write = threading.Event()
         self.may_write.set()
         self.error: Exception | None = None
+        self.refusals = 1 << 30  # how often `error` is raised
 
     def write(self, changes: Sequence[Change], *, holding: Run | None = None) -> Any:
         self.may_write.wait(10)
         self.writes += 1
-        if self.error:
+        if self.error and self.writes <= self.refusals:
             raise self.error
         return self.store.write(changes, holding=holding)
 
@@ -125,17 +126,36 @@ def test_a_failure_is_told_once_raised_on_close_and_ends_all_waiting(
 ) -> None:
     told: list[BaseException] = []
     journal = open_journal(store, run, home, told.append)
-    store.error = DiskFull("no space left")
+    store.error = Conflict("the run was taken over")
     (tmp_path / "attempt").mkdir()
     journal.add(step(run, "s"), folder=tmp_path / "attempt")
     journal.flush()
     journal.add(step(run, "t"))
     journal.flush()
-    with pytest.raises(DiskFull):
+    with pytest.raises(Conflict):
         journal.close()
     assert told == [store.error]
     assert store.writes == 1
     assert (tmp_path / "attempt").exists()
+
+
+def test_a_full_disk_is_tried_again_for_a_moment(store: Counting, run: Run, home: Path) -> None:
+    store.error, store.refusals = DiskFull("no space left"), 2
+    told: list[BaseException] = []
+    journal = open_journal(store, run, home, told.append)
+    journal.add(step(run, "s"))
+    journal.close()
+    assert told == []
+    assert [each.step for each in walk(store.store, StepRun, run=run.id)] == ["s"]
+
+
+def test_a_disk_that_stays_full_ends_the_journal(store: Counting, run: Run, home: Path) -> None:
+    store.error = DiskFull("no space left")
+    journal = open_journal(store, run, home)
+    journal.add(step(run, "s"))
+    with pytest.raises(DiskFull):
+        journal.close()
+    assert store.writes == 4
 
 
 def test_a_driver_that_was_taken_over_writes_nothing_more(store: Counting, run: Run, home: Path) -> None:

@@ -6,9 +6,13 @@ then it is what a later driver finds. Whatever comes within a moment is written 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
+import time
 from typing import TYPE_CHECKING
+
+from tilth.errors import DiskFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from tilth.store import Change, Store
 
 _MOMENT_S = 0.03  # a flush costs about as much for fifty records as for one
+_PATIENCE_S = (0.1, 0.3, 0.6)  # between tries on a full disk
 
 
 class Journal:
@@ -97,9 +102,7 @@ class Journal:
                 digests, self._digests = self._digests, []
                 folders, self._folders = self._folders, []
             try:
-                if digests:
-                    self._artifacts.sync(*dict.fromkeys(digests))
-                self._written(self._store.write(changes, holding=self._run))
+                self._written(self._write(changes, digests))
                 for folder in folders:
                     shutil.rmtree(folder, ignore_errors=True)
             except BaseException as error:  # raised again by `close`
@@ -111,3 +114,16 @@ class Journal:
             with self._condition:
                 self._settled = added
                 self._condition.notify_all()
+
+    def _write(self, changes: Sequence[Change], digests: Sequence[str]) -> Sequence[Record]:
+        # A step that fills the disk is about to fail, and to give its room back.
+        for delay_s in _PATIENCE_S:
+            with contextlib.suppress(DiskFull):
+                return self._write_once(changes, digests)
+            time.sleep(delay_s)
+        return self._write_once(changes, digests)
+
+    def _write_once(self, changes: Sequence[Change], digests: Sequence[str]) -> Sequence[Record]:
+        if digests:
+            self._artifacts.sync(*dict.fromkeys(digests))
+        return self._store.write(changes, holding=self._run)
