@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tilth import environments as envs
 from tilth.engine import events
 from tilth.engine.environments import Place
-from tilth.errors import SetupError
+from tilth.errors import SetupError, TilthError
 from tilth.records import Environment, Lock
 from tilth.store import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tilth.environments import Interpreter, Inventory, Locked, Realised
     from tilth.home import Home
@@ -226,23 +227,37 @@ class ProjectEnvironments:
         return declared, envs.find_interpreter(declared.get("python"), self._interpreter, self._home)
 
     def _find(self, name: str) -> Locked | None:
-        declared, interpreter = self._for(name)
-        return envs.find_lock(declared, root=self._root, interpreter=interpreter, home=self._home)
+        with self._asked_by_steps(name):
+            declared, interpreter = self._for(name)
+            return envs.find_lock(declared, root=self._root, interpreter=interpreter, home=self._home)
 
     def _lock(self, name: str, upgrade: bool) -> Locked:
         clock = time.perf_counter()
         self._tell(events.EnvironmentStarted(name, "locking"))
-        declared, interpreter = self._for(name)
-        found = envs.lock(
-            declared,
-            root=self._root,
-            interpreter=interpreter,
-            home=self._home,
-            upgrade=upgrade,
-            offline=self._offline,
-        )
+        with self._asked_by_steps(name):
+            declared, interpreter = self._for(name)
+            found = envs.lock(
+                declared,
+                root=self._root,
+                interpreter=interpreter,
+                home=self._home,
+                upgrade=upgrade,
+                offline=self._offline,
+            )
         self._made_locks[name] = time.perf_counter() - clock
         return found
+
+    @contextlib.contextmanager
+    def _asked_by_steps(self, name: str) -> Iterator[None]:
+        """Errors about an environment say which steps want it."""
+        try:
+            yield
+        except TilthError as error:
+            steps = [node.id for node in self._pipeline.nodes if node.environment == name]
+            shown = ", ".join(f"`{each}`" for each in steps[:3]) + (", …" if len(steps) > 3 else "")
+            wanted = f"environment `{name}` is that of {'step' if len(steps) == 1 else 'steps'} {shown}"
+            error.why = "\n".join(filter(None, (error.why, wanted)))
+            raise
 
 
 _USUAL = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}

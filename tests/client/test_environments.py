@@ -1,0 +1,46 @@
+"""What is told of environments that cannot be had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WANTED = """
+from tilth import Environment, pipeline, step
+
+wanted = Environment("wanted", {options})
+
+
+@step(environment=wanted)
+def train(alpha: int) -> int:
+    return alpha
+
+
+@step
+def load() -> int:
+    return 1
+
+
+@pipeline
+def learn():
+    for alpha in range({count}):
+        train(load(), after=()) if alpha else train(alpha)
+"""
+
+
+@pytest.mark.parametrize(
+    "options", ['requirements=["no-such-package==1"]', 'requirements=["tilth"], python="3.99"']
+)
+def test_what_cannot_be_had_names_the_environment_and_its_steps(
+    tilth: Any, tmp_path: Path, options: str
+) -> None:
+    (tmp_path / "pipeline.py").write_text(WANTED.format(options=options, count=1))
+    said = tilth("run", "pipeline.py", "--offline", code=1).stderr
+    assert "environment `wanted` is that of step `train`\n" in said
+    (tmp_path / "pipeline.py").write_text(WANTED.format(options=options, count=15))
+    said = tilth("run", "pipeline.py", "--offline", code=1).stderr
+    assert "environment `wanted` is that of steps `train`, `train_2`, `train_3`, …\n" in said
