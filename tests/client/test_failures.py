@@ -56,7 +56,8 @@ error: step `train` of run `churn-12` failed: ValueError   (attempt 2 of 2)
 def test_an_end_that_is_no_exception_is_told_as_what_it_was(reason: str, message: str) -> None:
     failure = Failure(reason=reason, message=message)
     lines = step_failure(failure, step="train", run="churn-12")
-    assert lines[-1] == f"  {message}"
+    assert lines[1] == f"  {message}"
+    assert lines[2].startswith("  hint: ")
     assert "exception" not in "\n".join(lines)
     assert cause(failure) == f"{reason.replace('_', ' ')}: {message}"
 
@@ -66,8 +67,8 @@ def test_a_killed_step_can_be_resumed_as_it_is() -> None:
     assert lines == snapshot(
         [
             "error: step `train` of run `churn-12` was killed",
-            "  hint: `tilth runs resume churn-12` goes on from here",
             "  SIGKILL",
+            "  hint: `tilth runs resume churn-12` goes on from here",
         ]
     )
 
@@ -119,7 +120,7 @@ def test_the_whole_traceback_leaves_nothing_out() -> None:
     assert all(line in told for line in failure.traceback.splitlines())
 
 
-def test_what_mends_a_failure_stands_before_its_cause() -> None:
+def test_what_mends_a_failure_stands_before_a_traceback() -> None:
     lines = step_failure(raised(mend="give a number"), step="train", run="churn-12")
     assert lines.index("  hint: give a number") < lines.index("  Traceback (most recent call last):")
 
@@ -127,11 +128,11 @@ def test_what_mends_a_failure_stands_before_its_cause() -> None:
 def test_an_exception_of_a_library_is_named_without_its_module() -> None:
     failure = Failure(reason="exception", type="sklearn.exceptions.NotFittedError", message="")
     assert cause(failure) == "NotFittedError"
-    assert step_failure(failure, step="a", run="b-1")[-1] == "  NotFittedError"
+    assert step_failure(failure, step="a", run="b-1")[1] == "  NotFittedError"
 
 
 def test_a_run_that_failed_without_a_step_says_why() -> None:
     failure = Failure(reason="disk_full", message="the database cannot grow", mend="free some space")
     assert run_failure(failure, run="churn-12") == snapshot(
-        ["error: run `churn-12` failed: disk full", "  hint: free some space", "  the database cannot grow"]
+        ["error: run `churn-12` failed: disk full", "  the database cannot grow", "  hint: free some space"]
     )

@@ -63,7 +63,7 @@ def step_failure(
     inputs: Mapping[str, str] | None = None,
     whole: bool = False,
 ) -> list[str]:
-    """The lines that tell a user why a step failed.
+    """The lines that tell a user why a step failed. A traceback comes last, with the cause at its end.
 
     Args:
         attempts: How many there could be.
@@ -75,18 +75,25 @@ def step_failure(
     if inputs:
         listed = ", ".join(f"{name} = {value}" for name, value in inputs.items())
         lines.append(f"  inputs: {listed if whole else clipped(listed, 2 * 100)}")
-    if failure.mend:
-        lines += [f"  hint: {clipped(failure.mend, _LINE_WIDTH)}"]
-    lines.append(f"  hint: {_next(failure, run)}")
-    return lines + [f"  {line}" for line in _explanation(failure, whole=whole)]
+    hints = [f"  hint: {clipped(failure.mend, _LINE_WIDTH)}"] if failure.mend else []
+    hints.append(f"  hint: {_next(failure, run)}")
+    explanation = [f"  {line}" for line in _explanation(failure, whole=whole)]
+    if _shows_traceback(failure, whole):
+        return lines + hints + explanation
+    return lines + explanation + hints
 
 
 def run_failure(failure: Failure, *, run: str) -> list[str]:
     """The lines that tell why a run failed when no step is at fault."""
     lines = [f"error: run `{run}` failed: {failure.reason.replace('_', ' ')}"]
+    lines += [f"  {line}" for line in _explanation(failure, whole=False)]
     if failure.mend:
         lines.append(f"  hint: {clipped(failure.mend, _LINE_WIDTH)}")
-    return lines + [f"  {line}" for line in _explanation(failure, whole=False)]
+    return lines
+
+
+def _shows_traceback(failure: Failure, whole: bool) -> bool:
+    return bool(failure.traceback) and (failure.reason in _WITH_TRACEBACK or whole)
 
 
 def _exception(failure: Failure) -> str:
@@ -105,7 +112,7 @@ def _next(failure: Failure, run: str) -> str:
 
 def _explanation(failure: Failure, *, whole: bool) -> list[str]:
     message = failure.message.strip("\n")
-    if failure.traceback and (failure.reason in _WITH_TRACEBACK or whole):
+    if _shows_traceback(failure, whole):
         text = failure.traceback.strip("\n")
         frames, end = text, ""
         if message and text.endswith(message):
