@@ -43,7 +43,7 @@ class ProcessState:
             )
         }
         self.warnings: list[Any] | None = None
-        self.logging: dict[int, tuple[Any, ...]] | None = None  # by id: loggers are never removed
+        self.logging: dict[int, tuple[Any, ...]] = {}  # by id: loggers are never removed
         self.resident = resident_bytes()
 
     def restore(self, *, growth: int) -> list[str]:
@@ -87,13 +87,18 @@ class ProcessState:
             reasons.append(f"it left {grown >> 20} MiB more memory in use")
         return reasons
 
+    def observe(self) -> None:
+        """Take what a step's imports set up, before its function is called, as what to restore."""
+        if warnings := sys.modules.get("warnings"):
+            self.warnings = list(warnings.filters)
+        self.logging = {
+            id(each): (each.level, each.handlers[:], each.filters[:], each.propagate, each.disabled)
+            for each in _loggers()
+        }
+
     def _restore_warnings(self) -> None:
         warnings = sys.modules.get("warnings")
-        if warnings is None:
-            return
-        if self.warnings is None:
-            self.warnings = list(warnings.filters)
-        elif warnings.filters != self.warnings:
+        if warnings and self.warnings is not None and warnings.filters != self.warnings:
             warnings.filters[:] = self.warnings
             getattr(warnings, "_filters_mutated_lock_held", getattr(warnings, "_filters_mutated", int))()
 
@@ -102,31 +107,25 @@ class ProcessState:
         logging = sys.modules.get("logging")
         if logging is None:
             return
-        loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
-        if self.logging is None:
-            self.logging = {
-                id(each): (each.level, each.handlers[:], each.filters[:], each.propagate, each.disabled)
-                for each in loggers
-                if hasattr(each, "handlers")
-            }
-            return
-        for each in loggers:
+        for each in _loggers():
             if id(each) in self.logging:
                 level, handlers, filters, each.propagate, each.disabled = self.logging[id(each)]
                 if each.level != level:
                     each.setLevel(level)
                 each.handlers[:], each.filters[:] = handlers, filters
-            elif getattr(each, "handlers", ()):
+            elif each.handlers:
                 # Of a library that was imported since: it may say what is to be heard, though not where.
                 each.handlers[:] = [one for one in each.handlers if type(one) is logging.NullHandler]
         logging.disable(logging.NOTSET)
 
-    def observe(self) -> None:
-        """Take what libraries set up when they were imported, before a step's code runs, as what to restore."""
-        if self.warnings is None and "warnings" in sys.modules:
-            self.warnings = list(sys.modules["warnings"].filters)
-        if self.logging is None and "logging" in sys.modules:
-            self._restore_logging()
+
+def _loggers() -> list[Any]:
+    """Every logger there is, the root first."""
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return []
+    named = list(logging.Logger.manager.loggerDict.values())
+    return [logging.getLogger(), *(each for each in named if isinstance(each, logging.Logger))]
 
 
 def _outlets() -> list[tuple[int, int] | None]:
