@@ -26,7 +26,13 @@ _SERIAL = itertools.count()
 BOOTSTRAP = Path(tilth.__file__).parent / "runtime" / "bootstrap.py"
 
 
-def step_folder(
+@pytest.fixture
+def step_folder() -> Callable[..., Path]:
+    """`step_folder(folder, "module:function", roots=[…])`: see below."""
+    return _step_folder
+
+
+def _step_folder(
     folder: Path, function: str, *, roots: list[str], inputs: Any = (), outputs: Any = (), **context: Any
 ) -> Path:
     """A step's folder as a supervisor hands it over; outputs as (name, type) or name alone."""
@@ -73,7 +79,7 @@ class Steps:
         """The result of step `f` of a new module with this text."""
         module = self.write(text)
         self.last = self.folder / "steps" / module
-        step_folder(self.last, f"{module}:{function}", roots=[str(self.folder)], **given)
+        _step_folder(self.last, f"{module}:{function}", roots=[str(self.folder)], **given)
         completed = call_step(self.last)
         result: dict[str, Any] = read_json(self.last / "result.json")
         assert completed == (result["state"] == "completed")

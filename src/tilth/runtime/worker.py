@@ -97,13 +97,14 @@ def serve(settings: str) -> None:
     from tilth.runtime import client
 
     client.set_transport(channel.ask)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a cancel that comes between two steps means neither
     state = ProcessState()
     channel.say({"ready": os.getpid()})
     while True:
         try:
             task = channel.tasks.get()
             reset_peak()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             folder = Path(task["folder"])
 
             def called() -> None:
@@ -116,5 +117,5 @@ def serve(settings: str) -> None:
             if not completed:
                 reasons.append("its step failed")
             channel.say({"done": True, "completed": completed, "peak": peak, "leave": reasons})
-        except KeyboardInterrupt:  # a cancel that came between two steps
-            continue
+        except KeyboardInterrupt:  # it came while the step was prepared or cleared away: it has no result
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
