@@ -164,7 +164,11 @@ class Attempts:
         if outcome.ended != "done":
             return Failure(reason=outcome.ended, message=outcome.detail)
         if result.get("fence") != self._run.fence:
-            return Failure(reason="output", message="the step's result is missing or torn, as on a full disk")
+            return Failure(
+                reason="disk_full",
+                message="the step could not write its result: no space is left for it",
+                mend=f"make room, then `tilth runs resume {self._run.name}`",
+            )
         if result["state"] == "completed":
             return None
         return Failure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -53,7 +54,10 @@ def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bo
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # the step has closed or replaced it
             stream.flush()
-    folders.write_json(folder / "result.json", result)
+    try:
+        folders.write_json(folder / "result.json", result)
+    except OSError:  # no room even for this: the supervisor finds it missing
+        return False
     return bool(result["state"] == "completed")
 
 
@@ -91,6 +95,8 @@ def _run(
     try:
         outputs = _save(folder, spec, declared, value, custom)
     except Exception as error:
+        # What was written is of no use, and room may be what the result and the records need now.
+        shutil.rmtree(folder / "outputs", ignore_errors=True)
         raise _Failed("disk_full" if _is_disk_full(error) else "output", error) from None
     seconds["saving"] = time.perf_counter() - clock
     return {"state": "completed", "outputs": outputs}
