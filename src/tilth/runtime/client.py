@@ -300,7 +300,7 @@ class Artifact:
             raise LoadError(
                 f"{self._label} cannot be loaded here: it was made in environment `{name}`",
                 why=error.why or error.summary,
-                mend=f"load it in a step that declares environment `{name}`, or copy its files with `tilth artifacts get`",
+                mend=f"load it in a step of environment `{name}`, or copy its files with `tilth artifacts get`",
             ) from error
 
     def _environment(self) -> str:
