@@ -28,6 +28,7 @@ from tilth.engine.driver import Driver
 from tilth.engine.lease import Lease, is_held
 from tilth.engine.logs import LogLine, read_log
 from tilth.engine.resources import this_machine
+from tilth.engine.values import Values
 from tilth.environments import probe
 from tilth.errors import (
     Conflict,
@@ -346,7 +347,12 @@ def _resume(
     attempts: dict[tuple[str, int | None], int] = {}
     for each in steps:
         attempts[each.step, each.index] = max(each.attempt, attempts.get((each.step, each.index), 0))
-    done = [each for each in steps if each.state.is_good]
+    values = Values(LocalArtifactStore(home.artifacts))  # what was lost or damaged since is made again
+    done = [
+        each
+        for each in steps
+        if each.state.is_good and not any(values.problems(ref.digest) for ref in each.outputs.values())
+    ]
     (folder / "cancel").unlink(missing_ok=True)
     fenced = msgspec.structs.replace(
         found, state=State.RUNNING, fence=found.fence + 1, finished_at=None, failure=None
