@@ -41,7 +41,8 @@ def test_a_step_sees_itself_and_the_parameters_as_they_were(steps: Steps) -> Non
         context = get_step_context()
         assert repr(context) == "<step `f`[3] of run `flow-1`, attempt 2>"
         given = context.parameters
-        return [repr(given["path"]), given["rate"], context.extra, context.tags, context.index, context.run_id, context.pipeline]
+        return [repr(given["path"]), given["rate"], context.extra, context.tags,
+            context.index, context.run_id, context.pipeline]
     """
     result = steps.call(
         text, outputs=["output"], index=3, attempt=2, tags=["a"],

@@ -157,8 +157,12 @@ def test_what_a_step_changes_the_next_does_not_see(worker: Supervisor, folder: P
 
 @pytest.mark.parametrize(
     ("step", "told"),
-    [("threads", "it left threads running: mine"), ("children", "it left processes running: "), ("fails", "its step failed")],
-)  # fmt: skip
+    [
+        ("threads", "it left threads running: mine"),
+        ("children", "it left processes running: "),
+        ("fails", "its step failed"),
+    ],
+)
 def test_a_worker_says_why_it_should_not_go_on(worker: Supervisor, step: str, told: str) -> None:
     outputs = ["output"] if step == "children" else []
     done = worker.run(step, *outputs)
