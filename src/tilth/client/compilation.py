@@ -39,6 +39,7 @@ class Compiled:
     code: CodeRoot
     roots: tuple[str, ...]  # folders that project modules are imported from, first one first
     interpreter: Interpreter
+    absent: frozenset[str]  # packages that steps use and the interpreter does not have
 
 
 def compile_file(
@@ -94,7 +95,8 @@ def compile_file(
         )
     if "error" in answer:
         raise TilthError.from_json(answer["error"])
-    return Compiled(Pipeline.from_json(answer["pipeline"]), code, roots, interpreter)
+    pipeline = Pipeline.from_json(answer["pipeline"])
+    return Compiled(pipeline, code, roots, interpreter, frozenset(answer["absent"]))
 
 
 def _signal_name(number: int) -> str:
@@ -108,7 +110,7 @@ def compile_call(
     pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, home: Home
 ) -> Compiled:
     """Compile a pipeline that this process has imported, here."""
-    from tilth.runtime.compile import compile_pipeline
+    from tilth.runtime.compile import absent_packages, compile_pipeline
 
     file, main = _source_of(pipeline)
     code = find_code_root(file)
@@ -116,7 +118,8 @@ def compile_call(
     compiled = compile_pipeline(
         pipeline, args, kwargs, roots=roots, main=main, project=project_options(code.root)
     )
-    return Compiled(compiled, code, roots, probe(Path(sys.executable), home))
+    absent = frozenset(absent_packages(compiled))
+    return Compiled(compiled, code, roots, probe(Path(sys.executable), home), absent)
 
 
 def in_client(compiled: Compiled) -> Compiled:

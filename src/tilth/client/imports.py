@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from tilth.client.environments import ProjectEnvironments
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
 
 
 def check_imports(
-    pipeline: Pipeline, environments: ProjectEnvironments, home: Home
+    pipeline: Pipeline, environments: ProjectEnvironments, home: Home, *, absent: Container[str] = ()
 ) -> tuple[list[str], list[str]]:
     """What steps import that their environments do not have.
 
+    Args:
+        absent: What the client's interpreter, where steps without an environment run, does not have.
     Returns:
         (what is certainly missing, what cannot be known yet), each a sentence.
     """
@@ -23,7 +27,15 @@ def check_imports(
     missing, unknown = [], []
     for node in pipeline.nodes:
         needs = pipeline.needs.get(node.function, {})
-        lock = environments.lock(node.environment) if node.environment is not None else None
+        if node.environment is None:
+            missing += [
+                f"step `{node.id}` imports `{package}` ({where}), which is not installed here; it declares no "
+                "environment of its own"
+                for package, where in needs.items()
+                if package in absent
+            ]
+            continue
+        lock = environments.lock(node.environment)
         if lock is None or not needs:
             continue
         found = modules(lock, home)

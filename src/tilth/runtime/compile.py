@@ -271,6 +271,18 @@ def _with_sources(compiled: ir.Pipeline, roots: Sequence[Path]) -> ir.Pipeline:
     )
 
 
+def absent_packages(compiled: ir.Pipeline) -> list[str]:
+    """What steps use and this interpreter does not have, whichever of them run in it."""
+    from importlib.util import find_spec
+
+    absent = []
+    for package in sorted({name for needs in compiled.needs.values() for name in needs}):
+        with suppress(ValueError):  # a loaded module that does not say where it came from
+            if find_spec(package) is None:
+                absent.append(package)
+    return absent
+
+
 def _relative(file: str | Path, roots: Iterable[Path]) -> str:
     for root in roots:
         if Path(file).is_relative_to(root):
@@ -282,7 +294,8 @@ def serve(request: str) -> None:
     """Compile as the request file says, and write the result beside it.
 
     The request has `module`, `pipeline`, `parameters` (text by name), `roots`, `cwd`, `project` and
-    `result`; the result has `pipeline` or `error`.
+    `result`; the result has `pipeline` and `absent`, the packages that steps
+    use and are not there, or `error`.
     """
     asked = folders.read_json(Path(request))
     os.chdir(asked["cwd"])
@@ -299,7 +312,7 @@ def serve(request: str) -> None:
             roots=asked["roots"],
             project=asked["project"],
         )
-        result: dict[str, Any] = {"pipeline": compiled.to_json()}
+        result: dict[str, Any] = {"pipeline": compiled.to_json(), "absent": absent_packages(compiled)}
     except TilthError as error:
         result = {"error": error.to_json()}
     except BaseException as error:
