@@ -16,6 +16,11 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert table(["name", "n"], rows).splitlines()[1:] == ["x       1", "longer  22"]
 
 
+def test_wide_and_combining_letters_take_the_columns_that_a_terminal_gives_them() -> None:
+    rows = [{"name": "多い", "n": 1}, {"name": "e\u0301t", "n": 2}, {"name": "größe", "n": 3}]
+    assert table(["name", "n"], rows).splitlines()[1:] == ["多い   1", "e\u0301t     2", "größe  3"]
+
+
 def test_an_empty_column_is_left_out() -> None:
     assert table(["name", "tags"], [{"name": "x", "tags": ""}]).splitlines()[1:] == ["x"]
 

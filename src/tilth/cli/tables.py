@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,14 +20,30 @@ def table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, inden
     """
     listed = [[" ".join(str(row.get(name) or "").split()) for name in columns] for row in rows]
     used = [i for i in range(len(columns)) if any(cells[i] for cells in listed)]
-    widths = {i: max(len(columns[i]), *(len(cells[i]) for cells in listed)) for i in used}
+    widths = {i: max(len(columns[i]), *(_width(cells[i]) for cells in listed)) for i in used}
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     def line(cells: Sequence[str]) -> str:
-        text = " " * indent + "  ".join(cells[i].ljust(widths[i]) for i in used).rstrip()
-        return text if edge is None or len(text) <= edge else text[: edge - 1] + "…"
+        padded = (cells[i] + " " * (widths[i] - _width(cells[i])) for i in used)
+        text = " " * indent + "  ".join(padded).rstrip()
+        if edge is None or _width(text) <= edge:
+            return text
+        text = text[: edge - 1]
+        while _width(text) >= edge:
+            text = text[:-1]
+        return text + "…"
 
     return "\n".join([click.style(line(columns), dim=True), *(line(cells) for cells in listed)])
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: two for a wide letter, none for one that combines with the letter before it."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
 
 
 def pairs(values: Mapping[str, str], *, indent: int = 2) -> str:
