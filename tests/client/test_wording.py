@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import enum
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -15,6 +18,7 @@ from tilth.client.wording import (
     size,
     value_text,
 )
+from tilth.ir.values import encode
 
 
 @pytest.mark.parametrize(
@@ -97,3 +101,28 @@ def test_inputs_read_as_they_might_be_written() -> None:
 
 def test_a_long_value_is_cut() -> None:
     assert len(value_text("x" * 500)) == 80
+
+
+class Colour(enum.Enum):
+    RED = "r"
+
+
+@dataclass
+class Config:
+    rate: float
+    colour: Colour
+    data: Path
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Config(0.1, Colour.RED, Path("a/b")), "Config(rate=0.1, colour=Colour.RED, data=a/b)"),
+        ((1, "x"), '(1, "x")'),
+        (date(2026, 3, 1), "2026-03-01"),
+        (float("nan"), "nan"),
+        ({"a": 1}, '{"a": 1}'),
+    ],
+)
+def test_a_value_reads_as_what_it_is_and_not_as_its_record(value: object, text: str) -> None:
+    assert value_text(encode(value)) == text

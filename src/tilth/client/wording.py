@@ -74,7 +74,30 @@ def value_text(value: object) -> str:
             return f"{step}.{output}"
         case {"$large": _, "size": int(count)}:
             return f"({size(count)})"
+        case {"$enum": {"type": str(kind), "name": str(name)}}:
+            return f"{_class_name(kind)}.{name}"
+        case {"$dataclass": {"type": str(kind), "fields": dict(fields)}} | {
+            "$model": {"type": str(kind), "fields": dict(fields)}
+        }:
+            told = ", ".join(f"{name}={value_text(each)}" for name, each in fields.items())
+            return clipped(f"{_class_name(kind)}({told})", 80)
+        case {"$tuple": list(items)}:
+            return clipped(f"({', '.join(value_text(each) for each in items)})", 80)
+        case (
+            {"$path": str(text)}
+            | {"$datetime": str(text)}
+            | {"$date": str(text)}
+            | {"$uuid": str(text)}
+            | {"$decimal": str(text)}
+            | {"$float": str(text)}
+        ):
+            return clipped(text, 80)
         case list():
             return clipped(f"[{', '.join(value_text(each) for each in value)}]", 80)
         case _:
             return clipped(json.dumps(value, ensure_ascii=False), 80)
+
+
+def _class_name(kind: str) -> str:
+    """`Config` of `package.module:Config`."""
+    return kind.rpartition(":")[2]
