@@ -101,16 +101,16 @@ def test_a_run_that_is_not_there_offers_the_nearest(world):
     world.run()
     with pytest.raises(NotFound, match="did you mean `churn-1`"):
         Client().get_run("chrun-1")
-    with pytest.raises(NotFound, match="its newest run is `churn-1`"):
+    with pytest.raises(NotFound, match="the newest run of that pipeline is `churn-1`"):
         Client().get_run("churn")
 
 
 def test_the_beginning_of_several_ids_is_refused(world):
-    digests = ["sha256:" + end * 32 for end in ("aa", "ab")]
+    digests = ["sha256:abcd" + end * 30 for end in ("aa", "ab")]
     world.store.add(*(Environment(id=each, name=f"e{n}") for n, each in enumerate(digests)))
-    with pytest.raises(NotFound, match="several ids begin with `sha256:a`"):
-        Client().get_environment("sha256:a")
-    assert Client().get_environment("aaa").digest == digests[0]
+    with pytest.raises(NotFound, match="`sha256:abcd` means more than one environment"):
+        Client().get_environment("sha256:abcd")
+    assert Client().get_environment("abcdaaa").digest == digests[0]
 
 
 def test_the_latest_run_of_a_pipeline(world):
@@ -232,7 +232,7 @@ def test_artifacts_are_found_by_name_version_label_and_id(world):
     assert ask.load_artifact("frame", "2026-11") == "second"
     assert ask.get_artifact(second.id).version == 2
     assert [each.version for each in ask.find_artifacts(name="frame", run=run.name)] == [3, 2, 1]
-    with pytest.raises(NotFound, match="its newest is 3"):
+    with pytest.raises(NotFound, match="the newest is 3"):
         ask.get_artifact("frame", 9)
     with pytest.raises(NotFound, match="did you mean `frame`"):
         ask.get_artifact("fram")

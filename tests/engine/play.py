@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from tests.conftest import TILTH
 
-from tilth.client import submit
+from tilth.client import resuming, submit
+from tilth.client.driving import RunOptions
 from tilth.engine import events
 from tilth.records import Artifact, Run, StepRun
 from tilth.runtime.client import Client
@@ -99,7 +100,7 @@ class Project:
 
     def run(self, target: str = "pipeline.py", /, **parameters: Any) -> Played:
         """Run a pipeline in this process. Options that runs have are taken as such."""
-        names = submit.RunOptions.__dataclass_fields__
+        names = RunOptions.__dataclass_fields__
         options = {name: parameters.pop(name) for name in list(parameters) if name in names}
         with self.at_home():
             told: list[events.Event] = []
@@ -109,7 +110,7 @@ class Project:
                     name: value if isinstance(value, str) else json.dumps(value)
                     for name, value in parameters.items()
                 },
-                submit.RunOptions(**{"python": sys.executable, **options}),
+                RunOptions(**{"python": sys.executable, **options}),
                 told.append,
             )
         return self.played(ended, told)
@@ -117,16 +118,16 @@ class Project:
     def resume(self, run: str, **options: Any) -> Played:
         with self.at_home():
             told: list[events.Event] = []
-            ended = submit.resume(run, submit.RunOptions(**options), told.append)
+            ended = resuming.resume(run, RunOptions(**options), told.append)
         return self.played(ended, told)
 
     def plan(self, target: str = "pipeline.py", /, **parameters: Any) -> dict[str, Any]:
         """What a run would do: each planned step by its name."""
-        names = submit.RunOptions.__dataclass_fields__
+        names = RunOptions.__dataclass_fields__
         options = {name: parameters.pop(name) for name in list(parameters) if name in names}
         with self.at_home():
             given = {name: json.dumps(value) for name, value in parameters.items()}
-            planned = submit.plan_file(target, given, submit.RunOptions(python=sys.executable, **options))
+            planned = submit.plan_file(target, given, RunOptions(python=sys.executable, **options))
         return {each.id: each for each in planned.steps}
 
     def played(self, run: Run, told: list[events.Event] | None = None) -> Played:

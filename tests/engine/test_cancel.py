@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.engine.play import is_alive, processes_of, wait_until
 
-from tilth.client import submit
+from tilth.client import runs as past
 from tilth.errors import Conflict
 from tilth.records import State
 
@@ -144,13 +144,13 @@ def test_another_process_cancels_a_run(project: Project) -> None:
     with command:
         began = time.monotonic()
         with project.at_home():
-            ended = submit.cancel("waiting-1")
+            ended = past.cancel("waiting-1")
         assert time.monotonic() - began < 3
         assert ended.state is State.CANCELLED
         assert command.wait() == 130
         check_cancelled(project, pids)
         with project.at_home(), pytest.raises(Conflict, match="has ended"):
-            submit.cancel("waiting-1")
+            past.cancel("waiting-1")
 
 
 def test_a_run_is_cancelled_between_two_tries(project: Project) -> None:

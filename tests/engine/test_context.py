@@ -180,7 +180,7 @@ def test_threads_of_a_step_may_ask_at_once(talking: tuple[Project, Played]) -> N
 
 
 def test_an_error_of_the_supervisor_is_raised_in_the_step(talking: tuple[Project, Played]) -> None:
-    assert talking[0].load("asks_for_nothing") == "NotFound: no run is called `nothing-1`"
+    assert talking[0].load("asks_for_nothing") == "NotFound: there is no run `nothing-1`"
 
 
 def test_what_a_failed_step_said_and_saved_is_kept(talking: tuple[Project, Played]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.engine.play import processes_of, wait_until
 
 from tilth.artifact_stores import LocalArtifactStore
-from tilth.client import submit
+from tilth.client import runs as past
 from tilth.records import State
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def test_an_interrupted_run_can_be_cancelled_and_resumed_after_that(project: Pro
         command.kill()
     assert project.last_run().state is State.RUNNING
     with project.at_home():
-        assert submit.cancel("counted-1").state is State.CANCELLED
+        assert past.cancel("counted-1").state is State.CANCELLED
     (project.folder / "hold").unlink()
     assert project.resume("counted-1").run.state is State.COMPLETED
 

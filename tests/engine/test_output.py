@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, strategies as st
 
-from tilth.client import submit
+from tilth.client import runs as past
 from tilth.engine.logs import LogWriter, read_log
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def printing(make_project: Callable[[str], Project]) -> tuple[Project, Played]:
 
 def stored(project: Project, step: str) -> list[tuple[str, str]]:
     with project.at_home():
-        return [(each.stream, each.text) for each in submit.logs("printing-1", step)]
+        return [(each.stream, each.text) for each in past.logs("printing-1", step)]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_both_streams_are_told_apart(printing: tuple[Project, Played]) -> None:
 def test_items_of_a_map_have_logs_of_their_own(printing: tuple[Project, Played]) -> None:
     project, _ = printing
     with project.at_home():
-        found = sorted((each.index, each.text) for each in submit.logs("printing-1", "retried"))
+        found = sorted((each.index, each.text) for each in past.logs("printing-1", "retried"))
     assert found == [(0, "item 0"), (1, "item 1")]
 
 
@@ -172,7 +172,7 @@ def test_a_hundred_thousand_lines_are_quick_and_complete(project: Project) -> No
     assert len(lines) == 100_000
     assert lines[::25_000] == ["line 0", "line 25000", "line 50000", "line 75000"]
     with project.at_home():
-        assert sum(1 for _ in submit.logs("chatter-1")) == 100_000
+        assert sum(1 for _ in past.logs("chatter-1")) == 100_000
 
 
 @given(

@@ -41,8 +41,9 @@ def list_artifacts(*, name: str | None, run_name: str | None, limit: int, as_jso
 
     With NAME, its versions.
     """
-    from tilth.cli.lookup import find_artifact, find_run, records
+    from tilth.cli.home import records
     from tilth.cli.tables import more, to_json
+    from tilth.client.lookup import find_artifact, find_run
     from tilth.records import Artifact
 
     with records() as store:
@@ -70,8 +71,9 @@ def show(*, name: str, as_json: bool) -> None:
 
     With --json: its record, with `produced_by`, `used_by`, `path` and `files`.
     """
-    from tilth.cli.lookup import find_artifact, records
+    from tilth.cli.home import records
     from tilth.cli.tables import pairs, to_json
+    from tilth.client.lookup import find_artifact
     from tilth.client.wording import assignments, moment, size
 
     with records() as store:
@@ -127,7 +129,8 @@ def get(*, name: str, path: Path, force: bool) -> None:
     An artifact of one file becomes the file PATH, or lies in PATH when that is a folder; one of several
     files becomes a folder, one of a mapped step a folder with a folder for each item.
     """
-    from tilth.cli.lookup import find_artifact, records
+    from tilth.cli.home import records
+    from tilth.client.lookup import find_artifact
     from tilth.client.wording import counted, size
 
     with records() as store:
@@ -196,7 +199,7 @@ def _uses(step_run: StepRun, digest: str) -> bool:
 
 def _folder(artifact: Artifact, *, must_exist: bool = False) -> Path:
     from tilth.artifact_stores import LocalArtifactStore
-    from tilth.cli.lookup import home
+    from tilth.cli.home import home
     from tilth.errors import NotFound
 
     folder = LocalArtifactStore(home().artifacts).path(artifact.digest)

@@ -29,7 +29,7 @@ def env() -> None:
 @json_option
 def list_environments(*, limit: int, as_json: bool) -> None:
     """List what runs have used, newest first."""
-    from tilth.cli.lookup import records
+    from tilth.cli.home import records
     from tilth.cli.tables import more, table, to_json
     from tilth.client.wording import moment, short_digest
     from tilth.records import Environment
@@ -67,8 +67,9 @@ def show(*, name: str, as_json: bool) -> None:
 
     Every package is listed with its version and digest.
     """
-    from tilth.cli.lookup import find_environment, records
+    from tilth.cli.home import records
     from tilth.cli.tables import pairs, table, to_json
+    from tilth.client.lookup import find_environment
     from tilth.client.wording import moment
 
     with records() as store:
@@ -98,6 +99,6 @@ def show(*, name: str, as_json: bool) -> None:
 
 
 def _venv(environment: Environment) -> Path:
-    from tilth.cli.lookup import home
+    from tilth.cli.home import home
 
     return home().environments / environment.id.partition(":")[2]

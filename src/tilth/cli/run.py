@@ -14,8 +14,8 @@ from tilth.errors import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tilth.client.driving import RunOptions
     from tilth.client.plan import Plan
-    from tilth.client.submit import RunOptions
     from tilth.records import Run
 
 
@@ -195,6 +195,6 @@ def _given(parameters: Sequence[str]) -> dict[str, str]:
 
 
 def _options(*, no_cache: bool, **options: Any) -> RunOptions:
-    from tilth.client.submit import RunOptions
+    from tilth.client.driving import RunOptions
 
     return RunOptions(cache=False if no_cache else None, **options)

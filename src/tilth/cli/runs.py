@@ -35,7 +35,7 @@ def runs() -> None:
 @json_option
 def list_runs(*, pipeline: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """List runs, newest first."""
-    from tilth.cli.lookup import home, records
+    from tilth.cli.home import home, records
     from tilth.cli.tables import more, table, to_json
     from tilth.client.wording import assignments, clipped, moment
     from tilth.records import Run
@@ -74,8 +74,9 @@ def show(*, name: str, as_json: bool) -> None:
 
     With --json: the run's record, with those of its step runs and artifacts in `step_runs` and `artifacts`.
     """
-    from tilth.cli.lookup import find_run, home, records
+    from tilth.cli.home import home, records
     from tilth.cli.tables import to_json
+    from tilth.client.lookup import find_run
     from tilth.records import Artifact, StepRun
     from tilth.store import walk
 
@@ -114,16 +115,17 @@ def logs(
 
     With STEP, just what that step printed.
     """
-    from tilth.cli.lookup import find_run, records
+    from tilth.cli.home import records
     from tilth.cli.tables import to_json
-    from tilth.client import submit
+    from tilth.client import runs as past
+    from tilth.client.lookup import find_run
     from tilth.client.progress import label
 
     if item is not None and step is None:
         raise Misuse("`--item` needs a step", mend="`tilth runs logs NAME STEP --item N`")
     with records() as store:
         run = find_run(store, name)
-    for line in (submit.follow_logs if follow else submit.logs)(run.name, step, attempt):
+    for line in (past.follow_logs if follow else past.logs)(run.name, step, attempt):
         if item is not None and line.index != item:
             continue
         if as_json:
@@ -139,12 +141,13 @@ def logs(
 @json_option
 def cancel(*, name: str, as_json: bool) -> None:
     """Stop a run, and wait until it has ended."""
-    from tilth.cli.lookup import find_run, records
-    from tilth.client import submit
+    from tilth.cli.home import records
+    from tilth.client import runs as past
+    from tilth.client.lookup import find_run
 
     with records() as store:
         run = find_run(store, name)
-    run = submit.cancel(run.name)
+    run = past.cancel(run.name)
     if as_json:
         from tilth.cli.tables import to_json
 
@@ -164,14 +167,16 @@ def resume(*, name: str, as_json: bool, traceback: bool, **options: Any) -> int:
     One that failed, was cancelled, or lost its client. Completed steps are not repeated; it goes on with the
     code and the environments it began with.
     """
-    from tilth.cli.lookup import find_run, records
-    from tilth.client import submit
+    from tilth.cli.home import records
+    from tilth.client import resuming
+    from tilth.client.driving import RunOptions
+    from tilth.client.lookup import find_run
     from tilth.client.progress import listener
 
     with records() as store:
         run = find_run(store, name)
     with listener(json=as_json, whole=traceback) as progress:
-        run = submit.resume(run.name, submit.RunOptions(**options), progress)
+        run = resuming.resume(run.name, RunOptions(**options), progress)
     return ended(run, as_json=as_json)
 
 
@@ -182,13 +187,14 @@ def delete(*, names: Sequence[str]) -> None:
 
     A run that goes on is refused. Artifacts stay: other runs may use them.
     """
-    from tilth.cli.lookup import find_run, records
-    from tilth.client import submit
+    from tilth.cli.home import records
+    from tilth.client import runs as past
+    from tilth.client.lookup import find_run
 
     with records() as store:
         found = {run.id: run for run in (find_run(store, each) for each in names)}
     for run in found.values():
-        submit.delete(run.name)
+        past.delete(run.name)
         click.echo(f"run {run.name}: deleted", err=True)
 
 

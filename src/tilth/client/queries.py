@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from tilth.artifact_stores import LocalArtifactStore
-from tilth.engine.logs import read_log
+from tilth.client import lookup
+from tilth.engine.logs import log_name, read_log
 from tilth.errors import NotFound, UnknownOption, nearest
 from tilth.home import Home
 from tilth.materializers.artifacts import read_manifest
@@ -164,27 +165,7 @@ class Queries:
 
     def get_artifact(self, name: str, version: int | str | None = None) -> Json:
         """By name, in its newest version, the numbered one or the newest with that label; or by id."""
-        if isinstance(version, str) and version.isdigit():
-            version = int(version)
-        found = self._store.find(Artifact, name=name, order="-version", limit=1)
-        if not found.items and version is None:
-            by_id = self._by_id(Artifact, name)
-            if by_id is not None:
-                return _json(by_id)
-        if not found.items:
-            known = {each.name for each in self._store.find(Artifact, limit=_NEWEST)}
-            raise NotFound(f"no artifact is called `{name}`", mend=nearest(name, known))
-        if isinstance(version, int):
-            found = self._store.find(Artifact, name=name, version=version, limit=1)
-        elif version is not None:
-            versions = walk(self._store, Artifact, order="-version", name=name)
-            found = Page(tuple(each for each in versions if version in each.tags)[:1])
-        if not found.items:
-            newest = self._store.find(Artifact, name=name, order="-version", limit=1).items[0]
-            raise NotFound(
-                f"artifact `{name}` has no version `{version}`", mend=f"its newest is {newest.version}"
-            )
-        return _json(found.items[0])
+        return _json(lookup.find_artifact(self._store, name if version is None else f"{name}@{version}"))
 
     def find_artifacts(
         self,
@@ -208,14 +189,7 @@ class Queries:
 
     def get_environment(self, name: str) -> Json:
         """By name, as it was resolved last; or by digest or the beginning of one."""
-        found = self._store.find(Environment, name=name, limit=1)
-        if found.items:
-            return _json(found.items[0])
-        by_id = self._by_id(Environment, name) or self._by_id(Environment, f"sha256:{name}")
-        if by_id is None:
-            known = {each.name for each in self._store.find(Environment, limit=_NEWEST)}
-            raise NotFound(f"no environment is called `{name}`", mend=nearest(name, known))
-        return _json(by_id)
+        return _json(lookup.find_environment(self._store, name))
 
     def find_environments(self, name: str | None = None, limit: int = 100, after: str | None = None) -> Json:
         return _page(self._store.find(Environment, limit=limit, after=after, **_given(name=name)))
@@ -234,33 +208,12 @@ class Queries:
         ]
 
     def _log(self, step_run: StepRun) -> Iterator[Any]:
-        item = "" if step_run.index is None else f".{step_run.index}"
-        path = self._home.runs / step_run.run / "logs" / f"{step_run.step}{item}.{step_run.attempt}.log"
+        name = log_name(step_run.step, step_run.index, step_run.attempt)
+        path = self._home.runs / step_run.run / "logs" / name
         return read_log(path, step_run.step, step_run.index, step_run.attempt)
 
     def _run(self, name: str) -> Run:
-        found = self._store.find(Run, name=name, limit=1)
-        record = found.items[0] if found.items else self._by_id(Run, name)
-        if record is None:
-            newest = self._store.find(Run, limit=_NEWEST)
-            if any(run.pipeline == name for run in newest):
-                last = next(run for run in newest if run.pipeline == name)
-                raise NotFound(f"no run is called `{name}`", mend=f"its newest run is `{last.name}`")
-            raise NotFound(f"no run is called `{name}`", mend=nearest(name, [run.name for run in newest]))
-        return record
-
-    def _by_id(self, kind: type[R], beginning: str) -> R | None:
-        """The record whose id is this, or alone begins with it."""
-        if not beginning:
-            return None
-        found = self._store.find(kind, id_prefix=beginning, order="id", limit=2).items
-        if len(found) == 2 and found[0].id != beginning:
-            raise NotFound(
-                f"several ids begin with `{beginning}`",
-                why=f"`{found[0].id}` and `{found[1].id}`",
-                mend="give more of it",
-            )
-        return found[0] if found else None
+        return lookup.find_run(self._store, name)
 
 
 def _json(record: Record) -> Json:

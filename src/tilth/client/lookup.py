@@ -6,29 +6,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from tilth.errors import NotFound, nearest
-from tilth.home import Home
 from tilth.records import Artifact, Environment, Record, Run
-from tilth.settings import home_folder
-from tilth.store import open_store, walk
+from tilth.store import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tilth.store import SqlStore, Store
+    from tilth.store import Store
 
 R = TypeVar("R", bound=Record)
 _PREFIX = 4  # letters of an id that must be given: fewer would mean another thing tomorrow
 _RECENT = 5000  # records that are looked through for a name
-
-
-def home() -> Home:
-    """The home folder of this machine."""
-    return Home(home_folder())
-
-
-def records() -> SqlStore:
-    """The records in the home folder, to be used in a `with` statement."""
-    return open_store(home())
 
 
 def find_run(store: Store, wanted: str) -> Run:

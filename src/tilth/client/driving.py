@@ -1,0 +1,167 @@
+"""Drives a recorded run in this process, whatever else this process does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from tilth.artifact_stores import LocalArtifactStore
+from tilth.engine import events
+from tilth.engine.driver import Driver
+from tilth.engine.resources import this_machine
+from tilth.settings import worker_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tilth.client.environments import ProjectEnvironments
+    from tilth.client.project import WorkingTree
+    from tilth.home import Home
+    from tilth.ir.pipeline import Pipeline
+    from tilth.orchestrators import Launcher
+    from tilth.records import (
+        Run,
+        StepRun,
+    )
+    from tilth.store import SqlStore
+
+_FOLLOW_S = 0.2
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of one run; absent ones are the pipeline's."""
+
+    cache: bool | None = None
+    failure_mode: str | None = None
+    workers: int | None = None
+    in_process: bool = False
+    offline: bool = False
+    upgrade: bool = False
+    python: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Those that differ from their defaults."""
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in given.items() if value not in (None, False)}
+
+
+def drive_run(
+    run: Run,
+    pipeline: Pipeline,
+    tree: WorkingTree,
+    environments: ProjectEnvironments,
+    *,
+    options: RunOptions,
+    listener: events.Listener,
+    home: Home,
+    store: SqlStore,
+    done: list[StepRun] | None = None,
+    attempts: Mapping[tuple[str, int | None], int] | None = None,
+) -> Run:
+    clock = time.perf_counter()
+    workers = options.workers or worker_count()
+    listener(events.RunStarted(run, pipeline, resumed=done is not None))
+
+    async def drive() -> Run:
+        driver = Driver(
+            run,
+            pipeline,
+            folder=home.runs / run.id,
+            store=store,
+            artifacts=LocalArtifactStore(home.artifacts),
+            launcher=_launcher(options, workers, listener, lambda: driver.settle()),
+            environments=environments,
+            code=tree,
+            capacity=this_machine(workers),
+            listener=listener,
+            cache_on=options.cache,
+            failure_mode=options.failure_mode or pipeline.failure_mode,
+            done=done or (),
+            attempts=attempts,
+        )
+        with _interrupts(driver.cancel):
+            return await driver.drive()
+
+    ended = _run_loop(drive)
+    for told in environments.check_unchanged():
+        listener(events.Notice(told))
+    listener(events.RunFinished(ended, time.perf_counter() - clock))
+    return ended
+
+
+def _launcher(
+    options: RunOptions, workers: int, listener: events.Listener, settle: Callable[[], None]
+) -> Launcher:
+    from tilth.client.queries import answer
+
+    def answer_settled(method: str, params: dict[str, Any]) -> Any:
+        settle()  # a step may ask for what the steps before it gave, which is written behind them
+        return answer(method, params)
+
+    if options.in_process:
+        from tilth.orchestrators.in_process import InProcessLauncher
+
+        listener(
+            events.Notice(
+                "steps run in this process: one at a time, in this interpreter whatever environment they declare, "
+                "and a step that crashes ends the run"
+            )
+        )
+        return InProcessLauncher(answer_settled)
+    from tilth.orchestrators.local import LocalLauncher
+
+    return LocalLauncher(keep=4 * workers, answer=answer_settled)
+
+
+def _run_loop(drive: Callable[[], Any]) -> Run:
+    """Run to the end, also where a loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return cast("Run", asyncio.run(drive()))
+    ended: list[Run] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            ended.append(asyncio.run(drive()))
+        except BaseException as error:  # raised again in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="tilth-driver")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return ended[0]
+
+
+@contextlib.contextmanager
+def _interrupts(cancel: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and a plain kill cancel the run; a second one ends this process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def once() -> None:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+        cancel()
+
+    for number in before:
+        loop.add_signal_handler(number, once)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

@@ -1,0 +1,153 @@
+"""Finishes a run that did not complete, with the code, locks and finished steps it has."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tilth.artifact_stores import LocalArtifactStore
+from tilth.client.driving import RunOptions, drive_run
+from tilth.client.environments import ProjectEnvironments, reopen
+from tilth.client.lookup import find_run
+from tilth.client.project import WorkingTree
+from tilth.engine import events
+from tilth.engine.lease import Lease
+from tilth.engine.values import Values
+from tilth.environments import probe
+from tilth.errors import (
+    Conflict,
+    SetupError,
+)
+from tilth.home import Home
+from tilth.ir.pipeline import Pipeline
+from tilth.records import (
+    Environment,
+    Lock,
+    Run,
+    State,
+    StepRun,
+    now,
+)
+from tilth.runtime.folder import read_json
+from tilth.settings import home_folder
+from tilth.store import Put, open_store, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tilth.store import SqlStore
+
+_FOLLOW_S = 0.2
+
+
+def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
+    """Finish a run that was interrupted, cancelled or failed; completed steps are not repeated.
+
+    Raises:
+        Conflict: Another process drives it now, or it has completed.
+    """
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        found = find_run(store, run)
+        folder = home.runs / found.id
+        with Lease(folder, found.name):
+            found = store.get(Run, found.id)
+            if found.state is State.COMPLETED:
+                raise Conflict(f"run `{found.name}` has completed", mend="start a new run")
+            return _resume(found, folder, options, listener, home, store)
+
+
+def _resume(
+    found: Run, folder: Path, options: RunOptions, listener: events.Listener, home: Home, store: SqlStore
+) -> Run:
+    data, project = read_json(folder / "pipeline.json"), read_json(folder / "project.json")
+    if data is None or project is None:
+        raise SetupError(f"the folder of run `{found.name}` is incomplete: {folder}", mend="start a new run")
+    pipeline = Pipeline.from_json(data)
+    python = Path(project["python"])
+    if not python.exists():
+        raise SetupError(
+            f"the interpreter that run `{found.name}` was started with is gone: {python}",
+            mend="start a new run",
+        )
+    interpreter = probe(python, home)
+    roots, cwd = _own_code(found, pipeline, project, folder, home, listener)
+    known = {
+        name: (environment := store.get(Environment, digest), store.get(Lock, environment.lock))
+        for name, digest in found.environments.items()
+    }
+    locks = reopen(
+        known, root=Path(project["root"]), interpreter=interpreter, home=home, declared=pipeline.environments
+    )
+    options = msgspec.convert({**found.options, **options.to_json()}, RunOptions)
+    environments = ProjectEnvironments(
+        pipeline,
+        root=Path(project["root"]),
+        interpreter=interpreter,
+        home=home,
+        offline=options.offline,
+        given=locks,
+        listener=listener,
+    )
+    steps = list(walk(store, StepRun, run=found.id))
+    attempts: dict[tuple[str, int | None], int] = {}
+    for each in steps:
+        attempts[each.step, each.index] = max(each.attempt, attempts.get((each.step, each.index), 0))
+    values = Values(LocalArtifactStore(home.artifacts))  # what was lost or damaged since is made again
+    done = [
+        each
+        for each in steps
+        if each.state.is_good and not any(values.problems(ref.digest) for ref in each.outputs.values())
+    ]
+    (folder / "cancel").unlink(missing_ok=True)
+    fenced = msgspec.structs.replace(
+        found, state=State.RUNNING, fence=found.fence + 1, finished_at=None, failure=None
+    )
+    run = store.replace(found, fenced)
+    lost = [each for each in steps if each.state is State.RUNNING]
+    store.write(
+        [Put(msgspec.structs.replace(each, state=State.CANCELLED, finished_at=now())) for each in lost],
+        holding=run,
+    )
+    tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
+    return drive_run(
+        run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store, done=done,
+        attempts=attempts,
+    )  # fmt: skip
+
+
+def _own_code(
+    found: Run,
+    pipeline: Pipeline,
+    project: Mapping[str, Any],
+    folder: Path,
+    home: Home,
+    listener: events.Listener,
+) -> tuple[tuple[str, ...], str]:
+    """Where a run's own code is: the working tree when that has not changed, else its bundle, unpacked."""
+    from tilth.client.bundle import bundle_path, unpack
+
+    roots, root, cwd = tuple(project["roots"]), Path(project["root"]), project["cwd"]
+    tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
+    changed = tree.changed(pipeline.sources)
+    if not changed and Path(cwd).is_dir():
+        return roots, cwd
+    target = folder / "code"
+    if not target.exists():
+        unpack(bundle_path(found.bundle, home), target)
+    listener(
+        events.Notice(
+            f"the working tree has changed since run `{found.name}` was started"
+            + (f" (`{changed[0]}`)" if changed else "")
+            + ": it goes on with the code it was started with"
+        )
+    )
+
+    def moved(path: str) -> str:
+        return str(target / Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
+
+    there = moved(cwd)
+    return tuple(map(moved, roots)), there if Path(there).is_dir() else str(target)

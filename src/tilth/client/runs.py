@@ -1,0 +1,128 @@
+"""Looks after runs that exist: cancel, delete, and what their steps printed."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tilth.client.lookup import find_run
+from tilth.engine.lease import is_held
+from tilth.engine.logs import LogLine, read_log
+from tilth.errors import (
+    Conflict,
+    NotFound,
+    nearest,
+)
+from tilth.home import Home
+from tilth.records import (
+    Run,
+    State,
+    StepRun,
+    now,
+)
+from tilth.runtime.folder import read_json
+from tilth.settings import home_folder
+from tilth.store import Delete, open_store, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+_FOLLOW_S = 0.2
+
+
+def cancel(run: str) -> Run:
+    """Ask the driver of a run to stop it, wait until it has, and give the run as it ended."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        found = find_run(store, run)
+        if found.state.is_final:
+            raise Conflict(f"run `{found.name}` has ended: it {found.state.value}")
+        folder = home.runs / found.id
+        (folder / "cancel").touch()
+        while is_held(folder):
+            time.sleep(_FOLLOW_S / 4)
+        (folder / "cancel").unlink(missing_ok=True)
+        found = store.get(Run, found.id)
+        if not found.state.is_final:  # its driver was gone already
+            found = store.replace(
+                found, msgspec.structs.replace(found, state=State.CANCELLED, finished_at=now())
+            )
+        return found
+
+
+def delete(run: str) -> None:
+    """Forget a run, its step runs, logs and folder. Artifacts stay: other runs may use them."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        found = find_run(store, run)
+        folder = home.runs / found.id
+        if is_held(folder):
+            raise Conflict(
+                f"run `{found.name}` is running", mend=f"stop it first: `tilth runs cancel {found.name}`"
+            )
+        steps = [Delete(StepRun, each.id) for each in walk(store, StepRun, run=found.id)]
+        store.write([*steps, Delete(Run, found.id)])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def logs(run: str, step: str | None = None, attempt: int | None = None) -> Iterator[LogLine]:
+    """What the steps of a run printed, step by step in the order they started."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        found = find_run(store, run)
+        folder = home.runs / found.id
+        known = _steps(folder)
+    if step is not None and step not in known:
+        raise NotFound(f"run `{found.name}` has no step `{step}`", mend=nearest(step, known))
+    for path, of in _log_files(folder, step, attempt):
+        yield from read_log(path, *of)
+
+
+def follow_logs(run: str, step: str | None = None, attempt: int | None = None) -> Iterator[LogLine]:
+    """Like `logs`, and on as more is printed, until the run has ended."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        found = find_run(store, run)
+        folder = home.runs / found.id
+        seen: dict[Path, int] = {}
+        while True:
+            running = is_held(folder)
+            for path, of in _log_files(folder, step, attempt):
+                lines = list(read_log(path, *of))
+                yield from lines[seen.get(path, 0) :]
+                seen[path] = len(lines)
+            if not running:
+                return
+            time.sleep(_FOLLOW_S)
+
+
+def _steps(folder: Path) -> list[str]:
+    data = read_json(folder / "pipeline.json") or {"nodes": []}
+    return [each["id"] for each in data["nodes"]]
+
+
+def _log_files(
+    folder: Path, step: str | None, attempt: int | None
+) -> list[tuple[Path, tuple[str, int | None, int]]]:
+    """Log files and (step, index, attempt) of each, in the order they were begun."""
+    found = []
+    for path in (folder / "logs").glob("*.log"):
+        parts = path.name[: -len(".log")].split(".")
+        tried = int(parts.pop())
+        known = set(_steps(folder)) if len(parts) > 1 else set()
+        name, index = ".".join(parts), None
+        if len(parts) > 1 and name not in known:
+            index = int(parts.pop())
+            name = ".".join(parts)
+        if step in (None, name) and attempt in (None, tried):
+            with contextlib.suppress(FileNotFoundError):
+                with open(path, "rb") as file:
+                    began = file.read(32)
+                found.append((began, path, (name, index, tried)))
+    return [(path, of) for _, path, of in sorted(found)]
