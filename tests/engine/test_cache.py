@@ -53,6 +53,13 @@ def test_every_difference_is_named_up_to_four(one: dict[str, str], other: dict[s
         assert told.endswith(f"{len(differing) - 4} more")
 
 
+def test_many_packages_do_not_hide_what_else_has_changed() -> None:
+    many = {f"package `{name}`": "1" for name in "abcdef"}
+    before = StepRun(run="r", step="s", state=State.COMPLETED, cache_parts={"Python": "3.10", **many})
+    told = cache.explain({"Python": "3.11", "extra": "1", "package `z`": "1"}, before)
+    assert told == "Python changed, extra is new, package `z` is new, 6 packages are gone"
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -67,8 +67,11 @@ def explain(parts: Mapping[str, str], before: StepRun | None) -> str:
     changed = [name for name in parts if name in old and parts[name] != old[name]]
     added = [name for name in parts if name not in old]
     gone = [name for name in old if name not in parts]
-    told = [f"{name} changed" for name in changed]
-    told += [f"{name} is new" for name in added] + [f"{name} is gone" for name in gone]
+    told = [
+        *_told(changed, "changed", "changed"),
+        *_told(added, "is new", "are new"),
+        *_told(gone, "is gone", "are gone"),
+    ]
     if not told:
         if not before.state.is_good:
             return f"its last run {before.state.value}"
@@ -76,3 +79,12 @@ def explain(parts: Mapping[str, str], before: StepRun | None) -> str:
     if len(told) > 4:
         told = [*told[:4], f"{len(told) - 4} more"]
     return ", ".join(told)
+
+
+def _told(names: list[str], one: str, several: str) -> list[str]:
+    """What happened to each part; many packages are told as their number, so that they hide nothing else."""
+    packages = [name for name in names if name.startswith("package ")]
+    if len(packages) <= 2:
+        return [f"{name} {one}" for name in names]
+    others = [f"{name} {one}" for name in names if name not in packages]
+    return [*others, f"{len(packages)} packages {several}"]
