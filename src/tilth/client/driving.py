@@ -10,11 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.engine import events
 from tilth.engine.driver import Driver
 from tilth.engine.resources import this_machine
+from tilth.errors import NotFound
+from tilth.records import Failure, Run, State, StepRun, now
 from tilth.settings import worker_count
+from tilth.store import Put, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,11 +31,8 @@ if TYPE_CHECKING:
     from tilth.orchestrators import Launcher
     from tilth.records import (
         Run,
-        StepRun,
     )
     from tilth.store import SqlStore
-
-_FOLLOW_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,12 @@ def drive_run(
     done: list[StepRun] | None = None,
     attempts: Mapping[tuple[str, int | None], int] | None = None,
 ) -> Run:
+    """Drive a run, held by its lease, to its end.
+
+    Args:
+        done: Step runs of it that a driver before completed; None for a new run.
+        attempts: How often each (step, index) was tried before.
+    """
     clock = time.perf_counter()
     workers = options.workers or worker_count()
     listener(events.RunStarted(run, pipeline, resumed=done is not None))
@@ -89,10 +97,17 @@ def drive_run(
             return await driver.drive()
 
     ended = _run_loop(drive)
-    for told in environments.check_unchanged():
-        listener(events.Notice(told))
+    for digest, told in environments.check_unchanged().items():
+        _forget_for_reuse(store, ended, digest)
+        listener(events.Notice(told + "; what ran in it is not reused"))
     listener(events.RunFinished(ended, time.perf_counter() - clock))
     return ended
+
+
+def _forget_for_reuse(store: SqlStore, run: Run, environment: str) -> None:
+    """What steps gave in an environment that one of them changed is not what its digest stands for."""
+    ran = [each for each in walk(store, StepRun, run=run.id) if each.environment == environment]
+    store.write([Put(msgspec.structs.replace(each, cache_key="")) for each in ran if each.cache_key])
 
 
 def _launcher(
@@ -140,6 +155,23 @@ def _run_loop(drive: Callable[[], Any]) -> Run:
     if failed:
         raise failed[0]
     return ended[0]
+
+
+@contextlib.contextmanager
+def cancelled_by_interrupt(store: SqlStore, run: str) -> Iterator[None]:
+    """Record a run as cancelled also when Ctrl-C comes while no driver listens: before it starts, or a second one."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(NotFound):  # it had not been recorded yet
+            found = store.get(Run, run)
+            if not found.state.is_final:
+                failure = Failure(reason="cancelled", message="the run was cancelled")
+                store.replace(
+                    found,
+                    msgspec.structs.replace(found, state=State.CANCELLED, finished_at=now(), failure=failure),
+                )
+        raise
 
 
 @contextlib.contextmanager

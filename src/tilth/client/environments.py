@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
+from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
 from tilth.errors import SetupError, TilthError
@@ -208,17 +209,17 @@ class ProjectEnvironments:
         )
         return realised
 
-    def check_unchanged(self) -> list[str]:
-        """Find what steps wrote into their environments, put those aside, and say so."""
-        told = []
+    def check_unchanged(self) -> dict[str, str]:
+        """Put aside the environments that a step wrote into: digest of each, and what to tell."""
+        told: dict[str, str] = {}
         for name, realised in self.realised.items():
             if not (changed := envs.changed_files(realised)):
                 continue
             aside = envs.quarantine(realised, self._home)
             shown = ", ".join(f"`{each}`" for each in changed[:3]) + (" …" if len(changed) > 3 else "")
-            told.append(
-                f"environment `{name}` was changed by a step ({len(changed)} files: {shown}); it is made anew "
-                "when it is needed again" + (f", the changed one is in {aside}" if aside else "")
+            told[realised.digest] = (
+                f"environment `{name}` was changed by a step ({counted(len(changed), 'file')}: {shown}); it is made "
+                "anew when it is needed again" + (f", the changed one is in {aside}" if aside else "")
             )
         return told
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.artifact_stores import LocalArtifactStore
-from tilth.client.driving import RunOptions, drive_run
+from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments, reopen
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from tilth.store import SqlStore
 
-_FOLLOW_S = 0.2
-
 
 def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
     """Finish a run that was interrupted, cancelled or failed; completed steps are not repeated.
@@ -53,7 +51,7 @@ def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
         folder = home.runs / found.id
-        with Lease(folder, found.name):
+        with Lease(folder, found.name), cancelled_by_interrupt(store, found.id):
             found = store.get(Run, found.id)
             if found.state is State.COMPLETED:
                 raise Conflict(f"run `{found.name}` has completed", mend="start a new run")

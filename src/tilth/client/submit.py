@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tilth import __version__
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
-from tilth.client.driving import RunOptions, drive_run
+from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.imports import check_imports
 from tilth.client.project import WorkingTree
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from tilth.client.plan import Plan
     from tilth.define import Pipeline as Defined
     from tilth.records import Git
-
-_FOLLOW_S = 0.2
 
 
 def call(pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> runtime.client.Run:
@@ -159,7 +157,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             {"root": str(compiled.code.root), "roots": list(compiled.roots), "cwd": os.getcwd(),
              "python": compiled.interpreter.executable},
         )  # fmt: skip
-        with Lease(folder, run.id):
+        with Lease(folder, run.id), cancelled_by_interrupt(store, run.id):
             run = store.start_run(run)
             code = CodeBundle(
                 id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)

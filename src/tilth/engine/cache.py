@@ -75,6 +75,8 @@ def explain(parts: Mapping[str, str], before: StepRun | None) -> str:
     if not told:
         if not before.state.is_good:
             return f"its last run {before.state.value}"
+        if not before.cache_key:
+            return "a step changed its environment the last time"
         return "its stored outputs are gone"
     if len(told) > 4:
         told = [*told[:4], f"{len(told) - 4} more"]

@@ -171,7 +171,7 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             f"environment `{name}` needs the package index, "
             + ("and tilth is offline" if offline else "which does not answer"),
             why="\n".join([_shorten([lines[0], *lines[-1:]] if len(lines) > 1 else lines), usable]).strip(),
-            mend="unset `TILTH_OFFLINE`"
+            mend="leave out `--offline`, or unset `TILTH_OFFLINE`"
             if offline
             else "try again later; `TILTH_OFFLINE=1` uses only what is cached",
         )

@@ -16,7 +16,7 @@ from tilth.define.pipelines import Pipeline
 from tilth.define.quantities import Resources, Retry
 from tilth.errors import DefinitionError, NotFound, TilthError, UnknownOption, nearest
 from tilth.ir import pipeline as ir, values
-from tilth.runtime import folder as folders, sources, tolerant
+from tilth.runtime import bytecode, folder as folders, sources, tolerant
 from tilth.runtime.parameters import from_text
 
 if TYPE_CHECKING:
@@ -300,6 +300,7 @@ def serve(request: str) -> None:
     asked = folders.read_json(Path(request))
     os.chdir(asked["cwd"])
     sys.path[:0] = asked["roots"]
+    bytecode.trust_only_old(asked["roots"])
     sys.argv = [asked["module"]]
     name = f"`{asked['module']}`"
     try:

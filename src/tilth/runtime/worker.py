@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from tilth.errors import TilthError
-from tilth.runtime import call
+from tilth.runtime import bytecode, call
 from tilth.runtime.state import ProcessState, peak_bytes, reset_peak
 
 _GROWTH = 2 << 30  # bytes a step may leave in use before its worker is replaced
@@ -92,6 +92,7 @@ def serve(settings: str) -> None:
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.path[:0] = config["roots"]
+    bytecode.trust_only_old(config["roots"])
     os.chdir(config["cwd"])
 
     from tilth.runtime import client
