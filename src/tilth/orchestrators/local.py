@@ -105,6 +105,7 @@ class _Worker:
         self._listeners: list[Callable[[], None]] = []
         self._replies: set[asyncio.Task[None]] = set()
         self._done: asyncio.Future[dict[str, Any] | None] | None = None  # None: the process ended
+        self._is_called = False  # the step's function; before that there is nothing to clean up
         self._output: Callable[[str, bytes], None] = _unheard
         self._buffer = b""
         self._code: int | None = None
@@ -148,6 +149,7 @@ class _Worker:
         """Run one step; raises only when cancelled."""
         self._output = output
         self._done = self._loop.create_future()
+        self._is_called = False
         if self._ended.done():
             self._done.set_result(None)
         if time.monotonic() - self._counted_at > _COUNT_S:
@@ -186,7 +188,7 @@ class _Worker:
     async def stop(self) -> None:
         """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
         self.reusable = False
-        if not self._ended.done():
+        if self._is_called and not self._ended.done():
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
             waiting: list[asyncio.Future[Any]] = [self._ended, *([self._done] if self._done else [])]
@@ -281,6 +283,8 @@ class _Worker:
             task = self._loop.create_task(self._reply(message))
             self._replies.add(task)
             task.add_done_callback(self._replies.discard)
+        elif "called" in message:
+            self._is_called = True
         elif "done" in message and self._done and not self._done.done():
             for pipe in list(self._pipes):
                 self._read(pipe)
