@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from inline_snapshot import snapshot
 
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.records import Artifact
-from tilth.store import open_store
+from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,14 @@ artifact churn/load/frame@1
   files        0.npy  100 bytes
                schema.json  2 bytes
 """)
+
+
+def test_no_materializer_is_named_where_none_wrote(cli: Cli, history: Home) -> None:
+    with contextlib.closing(open_store(history)) as store:
+        (frame,) = store.find(Artifact, name="churn/load/frame").items
+        mapped = msgspec.structs.replace(frame, format="mapped", materializer="")
+        store.write([Put(mapped)])
+    assert "  format       mapped\n" in cli("artifacts", "show", "frame").out
 
 
 def test_a_shown_artifact_is_one_document(cli: Cli, history: Home) -> None:

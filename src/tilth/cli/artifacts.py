@@ -104,7 +104,7 @@ def show(*, name: str, as_json: bool) -> None:
         "id": artifact.id,
         "digest": artifact.digest,
         "type": artifact.type,
-        "format": f"{artifact.format}, written by {artifact.materializer}" if artifact.format else "",
+        "format": ", written by ".join(filter(None, (artifact.format, artifact.materializer))),
         "size": size(artifact.size),
         "items": "" if artifact.length is None else str(artifact.length),
         "created": moment(artifact.created_at),
