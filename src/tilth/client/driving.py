@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher
-    from tilth.records import (
-        Run,
-    )
     from tilth.store import SqlStore
 
 
