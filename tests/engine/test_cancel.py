@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from tests.engine.play import is_alive, processes_of, wait_until
 
 from tilth.client import runs as past
 from tilth.errors import Conflict
-from tilth.records import State
+from tilth.records import Run, State
 
 if TYPE_CHECKING:
     from tests.engine.play import Command, Project
@@ -201,3 +202,22 @@ def test_a_script_is_cancelled_like_a_command(project: Project) -> None:
         assert "was cancelled" in command.stderr
     assert project.last_run().state is State.CANCELLED
     assert processes_of(project.home) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_ctrl_c_at_any_moment_leaves_no_run_behind_that_seems_to_go_on(project: Project, seed: int) -> None:
+    project.copy("counted")
+    rng = random.Random(seed)
+    with project.start("run", "pipeline.py") as command:
+        if seed % 4:  # around the moment at which the run is recorded and its workers start
+            wait_until(lambda: list(project.home.runs.glob("*/lease")))
+            time.sleep(rng.uniform(0, 0.1))
+        else:
+            time.sleep(rng.uniform(0.05, 0.5))
+        command.signal_group(signal.SIGINT)
+        assert command.wait() == 130
+    assert "Traceback" not in command.stderr
+    assert processes_of(project.home) == []
+    if project.home.database.exists():
+        assert {each.state for each in project.records(Run)} <= {State.CANCELLED}
