@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.engine.play import processes_of, wait_until
 
 from tilth.engine import events
 from tilth.errors import DefinitionError, Unresolvable
-from tilth.records import Environment, Run
+from tilth.records import Environment, Run, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,3 +203,24 @@ def test_an_environment_that_cannot_be_made_fails_its_steps_with_the_reason(
     assert "alpha" in failure.message
     assert played.states["two"] == "skipped"
     assert project.resume(played.run.name).run.state.value == "completed"
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_client_killed_while_environments_are_locked_and_made_leaves_nothing_half_made(
+    project: Project, seed: int
+) -> None:
+    project.write(EXCLUDING)
+    rng = random.Random(seed)
+    for _ in range(3):
+        with project.start("run", "pipeline.py") as command:
+            time.sleep(rng.uniform(0.1, 1.2))
+            command.kill()
+        wait_until(lambda: not processes_of(project.home), "the end of all processes", timeout=10)
+    for run in project.records(Run):
+        if run.state is State.RUNNING:
+            assert project.resume(run.name).run.state is State.COMPLETED
+    assert project.run().run.state is State.COMPLETED
+    assert [project.load("one")[0], project.load("two")[0]] == ["1.0", "2.0"]
+    assert project.run(cache=False).notices == []

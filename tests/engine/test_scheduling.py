@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SLEEPS = """
     import time
+    from pathlib import Path
 
     from tilth import Resources, pipeline, step
 
@@ -26,10 +27,25 @@ SLEEPS = """
     def sleep(name: str) -> float:
         with open("calls", "a") as file:
             file.write(f"{{name}}-begins\\n")
-        time.sleep(0.4)
+        time.sleep(0.2)
         with open("calls", "a") as file:
             file.write(f"{{name}}-ends\\n")
         return time.time()
+
+
+    @step
+    def meet(name: str, other: str) -> bool:
+        Path(name).touch()
+        deadline = time.monotonic() + 20
+        while not Path(other).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return Path(other).exists()
+
+
+    @pipeline
+    def meeting():
+        meet("a", "b")
+        meet("b", "a")
 
 
     @pipeline
@@ -79,8 +95,10 @@ def overlap(project: Project) -> bool:
 
 
 def test_independent_steps_run_side_by_side(sleeps: Project) -> None:
-    sleeps.run("pipeline.py:free", workers=2)
-    assert overlap(sleeps)
+    played = sleeps.run("pipeline.py:meeting", workers=2)
+    assert played.run.state.value == "completed"
+    assert sleeps.load("meet") is True
+    assert sleeps.load("meet_2") is True
 
 
 def test_one_worker_runs_one_step_at_a_time(sleeps: Project) -> None:
@@ -108,6 +126,11 @@ def test_more_than_the_machine_has_is_refused_before_anything_runs(
     from tilth.records import Run
 
     assert sleeps.records(Run) == []
+
+
+def test_more_cores_than_there_are_is_all_of_them(sleeps: Project) -> None:
+    played = sleeps.run("pipeline.py:more_cores_than_there_are", workers=2)
+    assert played.run.state.value == "completed"
 
 
 RETRIES = """
@@ -228,6 +251,7 @@ def test_a_step_is_stopped_after_its_timeout_also_when_it_does_not_listen(projec
 
 MODES = """
     import time
+    from pathlib import Path
 
     from tilth import pipeline, step
 
@@ -239,14 +263,15 @@ MODES = """
 
     @step
     def fails() -> int:
-        time.sleep(0.2)
+        while not Path("calls").exists():  # until the other one runs
+            time.sleep(0.01)
         raise ValueError("bad")
 
 
     @step
     def running() -> int:
         note("running-begins")
-        time.sleep(1.0)
+        time.sleep(0.5)
         note("running-ends")
         return 1
 
@@ -309,5 +334,5 @@ def failures(played: Played) -> dict[str, str]:
 
 def test_a_failed_run_says_which_steps_were_not_reached(project: Project) -> None:
     project.write(MODES)
-    played = project.run(failure_mode="continue")
+    played = project.run(failure_mode="continue", workers=2)
     assert failures(played) == {"fails": "exception", "downstream": "upstream"}
