@@ -260,3 +260,13 @@ def processes_of(home: Home) -> list[int]:
             ) and is_alive(int(name)):
                 found.append(int(name))
     return found
+
+
+def workers_of(home: Home) -> list[int]:
+    """Those of them that run steps."""
+    found = []
+    for pid in processes_of(home):
+        with contextlib.suppress(OSError):
+            if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found

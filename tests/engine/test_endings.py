@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engine.play import wait_until
+from tests.engine.play import wait_until, workers_of
 
-from tilth.records import Failure, State
+from tilth.records import Failure, State, StepRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,8 +165,6 @@ def endings(make_project: Callable[[str], Project]) -> tuple[Project, Played]:
     project = make_project(ENDINGS)
 
     def release() -> None:
-        from tilth.records import StepRun
-
         with contextlib.suppress(BaseException):
             wait_until(lambda: (project.folder / "companion").exists(), timeout=60)
             wait_until(
@@ -363,3 +362,51 @@ def test_a_step_that_the_kernel_kills_for_its_memory_is_told_so(project: Project
         "out_of_memory",
         "the kernel killed it because the machine ran out of memory",
     )
+
+
+@pytest.mark.faults
+def test_workers_killed_again_and_again_cost_tries_and_nothing_else(project: Project) -> None:
+    project.write(
+        """
+        import time
+
+        from tilth import Retry, pipeline, step
+
+        @step(retry=Retry(50, delay=0))
+        def item(number: int) -> int:
+            time.sleep(0.02)
+            return number
+
+        @step(retry=Retry(50, delay=0))
+        def total(items: list) -> int:
+            time.sleep(0.05)
+            return sum(items)
+
+        @pipeline
+        def wide():
+            total(item.map(range(60)))
+        """
+    )
+    rng = random.Random(1)
+    over = threading.Event()
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not over.wait(rng.uniform(0.01, 0.2)):
+            if workers := workers_of(project.home):
+                killed.append(rng.choice(workers))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        run = project.run(workers=2).run
+    finally:
+        over.set()
+        killer.join()
+    assert run.state is State.COMPLETED
+    assert killed
+    assert project.load("total") == sum(range(60))
+    reasons = {each.failure.reason for each in project.records(StepRun) if each.failure}
+    assert reasons <= {"killed"}
