@@ -39,7 +39,7 @@ def test_two_keys_are_equal_only_when_all_parts_are(one: dict[str, str], other: 
 
 @given(parts, parts)
 def test_every_difference_is_named_up_to_four(one: dict[str, str], other: dict[str, str]) -> None:
-    before = StepRun(run="r", step="s", state=State.COMPLETED, cache_parts=other)
+    before = StepRun(run="r", step="s", state=State.COMPLETED, cache_key="k", cache_parts=other)
     told = cache.explain(one, before)
     differing = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     if not other:

@@ -224,3 +224,13 @@ def test_a_client_killed_while_environments_are_locked_and_made_leaves_nothing_h
     assert project.run().run.state is State.COMPLETED
     assert [project.load("one")[0], project.load("two")[0]] == ["1.0", "2.0"]
     assert project.run(cache=False).notices == []
+
+
+def test_what_ran_in_an_environment_that_was_changed_is_not_reused(project: Project) -> None:
+    project.write(WRITING.replace(", cache=False", ""))
+    first = project.run(how="new")
+    if first.run.state is State.FAILED:
+        pytest.skip("this file system protects environments from being written to")
+    again = project.run(how="new")
+    assert again.states == {"writes": "completed"}
+    assert again.steps["writes"].cache_reason == "a step changed its environment the last time"
