@@ -167,10 +167,11 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
         )
     if any(sign in text for sign in _DOWN):
         offline = "network was disabled" in text
+        named = next((line for line in lines if "://" in line), lines[0])  # which index is asked first
         return IndexUnavailable(
             f"environment `{name}` needs the package index, "
             + ("and tilth is offline" if offline else "which does not answer"),
-            why="\n".join([_shorten([lines[0], *lines[-1:]] if len(lines) > 1 else lines), usable]).strip(),
+            why="\n".join([_shorten(list(dict.fromkeys([named, lines[-1]]))), usable]).strip(),
             mend="leave out `--offline`, or unset `TILTH_OFFLINE`"
             if offline
             else "try again later; `TILTH_OFFLINE=1` uses only what is cached",
