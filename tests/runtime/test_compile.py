@@ -189,6 +189,12 @@ def test_a_module_that_cannot_be_imported_is_told_in_few_words(
         assert 'flow.py", line 6' in answer["error"]["why"]
 
 
+def test_an_error_in_a_decorator_says_where_it_stands(tmp_path: Path, compile_in: Any) -> None:
+    text = "from tilth import pipeline, step\n\n\n@step(retry='often')\ndef f(): ...\n"
+    error = compile_in(Path(sys.executable), write(tmp_path, flow=text), "flow")["error"]
+    assert (error["summary"], error["why"]) == ("`retry` is `'often'` (a `str`)", "at `flow.py:4`")
+
+
 def test_threads_that_a_module_starts_do_not_hold_the_answer(tmp_path: Path, compile_in: Any) -> None:
     text = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
     text += "from tilth import pipeline, step\n@step\ndef f(): ...\n@pipeline\ndef flow(): f()\nprint('said')"

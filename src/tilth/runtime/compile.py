@@ -33,7 +33,7 @@ def load_pipeline(module: str, name: str | None, roots: Sequence[str]) -> Pipeli
         name: Of the pipeline or its variable; None when the module has only one.
         roots: Folders that project modules are imported from.
     """
-    with graphs.phase("importing"), tolerant.tolerant_imports(*roots):
+    with graphs.phase("importing"), tolerant.tolerant_imports(*roots), _placed(roots):
         try:
             loaded = importlib.import_module(module)
         except TilthError:
