@@ -71,9 +71,10 @@ def test_fields_become_what_their_annotations_ask_for() -> None:
 def test_a_field_of_another_type_is_refused_by_name() -> None:
     with pytest.raises(DefinitionError) as caught:
         read(Config, '{"model": {"kind": "tree"}}')
-    assert str(caught.value).splitlines()[-2:] == [
+    assert str(caught.value).splitlines()[-3:] == [
         "  its `model` is to be `Model`",
         "  its `kind` is to be `Kind`",
+        "  known: `FOREST`, `LINEAR`, `forest`, `linear`",
     ]
 
 

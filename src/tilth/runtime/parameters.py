@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import DefinitionError
+from tilth.errors import DefinitionError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +176,7 @@ def _again(value: Any, wanted: Any) -> Any:
 
 
 def _one_of(text: str, known: Mapping[str, Any]) -> Any:
-    return known[text] if text in known else _fail()
+    return known[text] if text in known else _fail(nearest(text, known))
 
 
 def _called(make: Any, value: Any) -> Any:
