@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tilth.define.environments import Environment
 from tilth.environments.declarations import declaration_digest, normalise
+from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +136,19 @@ def test_a_wheel_named_by_path_matters_by_what_it_is(here: Here, tmp_path: Path)
     before = digest(here, requirements=["./a-1-py3-none-any.whl"])
     (tmp_path / "a-1-py3-none-any.whl").write_bytes(b"another")
     assert digest(here, requirements=["./a-1-py3-none-any.whl"]) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("humanize", '`requirements=["humanize"]`'),
+        ("requirements.txt", "relative to the folder that holds the project"),
+    ],
+)
+def test_a_requirement_where_a_file_is_named_is_told_from_a_missing_file(
+    tmp_path: Path, here: Here, text: str, hint: str
+) -> None:
+    environment = Environment("training", requirements=text).to_json()
+    with pytest.raises(DefinitionError, match="names the file") as caught:
+        declaration_digest(environment, root=tmp_path, interpreter=here.interpreter, home=here.home)
+    assert hint in caught.value.mend

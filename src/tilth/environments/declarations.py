@@ -155,7 +155,9 @@ def _read_text(path: Path, name: str) -> str:
         raise DefinitionError(
             f"environment `{name}` names the file `{path}`, which cannot be read",
             why=(error.strerror or "") if isinstance(error, OSError) else "it is not UTF-8 text",
-            mend="relative paths are relative to the folder that holds the project",
+            mend="relative paths are relative to the folder that holds the project"
+            if path.suffix in (".txt", ".in", ".toml")
+            else f'a text names a file; requirements go in a list: `requirements=["{path.name}"]`',
         ) from error
 
 
