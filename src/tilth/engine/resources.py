@@ -45,7 +45,7 @@ class Capacity:
             if gpu > self.gpu:
                 raise SetupError(
                     f"step `{node.id}` cannot be placed on this machine",
-                    why=f"it asks for {gpu} GPUs; the machine has {self.gpu}",
+                    why=f"it asks for {gpu} of its GPUs; it has {self.gpu or 'none'}",
                     mend="lower `gpu` in the step's resources",
                 )
 
