@@ -167,11 +167,13 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
         )
     if any(sign in text for sign in _DOWN):
         offline = "network was disabled" in text
-        named = next((line for line in lines if "://" in line), lines[0])  # which index is asked first
+        telling = [line for line in lines if not line.startswith("hint:")] or lines
+        # Which index, or which package: the rest is how uv came to ask.
+        named = next((line for line in telling if "://" in line or "Because" in line), telling[0])
         return IndexUnavailable(
             f"environment `{name}` needs the package index, "
             + ("and tilth is offline" if offline else "which does not answer"),
-            why="\n".join([_shorten(list(dict.fromkeys([named, lines[-1]]))), usable]).strip(),
+            why="\n".join([_shorten(list(dict.fromkeys([named, telling[-1]]))), usable]).strip(),
             mend="leave out `--offline`, or unset `TILTH_OFFLINE`"
             if offline
             else "try again later; `TILTH_OFFLINE=1` uses only what is cached",
