@@ -14,7 +14,9 @@ setup:  ## make .venv with everything in it; quick when it is there
 	@scripts/setup
 
 quickstart: setup  ## run a real training pipeline in two environments
-	@TILTH_HOME="$${TILTH_HOME:-$(CURDIR)/.cache/tilth}" $(BIN)/tilth run examples/quickstart/pipeline.py
+	@export TILTH_HOME="$${TILTH_HOME:-$(CURDIR)/.cache/tilth}"; \
+	$(BIN)/tilth run examples/quickstart/pipeline.py && \
+	$(BIN)/tilth artifacts get --force quickstart/report/report .cache/quickstart.html
 
 test: setup  ## run the tests; ARGS="-k name" goes to pytest
 	@scripts/test $(ARGS)
