@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -57,3 +59,56 @@ def test_a_step_that_debugging_brings_here_must_find_its_packages_here(tilth: An
     (tmp_path / "pipeline.py").write_text(elsewhere)
     refused = tilth("run", "pipeline.py:using", "--in-process", code=1)
     assert "step `uses` imports `nowhere_installed`" in refused.stderr
+
+
+HANDING_ON = """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from tilth import Environment, Materializer, pipeline, step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+bare = Environment("bare", requirements=[])
+
+
+class Own(Materializer):
+    types = ()
+
+
+@step(environment=bare{options})
+def frame() -> Annotated[{annotation}, "rows"]:
+    raise RuntimeError("runs")
+
+
+@step(environment=bare)
+def count(rows) -> int:
+    return len(rows)
+
+
+@pipeline
+def counting():
+    count(frame())
+"""
+
+
+def test_a_frame_for_a_step_without_pandas_is_refused_before_it_is_computed(
+    tilth: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "pipeline.py").write_text(HANDING_ON.format(annotation="pd.DataFrame", options=""))
+    refused = tilth("run", "pipeline.py", "--offline", code=1).stderr
+    assert "step `count` gets `pandas.DataFrame` from step `frame`" in refused
+    assert "environment `bare` has no `pandas` to read it" in refused
+    assert tilth("runs", "list", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "options"), [("pd.DataFrame | None", ""), ("pd.DataFrame", ", materializers=[Own]")]
+)
+def test_what_may_be_readable_after_all_is_not_refused(
+    tilth: Any, tmp_path: Path, annotation: str, options: str
+) -> None:
+    (tmp_path / "pipeline.py").write_text(HANDING_ON.format(annotation=annotation, options=options))
+    assert "RuntimeError: runs" in tilth("run", "pipeline.py", "--offline", code=1).stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,4 +50,32 @@ def check_imports(
                 unknown.append(f"{told} may not have: nothing is known yet of {', '.join(blind[:3])}")
             else:
                 missing.append(f"{told} does not have")
+    missing += _unreadable(pipeline, environments)
     return list(dict.fromkeys(missing)), list(dict.fromkeys(unknown))
+
+
+def _unreadable(pipeline: Pipeline, environments: ProjectEnvironments) -> list[str]:
+    """Steps that get what they cannot read, going by declared types: their library is in every format of theirs."""
+    told = []
+    declared = {
+        (node.id, output.name): output.type
+        for node in pipeline.nodes
+        if not node.materializers  # a custom one may write what any step reads
+        for output in node.outputs
+        if re.fullmatch(r"(numpy|pandas|sklearn)\.[\w.]+(\[.*\])?", output.type)
+    }
+    for node in pipeline.nodes:
+        have = environments.readers(node.environment)
+        if have is None:
+            continue
+        for step, name in node.sources():
+            kind = declared.get((step, name), "")
+            library = kind.partition(".")[0]
+            if library and library not in have:
+                where = (
+                    f"environment `{node.environment}`" if node.environment else "the client's interpreter"
+                )
+                told.append(
+                    f"step `{node.id}` gets `{kind}` from step `{step}`, and {where} has no `{library}` to read it"
+                )
+    return told
