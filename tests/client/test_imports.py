@@ -75,7 +75,7 @@ bare = Environment("bare", requirements=[])
 
 
 class Own(Materializer):
-    types = ()
+    types = (complex,)
 
 
 @step(environment=bare{options})

@@ -56,7 +56,6 @@ def check_imports(
 
 def _unreadable(pipeline: Pipeline, environments: ProjectEnvironments) -> list[str]:
     """Steps that get what they cannot read, going by declared types: their library is in every format of theirs."""
-    told = []
     declared = {
         (node.id, output.name): output.type
         for node in pipeline.nodes
@@ -64,14 +63,16 @@ def _unreadable(pipeline: Pipeline, environments: ProjectEnvironments) -> list[s
         for output in node.outputs
         if re.fullmatch(r"(numpy|pandas|sklearn)\.[\w.]+(\[.*\])?", output.type)
     }
+    if not declared:
+        return []
+    told = []
+    readers = {name: environments.readers(name) for name in {node.environment for node in pipeline.nodes}}
     for node in pipeline.nodes:
-        have = environments.readers(node.environment)
-        if have is None:
-            continue
+        have = readers[node.environment]
         for step, name in node.sources():
             kind = declared.get((step, name), "")
             library = kind.partition(".")[0]
-            if library and library not in have:
+            if library and have is not None and library not in have:
                 where = (
                     f"environment `{node.environment}`" if node.environment else "the client's interpreter"
                 )
