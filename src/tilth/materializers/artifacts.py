@@ -427,6 +427,10 @@ def _metadata(materializer: Materializer, value: object) -> dict[str, Any]:
 
 
 def _visualize(materializer: Materializer, value: object, folder: Path) -> None:
+    from tilth.materializers.protocol import Materializer as Plain
+
+    if type(materializer).visualize is Plain.visualize:  # most have none, and small steps feel a folder
+        return
     folder.mkdir(parents=True, exist_ok=True)
     try:
         materializer.visualize(value, folder)

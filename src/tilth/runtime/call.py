@@ -177,12 +177,14 @@ def _save(
     values = _by_name(step, declared, value)
     del value
     saved: dict[str, Any] = {}
+    if declared:
+        (folder / "outputs").mkdir()
     for output in declared:
         name = output["name"]
         each = values.pop(name)
         _check_type(step, output, each)
         target = folder / "outputs" / name
-        target.mkdir(parents=True)
+        target.mkdir()
         looks = folder / "visualizations" / name
         try:
             manifest = save_artifact(
