@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, indent: int = 0) -> str:
     """Rows under a heading, each column as wide as its widest cell; one that is empty throughout is left out.
 
-    On a terminal a line is cut at its edge; elsewhere nothing is.
+    On a terminal a line is cut at its edge, and a cell before the last keeps its two ends in half of the line;
+    elsewhere nothing is cut.
     """
     listed = [[" ".join(str(row.get(name) or "").split()) for name in columns] for row in rows]
     used = [i for i in range(len(columns)) if any(cells[i] for cells in listed)]
-    widths = {i: max(len(columns[i]), *(_width(cells[i]) for cells in listed)) for i in used}
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if edge is not None:
+        last = max(used, default=0)
+        listed = [
+            [cell if i == last else _both_ends(cell, edge // 2) for i, cell in enumerate(cells)]
+            for cells in listed
+        ]
+    widths = {i: max(len(columns[i]), *(_width(cells[i]) for cells in listed)) for i in used}
 
     def line(cells: Sequence[str]) -> str:
         padded = (cells[i] + " " * (widths[i] - _width(cells[i])) for i in used)
@@ -34,6 +41,17 @@ def table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, inden
         return text + "…"
 
     return "\n".join([click.style(line(columns), dim=True), *(line(cells) for cells in listed)])
+
+
+def _both_ends(text: str, width: int) -> str:
+    """A text with its middle left out when it is wider: names that a number tells apart end in it."""
+    if _width(text) <= width:
+        return text
+    for kept in range(width - 1, 1, -1):
+        head, tail = text[: (kept + 1) // 2], text[len(text) - kept // 2 :]
+        if _width(head) + _width(tail) < width:
+            return f"{head}…{tail}"
+    return "…"
 
 
 def _width(text: str) -> int:
