@@ -82,7 +82,7 @@ load   reused                                      same code, inputs and environ
 train  failed       250 ms  2         training     ValueError: alpha is too large
 score  not started
 
-error: step `train` of run `churn-2` failed: ValueError   (attempt 2 of 2)
+error: step `train` of run `churn-2` failed: ValueError   (attempt 2)
   inputs: frame = load.frame, alpha = 2
   hint: fix it and run again, completed steps are reused; `tilth runs resume churn-2` keeps the code as it was
   Traceback (most recent call last):

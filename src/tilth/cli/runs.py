@@ -334,7 +334,6 @@ def _failure(run: Run, step_runs: Sequence[StepRun]) -> list[str]:
         step=label(first.step, first.index),
         run=run.name,
         attempt=first.attempt,
-        attempts=first.attempt,
         inputs={name: value_text(value) for name, value in first.inputs.items()},
         whole=True,
     )

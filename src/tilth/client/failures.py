@@ -70,7 +70,11 @@ def step_failure(
         inputs: What the step was given, in a few words each.
         whole: Leave nothing out of the traceback and the message.
     """
-    tries = f"   (attempt {attempt} of {attempts})" if attempts > 1 else ""
+    tries = ""
+    if 1 < attempts >= attempt:
+        tries = f"   (attempt {attempt} of {attempts})"
+    elif attempt > 1:  # a run that was resumed goes on counting
+        tries = f"   (attempt {attempt})"
     lines = [f"error: step `{step}` of run `{run}` {what_happened(failure)}{tries}"]
     if inputs:
         listed = ", ".join(f"{name} = {value}" for name, value in inputs.items())
