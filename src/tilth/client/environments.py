@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,11 @@ class ProjectEnvironments:
 
     def packages(self, node: Node) -> Iterable[Package]:
         """What the sources of a step reach in the client's interpreter."""
-        return self.inventory().reach(self._pipeline.outside[node.module])
+        return self._reach.packages(self._pipeline.outside[node.module])
+
+    @functools.cached_property
+    def _reach(self) -> envs.Reach:
+        return envs.Reach(self.inventory(), self._interpreter, self._home)
 
     def readers(self, name: str | None) -> frozenset[str] | None:
         """Import names it has at the top level; None when that is not known."""

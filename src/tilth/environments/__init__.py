@@ -1,7 +1,7 @@
 """Environments: from a declaration to a lock to a venv, on this machine.
 
     probe, find_interpreter, project_interpreter    which Python
-    inventory                                       what an interpreter has installed
+    inventory, Reach                                what an interpreter has installed, and modules depend on
     find_lock, lock, open_lock                      what a declaration resolves to
     realise, is_realised, changed_files, quarantine the venv of a lock
     modules                                         what a lock lets a step import
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         modules as modules,
         open_lock as open_lock,
     )
+    from tilth.environments.loose import Reach as Reach
     from tilth.environments.venvs import (
         Realised as Realised,
         changed_files as changed_files,
@@ -40,6 +41,7 @@ _HOME = {
     "Interpreter": "interpreters",
     "Inventory": "inventories",
     "Locked": "locks",
+    "Reach": "loose",
     "Realised": "venvs",
     "changed_files": "venvs",
     "environment_digest": "locks",

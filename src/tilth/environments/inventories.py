@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
 
-_FORMAT = 1
+_FORMAT = 2
 _EXTENSION = re.compile(r"\.(?:[\w-]+\.)*(?:so|pyd)$")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _TOOLS = frozenset({"dev", "develop", "development", "doc", "docs", "lint", "test", "testing", "tests"})
@@ -39,6 +39,7 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = ()  # normalised names, of those whose marker holds here and that no extra asks for
     modules: tuple[str, ...] = ()  # top-level import names
     editable: str = ""  # the folder it is developed in
+    origin: str = ""  # what tells it from others of its version, when it comes from no index
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,10 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             reached.add(name)
             pending += by_name[name].requires
-        return [Package(name=name, version=by_name[name].version) for name in sorted(reached)]
+        return [
+            Package(name=name, version=" ".join(filter(None, (by_name[name].version, by_name[name].origin))))
+            for name in sorted(reached)
+        ]
 
 
 class _Cached(msgspec.Struct, frozen=True):
@@ -123,7 +127,7 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
             fields.setdefault(key, []).append(value.strip())
     if "Name" not in fields or "Version" not in fields:
         return None
-    editable = _editable(info)
+    editable, origin = _direct(info)
     listed = (_content(info / "top_level.txt") or b"").decode("utf-8", "replace").split()
     modules = _recorded_modules(info) | {each for each in listed if each.isidentifier()}
     if editable:
@@ -134,6 +138,7 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
         requires=_required(fields.get("Requires-Dist", []), interpreter),
         modules=tuple(sorted(modules)),
         editable=editable,
+        origin=origin,
     )
 
 
@@ -162,17 +167,28 @@ def _required(lines: list[str], interpreter: Interpreter) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _editable(info: Path) -> str:
+def _direct(info: Path) -> tuple[str, str]:
+    """(folder of an editable install, what identifies one from a URL, repository or folder): PEP 610."""
     content = read_bytes(info / "direct_url.json")
     if content is None:
-        return ""
+        return "", ""
     try:
         document = json.loads(content)
     except ValueError:
-        return ""
-    if not document.get("dir_info", {}).get("editable"):
-        return ""
-    return unquote(urlsplit(document.get("url", "")).path)
+        return "", ""
+    if document.get("dir_info", {}).get("editable"):
+        return unquote(urlsplit(document.get("url", "")).path), ""
+    commit = document.get("vcs_info", {}).get("commit_id", "")
+    archive = document.get("archive_info", {})
+    hashes = [f"{name}={value}" for name, value in sorted(archive.get("hashes", {}).items())]
+    return "", commit or archive.get("hash", "") or ",".join(hashes) or _recorded_digest(info)
+
+
+def _recorded_digest(info: Path) -> str:
+    """The digest of the hashes of all installed files but those about the installation."""
+    lines = (read_bytes(info / "RECORD") or b"").splitlines()
+    kept = sorted(line for line in lines if not line.startswith(info.name.encode()) and b",sha256=" in line)
+    return "sha256:" + hashlib.sha256(b"\n".join(kept)).hexdigest()
 
 
 def _recorded_modules(info: Path) -> set[str]:
