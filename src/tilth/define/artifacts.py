@@ -45,6 +45,11 @@ class Artifact:
         self.name = name
         self.version = version
         self.tags = tuple(tags)
+        for tag in self.tags:
+            if not isinstance(tag, str):
+                raise DefinitionError(
+                    f"tag `{tag!r}` of an artifact is no text", mend=f'write it as text: `tags=["{tag}"]`'
+                )
 
     def __repr__(self) -> str:
         return f"Artifact({self.name!r}, version={self.version!r}, tags={list(self.tags)!r})"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tilth.materializers import Materializer
 
+LONGEST_NAME = 120  # bytes; file systems take 255, and numbers are added
 FAILURE_MODES = ("stop_new", "fail_fast", "continue")
 
 
@@ -70,8 +71,13 @@ class PipelineOptions(TypedDict, total=False):
 
 
 def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or any(c in value for c in "/\\\0\n:"):
+    if not isinstance(value, str) or not value.strip(" .") or any(c in value for c in "/\\\0\n:"):
         raise DefinitionError(f"`name={value!r}` is no name", mend="use letters, digits, `_`, `-` and `.`")
+    if len(value.encode("utf-8", "replace")) > LONGEST_NAME:
+        raise DefinitionError(
+            f"the name `{value[:40]}…` is too long",
+            why=f"it becomes the name of a folder: {LONGEST_NAME} bytes at most",
+        )
     return value
 
 

@@ -215,6 +215,7 @@ class Step(Generic[F]):
             outputs=outputs,
             map=tuple(over),
             after=_nodes_of(after, self.name),
+            reads_context=_names(self.function, "get_step_context"),
         )
         graph.nodes[id] = node
         graph.options[id] = self.options
@@ -353,6 +354,29 @@ def _expression(step: str, name: str, value: Any, graph: graphs.Graph) -> Any:
             why="a pipeline passes plain values and the outputs of steps",
             mend="make the value in a step and pass that step's output",
         ) from None
+
+
+def _names(function: Any, wanted: str) -> bool:
+    """Whether a function, or one that it names, names `wanted`; functions of libraries are not looked into."""
+    seen: set[int] = set()
+    inner = getattr(function, "__wrapped__", function)
+    stack = [(each.__code__, each.__globals__) for each in (function, inner)]
+    while stack:
+        code, known = stack.pop()
+        library = "site-packages" in code.co_filename or str(known.get("__name__")).startswith("tilth.")
+        if id(code) in seen or library:
+            continue
+        seen.add(id(code))
+        if wanted in code.co_names:
+            return True
+        stack += [(each, known) for each in code.co_consts if hasattr(each, "co_names")]
+        found = [known.get(name) for name in code.co_names]
+        modules = [each for each in found if hasattr(each, "__spec__")]
+        found += [getattr(each, name, None) for each in modules for name in code.co_names]
+        for each in found:
+            members = vars(each).values() if isinstance(each, type) else (getattr(each, "function", each),)
+            stack += [(one.__code__, one.__globals__) for one in members if hasattr(one, "__globals__")]
+    return False
 
 
 def refuse_function(function: Any, kind: str) -> None:

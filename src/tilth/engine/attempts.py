@@ -80,7 +80,11 @@ class Attempts:
     def folder(self, unit: Unit, attempt: int) -> Path:
         """Where an attempt's files are."""
         steps, node = self._folder / "steps", unit.node.id
-        return steps / f"{node}.{attempt}" if unit.index is None else steps / node / f"{unit.index}.{attempt}"
+        if unit.index is None:
+            return steps / f"{node}.{attempt}"
+        return (
+            steps / "items" / node / f"{unit.index}.{attempt}"
+        )  # `items` has no dot: it is no step's folder
 
     def left_behind(self, unit: Unit, last: int) -> Ended | None:
         """A finished attempt, up to number `last`, of a driver that ended before it could record it."""
@@ -142,6 +146,13 @@ class Attempts:
         launched = time.time()
         try:
             outcome = await self._launcher.run(task, log.write)
+        except OSError as error:
+            failure = Failure(
+                reason="environment",
+                type=type(error).__name__,
+                message=f"no process could be started with `{place.python}`: {error.strerror}",
+            )
+            return Ended(folder, {}, failure)
         finally:
             log.close()
         seconds = {

@@ -39,6 +39,10 @@ def fixed_parts(
         parts[f"environment `{node.environment}`"] = environment
     else:
         parts.update({f"package `{each.name}`": each.version for each in packages})
+    if node.map:
+        parts["what is mapped over"] = ", ".join(sorted(node.map))
+    if node.reads_context:
+        parts["pipeline parameters"] = digest(pipeline.parameters)
     outputs = [[each.name, each.collection] for each in node.outputs]
     parts["outputs"] = digest([outputs, sorted(node.materializers.items())])
     if node.extra:

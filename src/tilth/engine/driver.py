@@ -75,6 +75,7 @@ class Driver:
         done: Sequence[StepRun] = (),
         attempts: Mapping[tuple[str, int | None], int] | None = None,
     ) -> None:
+        capacity.check(pipeline.nodes)
         self._run = run
         self._folder = folder
         self._store = store
@@ -131,6 +132,8 @@ class Driver:
             resumed=run.fence > 1,
         )
         self._nodes = Nodes(pipeline, {node.id: self._reuse.parts(node) for node in pipeline.nodes})
+        for each in done:
+            self._recorder.metadata.update(each.run_metadata)
         self._loop = asyncio.get_running_loop()
 
     def cancel(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 from tilth.errors import Conflict
@@ -24,15 +25,13 @@ class Lease:
     def __enter__(self) -> Lease:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _try_lock(fd):
             holder = os.read(fd, 64).decode(errors="replace").strip()
             os.close(fd)
             raise Conflict(
                 f"run `{self._run}` is being driven by another process" + (f" ({holder})" if holder else ""),
                 mend=f"wait for it, or stop it with `tilth runs cancel {self._run}`",
-            ) from None
+            )
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"process {os.getpid()}".encode(), 0)
         self._fd = fd
@@ -42,6 +41,18 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._fd)
+
+
+def _try_lock(fd: int) -> bool:
+    """Lock, if nobody drives. Who only looks (`is_held`) holds it for a moment too, so this tries more than once."""
+    for _ in range(20):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
 
 
 def is_held(folder: Path) -> bool:

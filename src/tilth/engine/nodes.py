@@ -93,6 +93,7 @@ class NodeState:
             name: substitute(
                 self._items[name][index] if index is not None and name in self._items else expression,
                 values.as_path,
+                loading=True,
             )
             for name, expression in self.node.inputs.items()
         }

@@ -10,7 +10,6 @@ import msgspec
 
 from tilth.engine.values import artifact_name, substitute
 from tilth.ir.values import digest
-from tilth.materializers.artifacts import read_manifest
 from tilth.records import Artifact, Failure, Json, OutputRef, State, StepRun, now
 from tilth.runtime.folder import read_events
 from tilth.store import Put
@@ -121,7 +120,8 @@ class Recorder:
                 identifier = artifact.id
             outputs[output.name] = OutputRef(digest=manifest["digest"], artifact=identifier)
         changes += self._saved(record, folder, said, fresh)
-        self.metadata.update(_metadata(said, run=True))
+        of_run = _metadata(said, run=True)
+        self.metadata.update(of_run)
         done = msgspec.structs.replace(
             record,
             state=State.COMPLETED,
@@ -129,6 +129,7 @@ class Recorder:
             finished_at=now(),
             seconds={**record.seconds, **result["seconds"]},
             metadata=_metadata(said),
+            run_metadata=of_run,
         )
         self._journal.add(*changes, Put(done), artifacts=fresh, folder=folder)
         return outputs
@@ -167,12 +168,15 @@ class Recorder:
         said = read_events(folder) if folder else []
         fresh: list[str] = []
         saved = self._saved(record, folder, said, fresh) if folder else []
+        of_run = _metadata(said, run=True)
+        self.metadata.update(of_run)
         ended = msgspec.structs.replace(
             record,
             state=state,
             failure=failure,
             finished_at=now(),
             metadata=_metadata(said),
+            run_metadata=of_run,
             seconds={**record.seconds, **(seconds or {})},
         )
         self._journal.add(*saved, Put(ended), artifacts=fresh)
@@ -217,7 +221,7 @@ class Recorder:
         for event in said:
             if event.get("event") != "artifact":
                 continue
-            manifest = read_manifest(folder / event["folder"])
+            manifest = event["manifest"]
             self._take_over(folder / event["folder"], manifest["digest"])
             fresh.append(manifest["digest"])
             artifact = _described(

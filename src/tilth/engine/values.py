@@ -172,18 +172,22 @@ def mapped_items(expression: Any, values: Values) -> Sequence[Any]:
     return list(payload)
 
 
-def substitute(expression: Any, by: Callable[[str, str], Any]) -> Any:
-    """The expression with `by(node, output)` in the place of each reference."""
+def substitute(expression: Any, by: Callable[[str, str], Any], *, loading: bool = False) -> Any:
+    """The expression with `by(node, output)` in the place of each reference.
+
+    Args:
+        loading: Put into the places of items what loads them, rather than their digests.
+    """
     if isinstance(expression, dict):
         if len(expression) == 1:
             if "$output" in expression:
                 return by(*expression["$output"])
             if "$resolved" in expression:
                 item, path = expression["$resolved"]
-                return path if by.__name__ == "as_path" else {"$artifact": item}
-        return {key: substitute(each, by) for key, each in expression.items()}
+                return path if loading else {"$artifact": item}
+        return {key: substitute(each, by, loading=loading) for key, each in expression.items()}
     if isinstance(expression, list):
-        return [substitute(each, by) for each in expression]
+        return [substitute(each, by, loading=loading) for each in expression]
     return expression
 
 

@@ -47,6 +47,9 @@ class Node:
     retry: dict[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
     worker: str = "warm"
+    reads_context: bool = (
+        False  # its function asks for the step's context, and so for the pipeline's parameters
+    )
     materializers: dict[str, int] = field(default_factory=dict)  # `module:qualname` -> version
     tags: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)

@@ -175,6 +175,7 @@ class StepRun(Record, frozen=True, kw_only=True):
     failure: Failure | None = None
     tags: tuple[str, ...] = ()
     metadata: dict[str, Json] = {}
+    run_metadata: dict[str, Json] = {}  # what it logged for the run
 
 
 class Artifact(Record, frozen=True, kw_only=True):

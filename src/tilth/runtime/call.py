@@ -141,9 +141,21 @@ def _called(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
         # By what it gave: a decorator around an `async def` need not be one.
         if type(value).__name__ != "coroutine":
             return value
-        import asyncio
+        return _finished(value)
 
-        return asyncio.run(value)
+
+def _finished(coroutine: Any) -> Any:
+    """What an `async def` step gives; in a thread where a loop runs already, as when a step runs in the client."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -230,9 +242,6 @@ def _by_name(step: str, declared: Sequence[Mapping[str, Any]], value: Any) -> di
     return dict(zip(names, value, strict=True))
 
 
-_ACCEPTED = {"int": "numbers.Integral", "float": "numbers.Real", "complex": "numbers.Complex"}
-
-
 def _check_type(step: str, output: Mapping[str, Any], value: Any) -> None:
     """Refuse a value that is plainly not of the declared type. Where the type cannot be known here, accept."""
     declared = output["type"]
@@ -259,7 +268,7 @@ def _known_type(name: str) -> Any:
     if name in ("int", "float", "complex"):
         import numbers
 
-        return getattr(numbers, _ACCEPTED[name].rpartition(".")[2])
+        return {"int": numbers.Integral, "float": numbers.Real, "complex": numbers.Complex}[name]
     import builtins
 
     base = name.partition("[")[0]

@@ -309,7 +309,7 @@ def serve(request: str) -> None:
         compiled = compile_pipeline(
             pipeline,
             (),
-            {**asked.get("values", {}), **from_text(pipeline, asked["parameters"])},
+            from_text(pipeline, asked["parameters"]),
             roots=asked["roots"],
             project=asked["project"],
         )

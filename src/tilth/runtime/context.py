@@ -125,15 +125,20 @@ def save_artifact(
 
     It is recorded when the step ends, also when the step fails afterwards.
     """
+    from tilth.define.artifacts import Artifact
     from tilth.materializers.artifacts import save_artifact as save
 
+    named = Artifact(name, tags=tags)
+    told = {key: _plain(key, each) for key, each in (metadata or {}).items()}
     context = get_step_context()
     context._saved += 1
-    folder = context._folder / "saved" / str(context._saved)
+    place = f"saved/{context._saved}"
+    folder = context._folder / place
     folder.mkdir(parents=True)
-    save(value, folder)
-    event = {"event": "artifact", "folder": f"saved/{context._saved}", "name": name, "tags": list(tags)}
-    context.say({**event, "metadata": {key: _plain(key, each) for key, each in (metadata or {}).items()}})
+    manifest = save(value, folder)
+    manifest.pop("files", None)
+    event = {"event": "artifact", "folder": place, "name": named.name, "tags": list(named.tags)}
+    context.say({**event, "manifest": manifest, "metadata": told})
 
 
 def load_artifact(name: str, version: int | None = None) -> Any:

@@ -23,7 +23,8 @@ class ProcessState:
         os.umask(self.umask)
         self.outlets = _outlets()
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
-        self.hooks = (sys.excepthook, sys.displayhook, sys.settrace, sys.gettrace())
+        self.hooks = (sys.excepthook, sys.displayhook)
+        self.trace = sys.gettrace()
         self.recursion = sys.getrecursionlimit()
         self.switch = sys.getswitchinterval()
 
@@ -64,8 +65,8 @@ class ProcessState:
         sys.path[:] = self.path
         os.umask(self.umask)
         sys.stdin, sys.stdout, sys.stderr = self.streams
-        sys.excepthook, sys.displayhook = self.hooks[:2]
-        sys.settrace(self.hooks[3])
+        sys.excepthook, sys.displayhook = self.hooks
+        sys.settrace(self.trace)
         sys.setrecursionlimit(self.recursion)
         sys.setswitchinterval(self.switch)
         for number, handler in self.signals.items():

@@ -120,3 +120,4 @@ def serve(settings: str) -> None:
             channel.say({"done": True, "completed": completed, "peak": peak, "leave": reasons})
         except KeyboardInterrupt:  # it came while the step was prepared or cleared away: it has no result
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            channel.say({"done": True, "completed": False, "peak": 0, "leave": ["it was interrupted"]})

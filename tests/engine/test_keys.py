@@ -1,0 +1,129 @@
+"""What must not be taken for the same: each of these once gave another step's outputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.engine.play import Project
+
+MAPPED = """
+from tilth import pipeline, step, unmapped
+
+@step
+def double(xs):
+    return xs * 2
+
+@step
+def add(a, b):
+    return [a, b]
+
+@pipeline
+def whole():
+    double([1, 2, 3])
+
+@pipeline
+def items():
+    double.map([1, 2, 3])
+
+@pipeline
+def both():
+    add.map([1, 2], [3, 4])
+
+@pipeline
+def one():
+    add.map([1, 2], unmapped([3, 4]))
+"""
+
+CONTEXT = """
+import tilth
+from tilth import get_step_context, pipeline, step
+
+def asked():
+    return get_step_context().parameters["n"]
+
+@step
+def direct():
+    return tilth.get_step_context().parameters["n"]
+
+@step
+def through_a_helper():
+    return asked()
+
+@step
+def without():
+    return 1
+
+@pipeline
+def context(n: int = 1):
+    direct()
+    through_a_helper()
+    without()
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [("whole", "items"), ("both", "one")])
+def test_a_step_mapped_over_other_inputs_is_another(project: Project, first: str, second: str) -> None:
+    project.write(MAPPED)
+    project.run(f"pipeline.py:{first}")
+    assert set(project.run(f"pipeline.py:{second}").states.values()) == {"completed"}
+
+
+def test_a_step_that_reads_the_pipelines_parameters_depends_on_them(project: Project) -> None:
+    project.write(CONTEXT)
+    project.run()
+    played = project.run(n=2)
+    assert played.states == {"direct": "completed", "through_a_helper": "completed", "without": "cached"}
+    assert project.load("through_a_helper") == 2
+
+
+ODD = """
+from tilth import log_metadata, pipeline, save_artifact, step
+
+@step
+def wrong_tag():
+    save_artifact(1, "checkpoint", tags=[3])
+
+@step
+def wrong_name():
+    save_artifact(1, 7)
+
+@step
+async def waits():
+    return 5
+
+@step(name="a.1")
+def mapped(x):
+    return x
+
+@step(name="a")
+def plain():
+    log_metadata({"seen": True}, run=True)
+    return 1
+
+@pipeline(failure_mode="continue")
+def odd():
+    wrong_tag(); wrong_name()
+
+@pipeline
+def fine():
+    waits(); plain(); mapped.map([1, 2, 3])
+"""
+
+
+def test_names_and_tags_that_are_no_text_are_refused_before_they_are_kept(project: Project) -> None:
+    project.write(ODD)
+    played = project.run("pipeline.py:odd")
+    assert "tag `3`" in played.steps["wrong_tag"].failure.message
+    assert "`Artifact(name=7)`" in played.steps["wrong_name"].failure.message
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_steps_whose_names_look_alike_do_not_share_a_folder(project: Project, in_process: bool) -> None:
+    project.write(ODD)
+    played = project.run("pipeline.py:fine", in_process=in_process)
+    assert set(played.states.values()) == {"completed"}
+    assert played.run.metadata == {"seen": True}
+    assert project.load("waits") == 5
