@@ -12,6 +12,7 @@ import pytest
 
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.errors import DiskFull, SetupError
+from tilth.materializers.artifacts import save_artifact
 from tilth.testing.artifact_store import ArtifactStoreContract, contents, written
 
 RACER = """
@@ -55,6 +56,25 @@ def test_what_there_is_to_look_at_goes_with_its_artifact(store, tmp_path):
     assert list(store.digests()) == [digest]
     store.remove(digest)
     assert not looks.exists()
+
+
+@pytest.mark.parametrize("manifest", [False, True])
+def test_what_was_damaged_without_changing_its_size_is_replaced_when_it_is_made_again(
+    store, tmp_path, manifest
+):
+    def make(folder):
+        folder.mkdir()
+        return save_artifact("text", folder)["digest"]
+
+    digest = make(tmp_path / "a")
+    place = store.adopt(tmp_path / "a", digest)
+    (damaged,) = (each for each in place.iterdir() if (each.name == "artifact.json") == manifest)
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes().replace(b"e", b"a"))
+    assert store.verify(digest)
+    assert store.adopt(tmp_path / "b", make(tmp_path / "b")) == place
+    assert store.verify(digest) == []
+    assert not (tmp_path / "b").exists()
 
 
 def test_processes_that_race_for_the_same_artifacts_all_find_them(store, tmp_path):

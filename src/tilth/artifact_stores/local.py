@@ -1,11 +1,12 @@
 """Artifacts in folders on this machine. Knows nothing of what is in the files."""
 
 # A run makes these calls by the ten thousand, and Path doubles their cost; 0555 is what read-only means here.
-# ruff: noqa: PTH101, PTH103, PTH104, PTH112, PTH119, PTH120, PTH202, S103
+# ruff: noqa: PTH101, PTH103, PTH104, PTH112, PTH119, PTH120, S103
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from contextlib import suppress
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from tilth.artifact_stores.protocol import ArtifactStore
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{2})([0-9a-f]{62})").fullmatch
-_MANIFEST = "artifact.json"
+_MANIFEST = "/artifact.json"
+_CONTENT = ("digest", "type", "materializer", "format", "files", "empty", "length", "shape")
+_READ_AGAIN = 8 << 20  # bytes up to which an artifact that is there already is compared as a whole
 _MANY = (
     64  # artifacts of two small files: one by one takes as long as the whole file system, measured on ext4
 )
@@ -46,11 +49,11 @@ class LocalArtifactStore:
     def adopt(self, folder: Path, digest: str) -> Path:
         source, place = str(folder), self._place(digest)
         if os.path.isdir(place):
-            if _looks_like(place, source):
+            if _equals(place, source):
                 _remove_tree(source)
                 return Path(place)
             with suppress(NotFound):
-                self.quarantine(digest)  # torn by a power failure before it was synced
+                self.quarantine(digest)  # torn by a power failure before it was synced, or damaged since
         try:
             _make_read_only(source)
             self._move(source, place)
@@ -174,20 +177,51 @@ if TYPE_CHECKING:
     _keeps_the_promises: type[ArtifactStore] = LocalArtifactStore
 
 
-def _looks_like(place: str, source: str) -> bool:
-    """Whether two folders hold files of the same names and sizes; manifests may differ in what they tell."""
+def _equals(place: str, source: str) -> bool:
+    """Whether the artifact at `place` is as whole as `source`, just written under the same digest.
+
+    Files are compared byte by byte while there are few of them; manifests in what the digest stands for.
+    """
     try:
-        return _sizes(place) == _sizes(source) and os.path.getsize(f"{place}/{_MANIFEST}") > 0
-    except FileNotFoundError:
+        sizes = _sizes(place)
+        if sizes != _sizes(source):
+            return False
+        files = [name for name, size in sizes.items() if size > 0]
+        if sum(sizes[name] for name in files) > _READ_AGAIN:
+            files = []
+        return _tells_same(place, source) and all(_same_bytes(place + each, source + each) for each in files)
+    except (FileNotFoundError, ValueError):
         return False
 
 
 def _sizes(folder: str) -> dict[str, int]:
+    """By path below the folder; of the manifest and of folders, which are only to be there, 0."""
     sizes = {}
-    for path, _ in _entries(folder):
+    for path, is_file in _entries(folder):
         name = path[len(folder) :]
-        sizes[name] = -1 if name == f"/{_MANIFEST}" else os.lstat(path).st_size
+        sizes[name] = os.lstat(path).st_size if is_file and name != _MANIFEST else 0
     return sizes
+
+
+def _tells_same(place: str, source: str) -> bool:
+    ours, theirs = _read_manifest(place), _read_manifest(source)
+    return all(ours.get(key) == theirs.get(key) for key in _CONTENT)
+
+
+def _read_manifest(folder: str) -> dict[str, object]:
+    with open(folder + _MANIFEST, "rb") as file:
+        manifest = json.load(file)
+    if not isinstance(manifest, dict):
+        raise ValueError("a manifest is an object")
+    return manifest
+
+
+def _same_bytes(one: str, other: str) -> bool:
+    with open(one, "rb") as first, open(other, "rb") as second:
+        while block := first.read(1 << 20):
+            if block != second.read(1 << 20):
+                return False
+    return True
 
 
 def _entries(folder: str) -> Iterator[tuple[str, bool]]:
