@@ -39,6 +39,8 @@ def write(root: Path, **files: str) -> Path:
         ("def f():\n    from pkg import b", {"pkg", "pkg.b"}),
         ("class C:\n    try:\n        import pkg.b\n    except ImportError: pass", {"pkg", "pkg.b"}),
         ("import importlib\nimportlib.import_module('pkg.b')", {"pkg", "pkg.b"}),
+        ("import importlib as il\nil.import_module('pkg.b')", {"pkg", "pkg.b"}),
+        ("from importlib import import_module as imp\nimp('pkg.b')", {"pkg", "pkg.b"}),
         (
             "import typing\nif typing.TYPE_CHECKING:\n    import pkg\nelse:\n    import space.one",
             {"space.one"},
@@ -129,6 +131,16 @@ def test_outside_names_are_neither_the_project_s_nor_python_s(tmp_path: Path) ->
         "import sys\nsys.path.insert(0, 'x')",
         "import runpy\nrunpy.run_path('x.py')",
         "import importlib.util\nimportlib.util.spec_from_file_location('a', 'b')",
+        "import importlib as il\nil.import_module(name)",
+        "from importlib import import_module as imp\nimp(name)",
+        "def f():\n    from importlib import import_module as imp\n    return imp(name)",
+        "import builtins as b\nb.__import__(name)",
+        "import builtins\nbuiltins.exec(code)",
+        "import importlib\nload = importlib.import_module",
+        "from importlib import import_module as imp\nmodules = map(imp, names)",
+        "from sys import path as places\nplaces.append('x')",
+        "import sys as s\ns.path.append('x')",
+        "from runpy import run_path as rp\nrp('x.py')",
     ],
 )
 def test_what_cannot_be_followed_is_said_with_its_line(tmp_path: Path, text: str) -> None:
@@ -137,7 +149,9 @@ def test_what_cannot_be_followed_is_said_with_its_line(tmp_path: Path, text: str
     assert f"line {line}" in sources.closure("main", [tmp_path])["main"].dynamic
 
 
-@pytest.mark.parametrize("text", ["model.eval()", "frame.eval('a + b')", "eval('1 + 1')", "df.exec(x)"])
+@pytest.mark.parametrize(
+    "text", ["model.eval()", "frame.eval('a + b')", "eval('1 + 1')", "df.exec(x)", "self.path"]
+)
 def test_methods_of_like_names_are_not_dynamic(tmp_path: Path, text: str) -> None:
     write(tmp_path, main=text)
     assert not sources.closure("main", [tmp_path])["main"].dynamic

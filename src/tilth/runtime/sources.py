@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 _COMPILED = (".so", ".pyd")
 _HANDLERS = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
-_IMPORTERS = frozenset({"importlib.import_module", "import_module", "__import__"})
+_IMPORTERS = frozenset(
+    {"importlib.import_module", "import_module", "__import__", "builtins.__import__", "importlib.__import__"}
+)
+_RUNNERS = frozenset({"addsitedir", "run_module", "run_path", "SourceFileLoader", "spec_from_file_location"})
+_LOADERS = frozenset(
+    {"builtins", "importlib", "runpy", "site", "sys"}
+)  # what modules of theirs may be called
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -218,9 +224,10 @@ _Scope = dict[str, list[_Import]]  # the names a function binds, with the import
 class _Text:
     """A file, read and parsed: everything that does not depend on other files."""
 
-    __slots__ = ("digest", "dynamic", "exported", "imports", "tree")
+    __slots__ = ("aliases", "digest", "dynamic", "exported", "imports", "tree")
 
     def __init__(self, path: Path, content: bytes) -> None:
+        self.aliases: dict[str, str] = {}
         self.imports: list[_Import] = []
         self.exported: tuple[str, ...] = ()
         self.tree = ast.Module([], [])
@@ -241,8 +248,10 @@ class _Text:
                 + (f": `{shown}`" if shown else ""),
             ) from None
         self.digest = _digest(_normal(text))
-        self.imports = list(_imports(self.tree))
-        self.dynamic = _dynamic(self.tree)
+        nodes = list(ast.walk(self.tree))
+        self.aliases = _aliases(nodes)
+        self.imports = list(_imports(self.tree, self.aliases))
+        self.dynamic = _dynamic(nodes, self.aliases)
         self.exported = _exported(self.tree)
 
 
@@ -329,7 +338,9 @@ def _digest(content: bytes) -> str:
     return "sha256:" + sha256(content).hexdigest()
 
 
-def _imports(node: ast.AST, *, optional: bool = False, typing: bool = False) -> Iterator[_Import]:
+def _imports(
+    node: ast.AST, aliases: Mapping[str, str], *, optional: bool = False, typing: bool = False
+) -> Iterator[_Import]:
     """Every import below a node, at whatever depth."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for name in node.names:
@@ -341,7 +352,7 @@ def _imports(node: ast.AST, *, optional: bool = False, typing: bool = False) -> 
                 alias = name.asname or name.name
             yield _Import(module, attribute, alias, level, node.lineno, optional=optional, typing=typing)
         return
-    if isinstance(node, ast.Call) and _dotted(node.func) in _IMPORTERS:
+    if isinstance(node, ast.Call) and _full_name(node.func, aliases) in _IMPORTERS:
         argument = node.args[0] if node.args else None
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             yield _Import(argument.value, None, "", 0, node.lineno, optional=optional, typing=typing)
@@ -350,7 +361,7 @@ def _imports(node: ast.AST, *, optional: bool = False, typing: bool = False) -> 
         inner_typing = typing or (field in ("body", "orelse") and _is_typing_only(node, field))
         for child in value if isinstance(value, list) else (value,):
             if isinstance(child, ast.AST):
-                yield from _imports(child, optional=inner_optional, typing=inner_typing)
+                yield from _imports(child, aliases, optional=inner_optional, typing=inner_typing)
 
 
 def _handles_absence(node: ast.AST) -> bool:
@@ -389,23 +400,50 @@ def _dotted(node: ast.AST | None) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _dynamic(tree: ast.Module) -> str:
+def _aliases(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    """What stands for modules and functions that import: full names, by the names this module gives them."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for each in node.names:
+                if each.asname and each.name.partition(".")[0] in _LOADERS:
+                    found[each.asname] = each.name
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            module = node.module or ""
+            if module.partition(".")[0] in _LOADERS:
+                found.update({each.asname or each.name: f"{module}.{each.name}" for each in node.names})
+    return found
+
+
+def _full_name(node: ast.AST | None, aliases: Mapping[str, str]) -> str:
+    """`importlib.import_module` for `x.import_module` after `import importlib as x`."""
+    first, dot, rest = _dotted(node).partition(".")
+    return aliases.get(first, first) + dot + rest
+
+
+def _dynamic(nodes: Sequence[ast.AST], aliases: Mapping[str, str]) -> str:
     """What the module does that reading cannot follow; empty when nothing."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and _dotted(node) in ("sys.path", "sys.meta_path"):
-            return f"uses `{_dotted(node)}` in line {node.lineno}"
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    telling = {each.rpartition(".")[2] for each in _IMPORTERS} | {"path", "meta_path", *aliases}
+    for node in nodes:
+        last = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        if last in telling and isinstance(node, (ast.Attribute, ast.Name)):
+            name = _full_name(node, aliases)
+            if name in ("sys.path", "sys.meta_path"):
+                return f"uses `{name}` in line {node.lineno}"
+            if name in _IMPORTERS and id(node) not in called and isinstance(node.ctx, ast.Load):
+                return f"hands on `{name}` in line {node.lineno}"
         if not isinstance(node, ast.Call):
             continue
-        called = _dotted(node.func)
+        name = _full_name(node.func, aliases).replace("builtins.", "", 1)
         constant = bool(node.args) and isinstance(node.args[0], ast.Constant)
         relative = constant and str(getattr(node.args[0], "value", "")).startswith(".")
-        if called in _IMPORTERS and (not constant or relative):
+        if name in _IMPORTERS and (not constant or relative):
             return f"imports a computed name in line {node.lineno}"
-        if called in ("exec", "eval") and not (called == "eval" and constant):
-            return f"calls `{called}` in line {node.lineno}"
-        last = called.rpartition(".")[2]
-        if last in ("spec_from_file_location", "run_path", "run_module", "addsitedir", "SourceFileLoader"):
-            return f"calls `{called}` in line {node.lineno}"
+        if name in ("exec", "eval") and not (name == "eval" and constant):
+            return f"calls `{name}` in line {node.lineno}"
+        if name.rpartition(".")[2] in _RUNNERS:
+            return f"calls `{name}` in line {node.lineno}"
     return ""
 
 
@@ -437,7 +475,7 @@ class _Module:
     def _collect(self, body: list[ast.stmt], *, optional: bool = False, typing: bool = False) -> None:
         for node in body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                for each in _imports(node, optional=optional, typing=typing):
+                for each in _imports(node, {}, optional=optional, typing=typing):
                     if each.attribute == "*":
                         self.stars.append(each)
                     else:
@@ -597,8 +635,9 @@ class _Follower:
                 self._uses(ast.parse(node.value, mode="eval").body, module, scopes, annotation=True)
             except SyntaxError:  # some text in `Annotated[T, "the model"]`
                 return
-        if isinstance(node, ast.Call) and _dotted(node.func) in _IMPORTERS:
-            for each in _imports(node, optional=True):
+        aliases = module.text.aliases
+        if isinstance(node, ast.Call) and _full_name(node.func, aliases) in _IMPORTERS:
+            for each in _imports(node, aliases, optional=True):
                 self._imported(each, module, "")
         if isinstance(node, ast.AnnAssign):
             self._uses(node.annotation, module, scopes, annotation=True)
@@ -660,7 +699,7 @@ def _bound(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> _Sc
         if isinstance(node, (ast.Global, ast.Nonlocal)):
             outer.update(node.names)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            for each in _imports(node, optional=optional, typing=typing):
+            for each in _imports(node, {}, optional=optional, typing=typing):
                 names.setdefault(each.alias, []).append(each)
             continue
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
