@@ -62,6 +62,11 @@ def test_noise_is_left_out_and_a_long_story_is_cut() -> None:
             "git+https://host/repo and http://host/@scope",
         ),
         ("nobody@example.org", "nobody@example.org"),
+        ("https://user:p@ss@host/simple", "https://host/simple"),
+        ("HTTPS://:p@ss@host", "HTTPS://host"),
+        ("git+ssh://git@github.com/a/b", "git+ssh://git@github.com/a/b"),
+        ("ssh://git:p@ss@host/a.git", "ssh://git@host/a.git"),
+        ('url = "https://host",mail="a@b"', 'url = "https://host",mail="a@b"'),
     ],
 )
 def test_credentials_are_taken_out_of_urls(text: str, clean: str) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_USER = re.compile(r"(?<=://)[^/\s@]+@")
+_USER = re.compile(
+    r"(?P<scheme>[\w.+-]*)://(?P<user>[^/\s\"`<>:@]*)(?P<rest>[^/\s\"`<>]*)@"
+)  # to the last `@`
 _NOISE = re.compile(
     r"^(warning: The `--pylock`|Using Python |Resolved |Prepared |Installed |\s+Built |\s+Building )"
 )
@@ -110,8 +112,14 @@ def call(
 
 
 def without_credentials(text: str) -> str:
-    """The text with the user information of every URL taken out."""
-    return _USER.sub("", text)
+    """The text with user names and passwords taken out of every URL; not the user of SSH, who is no secret."""
+    return _USER.sub(_without_user, text)
+
+
+def _without_user(match: re.Match[str]) -> str:
+    scheme = match["scheme"].lower()
+    kept = f"{match['user']}@" if scheme.endswith("ssh") and match["user"] else ""
+    return f"{match['scheme']}://{kept}"
 
 
 def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
