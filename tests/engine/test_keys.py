@@ -127,3 +127,32 @@ def test_steps_whose_names_look_alike_do_not_share_a_folder(project: Project, in
     assert set(played.states.values()) == {"completed"}
     assert played.run.metadata == {"seen": True}
     assert project.load("waits") == 5
+
+
+PLUGINS = """
+import time
+from importlib import import_module
+from pathlib import Path
+from tilth import pipeline, step
+
+@step
+def first():
+    Path("plug_in.py").write_text("VALUE = 2\\\\n")
+    time.sleep(1.1)
+    return 1
+
+@step
+def second(_):
+    return import_module("plug_" + "in").VALUE
+
+@pipeline
+def plugins():
+    second(first())
+"""
+
+
+def test_what_a_dynamic_import_may_find_must_not_change_during_a_run(project: Project) -> None:
+    project.write(PLUGINS)
+    project.write("VALUE = 1\n", "plug_in.py")
+    played = project.run()
+    assert played.steps["second"].failure.reason == "changed"

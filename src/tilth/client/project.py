@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tilth.ir.pipeline import Pipeline
+
+_NOT_OURS = frozenset({"__pycache__", "node_modules", "site-packages"})
+_ALL_FILES_S = 1.0  # between two looks at all files of the project
 
 
 def project_options(root: Path) -> dict[str, Any]:
@@ -56,11 +62,25 @@ class WorkingTree:
         self.cwd = cwd
         self.bundle = bundle
         self._pipeline = pipeline
+        # What modules with dynamic imports may import.
+        self._all = _python_files(self.roots) if pipeline.dynamic else {}
+        self._looked_at = time.monotonic()
         self._stamps: dict[str, tuple[int, int, int]] = {}
 
     def changed(self, modules: Iterable[str]) -> list[str]:
         """Files of these modules that are not any more what was compiled."""
-        return [self._pipeline.files[each] for each in modules if self._is_changed(each)]
+        modules = list(modules)
+        changed = [self._pipeline.files[each] for each in modules if self._is_changed(each)]
+        if not changed and any(each in self._pipeline.dynamic for each in modules):
+            return self._changed_files()
+        return changed
+
+    def _changed_files(self) -> list[str]:
+        if time.monotonic() - self._looked_at < _ALL_FILES_S:
+            return []
+        now = _python_files(self.roots)
+        self._looked_at = time.monotonic()
+        return sorted(path for path in now.keys() | self._all.keys() if now.get(path) != self._all.get(path))
 
     def _is_changed(self, module: str) -> bool:
         path = self._path(module)
@@ -80,3 +100,21 @@ class WorkingTree:
         relative = self._pipeline.files[module]
         candidates = [Path(root, relative) for root in self.roots]
         return next((each for each in candidates if each.exists()), candidates[0])
+
+
+def _python_files(roots: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """The project's Python files, with time and size of each."""
+    found: dict[str, tuple[int, int]] = {}
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            if "pyvenv.cfg" in files:
+                folders.clear()
+                continue
+            folders[:] = [name for name in folders if name[0] != "." and name not in _NOT_OURS]
+            for name in files:
+                if name.endswith(".py"):
+                    path = os.path.join(folder, name)  # noqa: PTH118 - there may be thousands
+                    with contextlib.suppress(OSError):
+                        status = os.stat(path)  # noqa: PTH116
+                        found[path] = (status.st_mtime_ns, status.st_size)
+    return found

@@ -131,7 +131,8 @@ def _own_code(
     roots, root, cwd = tuple(project["roots"]), Path(project["root"]), project["cwd"]
     tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
     changed = tree.changed(pipeline.sources)
-    if not changed and Path(cwd).is_dir():
+    # Modules that may import any file of the project get the files the run was started with, whatever is here.
+    if not changed and not pipeline.dynamic and Path(cwd).is_dir():
         return roots, cwd
     target = folder / "code"
     if not target.exists():
