@@ -161,3 +161,13 @@ def test_the_program_s_own_call_stands_under_the_guard(
     with pytest.raises(DefinitionError if refused else ZeroDivisionError):
         exec(compile(path.read_text(), str(path), "exec"), scope)
     assert bool(reached) != refused
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_planning_makes_no_home(tilth: Any, tmp_path: Path, home: Path, *, there: bool) -> None:
+    (tmp_path / "flow.py").write_text(FLOW)
+    if there:
+        home.mkdir()
+    assert "it has not run before" in tilth("plan", "flow.py:flow").stdout
+    assert home.exists() == there
+    assert not list(home.glob("tilth.db*"))

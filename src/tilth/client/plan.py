@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.engine.nodes import Nodes
@@ -11,17 +13,32 @@ from tilth.engine.reuse import SAME, Reuse
 from tilth.engine.values import Values
 from tilth.environments import is_realised
 from tilth.errors import TilthError
+from tilth.home import Home
+from tilth.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.client.environments import ProjectEnvironments
     from tilth.engine.nodes import NodeState
-    from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
     from tilth.records import StepRun
-    from tilth.store import Store
+    from tilth.store import SqlStore, Store
+
+
+@contextlib.contextmanager
+def existing(home: Home) -> Iterator[tuple[Home, SqlStore]]:
+    """A home folder and its store; what is not there yet is an empty one that is gone afterwards."""
+    with contextlib.ExitStack() as stack:
+        shown, records = home, home
+        if not home.database.exists():
+            import tempfile  # here for cost: a home that was used has everything
+
+            empty = Home(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tilth-"))))
+            records = empty
+            shown = home if home.root.exists() else empty
+        yield shown, stack.enter_context(open_store(records))
 
 
 @dataclass(frozen=True)

@@ -83,16 +83,15 @@ def run_file(
 def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -> Plan:
     """What running `FILE[:PIPELINE]` would do. Locks, makes and records nothing."""
     from tilth.client.bundle import bundle_digest
-    from tilth.client.plan import plan
+    from tilth.client.plan import existing, plan
 
-    home = Home(home_folder())
-    compiled = compile_file(target, parameters, home=home, python=_python(options))
-    environments = ProjectEnvironments(
-        compiled.pipeline, root=compiled.code.root, interpreter=compiled.interpreter, home=home
-    )
-    environments.find_locks()
-    missing, unknown = check_imports(compiled.pipeline, environments, home, absent=compiled.absent)
-    with contextlib.closing(open_store(home)) as store:
+    with existing(Home(home_folder())) as (home, store):
+        compiled = compile_file(target, parameters, home=home, python=_python(options))
+        environments = ProjectEnvironments(
+            compiled.pipeline, root=compiled.code.root, interpreter=compiled.interpreter, home=home
+        )
+        environments.find_locks()
+        missing, unknown = check_imports(compiled.pipeline, environments, home, absent=compiled.absent)
         return plan(
             compiled.pipeline,
             environments=environments,
