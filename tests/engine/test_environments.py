@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engine.play import processes_of, wait_until
+from tests.engine.play import is_alive, processes_of, wait_until
 
 from tilth.engine import events
+from tilth.environments import uv
+from tilth.environments.files import remove_tree
 from tilth.errors import DefinitionError, Unresolvable
 from tilth.records import Environment, Run, State
 
@@ -224,6 +227,40 @@ def test_a_client_killed_while_environments_are_locked_and_made_leaves_nothing_h
     assert project.run().run.state is State.COMPLETED
     assert [project.load("one")[0], project.load("two")[0]] == ["1.0", "2.0"]
     assert project.run(cache=False).notices == []
+
+
+SLOW_UV = """#!/bin/sh
+case "$2" in {slow}) echo $$ > {began}.new; mv {began}.new {began}; exec sleep 30;; esac
+exec {uv} "$@"
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("while_", ["locking", "imports are checked", "steps run"])
+def test_ctrl_c_while_an_environment_is_made_ends_all_within_two_seconds(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, while_: str
+) -> None:
+    project.write(EXCLUDING)
+    if while_ == "steps run":
+        project.run()
+        for folder in (project.home.environments, project.home.wheels):
+            remove_tree(folder)
+    shim = tmp_path_factory.mktemp("shim")
+    began, script = shim / "began", shim / "slow-uv"
+    slow = "compile" if while_ == "locking" else "sync"
+    script.write_text(SLOW_UV.format(slow=slow, began=began, uv=uv.binary()))
+    script.chmod(0o755)
+    (shim / "uv.py").write_text(f"def find_uv_bin():\n    return {str(script)!r}\n")
+    with project.start("run", "pipeline.py", "--no-cache", env={"PYTHONPATH": str(shim)}) as command:
+        wait_until(began.exists, "uv")
+        clock = time.monotonic()
+        command.signal(signal.SIGINT)
+        assert command.wait(10) == 130
+        assert time.monotonic() - clock < 2
+    wait_until(lambda: not is_alive(int(began.read_text())), "the end of uv", timeout=2)
+    assert processes_of(project.home) == []
+    states = [each.state for each in project.records(Run)]
+    assert states == ([State.COMPLETED, State.CANCELLED] if while_ == "steps run" else [])
 
 
 def test_what_ran_in_an_environment_that_was_changed_is_not_reused(project: Project) -> None:

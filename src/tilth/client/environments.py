@@ -13,6 +13,7 @@ from tilth import environments as envs
 from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
+from tilth.environments import background
 from tilth.errors import SetupError, TilthError
 from tilth.records import Environment, Lock
 from tilth.store import Put
@@ -54,7 +55,7 @@ class ProjectEnvironments:
         self._tell = listener
         self._locks: dict[str, Locked] = dict(given or {})
         self._made_locks: dict[str, float] = {}
-        self._realising: dict[str, asyncio.Task[Realised]] = {}
+        self._realising: dict[str, asyncio.Future[Realised]] = {}
         self.realised: dict[str, Realised] = {}
         self._inventory: Inventory | None = None
         self.python = interpreter.minor
@@ -82,13 +83,8 @@ class ProjectEnvironments:
         missing = self.names if upgrade else [name for name in self.names if name not in self._locks]
         if not missing:
             return
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(4) as pool:
-            for name, found in zip(
-                missing, pool.map(lambda name: self._lock(name, upgrade), missing), strict=True
-            ):
-                self._locks[name] = found
+        locked = background.at_once(lambda name: self._lock(name, upgrade), missing)
+        self._locks.update(zip(missing, locked, strict=True))
 
     def make_unknown(self) -> None:
         """Make those of which it is not known here what they let a step import: any other can wait.
@@ -103,10 +99,7 @@ class ProjectEnvironments:
         ]
         if not unknown:
             return
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(4) as pool:
-            self.realised.update(zip(unknown, pool.map(self._make, unknown), strict=True))
+        self.realised.update(zip(unknown, background.at_once(self._make, unknown), strict=True))
 
     def lock(self, name: str) -> Locked | None:
         """The lock of an environment, if it is known."""
@@ -191,9 +184,9 @@ class ProjectEnvironments:
         """Begin to make environments that will be needed, without waiting."""
         for name in names:
             if name is not None and name not in self._realising and name not in self.realised:
-                task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._make, name))
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())
-                self._realising[name] = task
+                making = asyncio.wrap_future(background.in_thread(functools.partial(self._make, name)))
+                making.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._realising[name] = making
 
     def _make(self, name: str) -> Realised:
         lock = self._locks[name]

@@ -7,6 +7,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+from tilth.environments import background
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -38,24 +40,22 @@ def compile_trees(trees: Sequence[Path], interpreter: Interpreter) -> bool:
     shares = [share for tree in trees for share in _shares(tree, interpreter)]
     if not shares or not interpreter.cache_tag:
         return True
-    from concurrent.futures import ThreadPoolExecutor
-
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"
 
     def run(share: list[tuple[str, str, str]]) -> int:
-        return subprocess.run(
+        done = background.call(
             [interpreter.base, "-s", "-S", "-W", "ignore", "-c", _COMPILER],
             input=json.dumps(share).encode(),
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=trees[0],  # `-c` puts it on the path; a tree has no modules at its top
             env=environment,
-            check=False,
-        ).returncode
+        )
+        return int(done.returncode)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return _FULL not in list(pool.map(run, shares))
+    return _FULL not in background.at_once(run, shares, threads=os.cpu_count() or 1)
 
 
 def _shares(tree: Path, interpreter: Interpreter) -> list[list[tuple[str, str, str]]]:

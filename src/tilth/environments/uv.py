@@ -9,6 +9,7 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from tilth.environments import background
 from tilth.errors import (
     DefinitionError,
     EnvironmentBroken,
@@ -93,16 +94,16 @@ def call(
     if search is not None:
         environment["PATH"] = search
     try:
-        done = subprocess.run(
+        done = background.call(
             [binary(), *arguments],
             cwd=root,
             input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
+            stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
             env=environment,
-            check=False,
         )
     except OSError as error:
         raise SetupError(
