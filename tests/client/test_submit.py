@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 
 import tilth
 from tilth.client import submit
-from tilth.errors import DefinitionError, RunFailed, UnknownOption
+from tilth.errors import DefinitionError, DiskFull, RunFailed, UnknownOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,3 +172,17 @@ def test_planning_makes_no_home(tilth: Any, tmp_path: Path, home: Path, *, there
     assert "it has not run before" in tilth("plan", "flow.py:flow").stdout
     assert home.exists() == there
     assert not list(home.glob("tilth.db*"))
+
+
+def test_a_disk_that_is_full_before_a_run_begins_is_told_as_such(
+    module: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, value: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(submit, "write_json", fail)
+    with pytest.raises(DiskFull, match="no space left to begin a run"):
+        module.flow()
+    assert list((home / "runs").iterdir()) == []
+    assert list(tilth.Client().find_runs()) == []

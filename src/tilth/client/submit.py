@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +24,7 @@ from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
 from tilth.errors import (
     DefinitionError,
+    DiskFull,
     IndexUnavailable,
     RunCancelled,
     RunFailed,
@@ -42,7 +45,7 @@ from tilth.settings import home_folder, setting, worker_count
 from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
     from tilth import runtime
@@ -149,14 +152,11 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             tags=pipeline.tags,
         )
         folder = home.runs / run.id
-        folder.mkdir(parents=True)
-        write_json(folder / "pipeline.json", pipeline.to_json())
-        write_json(
-            folder / "project.json",
-            {"root": str(compiled.code.root), "roots": list(compiled.roots), "cwd": os.getcwd(),
-             "python": compiled.interpreter.executable},
-        )  # fmt: skip
-        with Lease(folder, run.id), cancelled_by_interrupt(store, run.id):
+        with contextlib.ExitStack() as held:
+            with _explaining_full_disk(folder):
+                _write_folder(folder, compiled)
+                held.enter_context(Lease(folder, run.id))
+            held.enter_context(cancelled_by_interrupt(store, run.id))
             run = store.start_run(run)
             code = CodeBundle(
                 id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
@@ -166,6 +166,32 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             return drive_run(
                 run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store
             )
+
+
+def _write_folder(folder: Path, compiled: Compiled) -> None:
+    """What resuming a run needs, whatever the project has become by then."""
+    folder.mkdir(parents=True)
+    write_json(folder / "pipeline.json", compiled.pipeline.to_json())
+    write_json(
+        folder / "project.json",
+        {"root": str(compiled.code.root), "roots": list(compiled.roots), "cwd": os.getcwd(),
+         "python": compiled.interpreter.executable},
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _explaining_full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"no space left to begin a run in `{folder.parent}`",
+            why="nothing was run or recorded",
+            mend="make room on that disk, or set `TILTH_HOME` to a folder on another",
+        ) from error
 
 
 class _InBackground:
