@@ -29,7 +29,7 @@ from tilth.settings import home_folder
 from tilth.store import Delete, open_store, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
 
@@ -44,7 +44,8 @@ def cancel(run: str) -> Run:
         if found.state.is_final:
             raise Conflict(f"run `{found.name}` has ended: it {found.state.value}")
         folder = home.runs / found.id
-        (folder / "cancel").touch()
+        with contextlib.suppress(FileNotFoundError):  # without its folder, nobody drives it
+            (folder / "cancel").touch()
         while is_held(folder):
             time.sleep(_FOLLOW_S / 4)
         (folder / "cancel").unlink(missing_ok=True)
@@ -77,10 +78,8 @@ def logs(run: str, step: str | None = None, attempt: int | None = None) -> Itera
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
         folder = home.runs / found.id
-        known = _steps(folder)
-    if step is not None and step not in known:
-        raise NotFound(f"run `{found.name}` has no step `{step}`", mend=nearest(step, known))
-    for path, of in _log_files(folder, step, attempt):
+    known = _steps(folder, found, step)
+    for path, of in _log_files(folder, known, step, attempt):
         yield from read_log(path, *of)
 
 
@@ -90,38 +89,56 @@ def follow_logs(run: str, step: str | None = None, attempt: int | None = None) -
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
         folder = home.runs / found.id
-        seen: dict[Path, int] = {}
-        while True:
-            running = is_held(folder)
-            for path, of in _log_files(folder, step, attempt):
-                lines = list(read_log(path, *of))
-                yield from lines[seen.get(path, 0) :]
-                seen[path] = len(lines)
-            if not running:
-                return
-            time.sleep(_FOLLOW_S)
+    known = _steps(folder, found, step)
+    sizes: dict[Path, int] = {}
+    told: dict[Path, int] = {}
+    while True:
+        running = is_held(folder)
+        for path, of in _log_files(folder, known, step, attempt, sizes):
+            lines = list(read_log(path, *of))
+            yield from lines[told.get(path, 0) :]
+            told[path] = len(lines)
+        if not running:
+            return
+        time.sleep(_FOLLOW_S)
 
 
-def _steps(folder: Path) -> list[str]:
+def _steps(folder: Path, run: Run, step: str | None) -> frozenset[str]:
+    """The steps of a run, `step` among them if it is given."""
     data = read_json(folder / "pipeline.json") or {"nodes": []}
-    return [each["id"] for each in data["nodes"]]
+    known = frozenset(each["id"] for each in data["nodes"])
+    if step is not None and step not in known:
+        raise NotFound(f"run `{run.name}` has no step `{step}`", mend=nearest(step, known))
+    return known
 
 
 def _log_files(
-    folder: Path, step: str | None, attempt: int | None
+    folder: Path,
+    known: Container[str],
+    step: str | None,
+    attempt: int | None,
+    sizes: dict[Path, int] | None = None,
 ) -> list[tuple[Path, tuple[str, int | None, int]]]:
-    """Log files and (step, index, attempt) of each, in the order they were begun."""
+    """Log files and (step, index, attempt) of each, in the order they were begun.
+
+    Args:
+        sizes: How long each was the last time; only those that have grown are given, and noted in it.
+    """
     found = []
+    sizes = {} if sizes is None else sizes
     for path in (folder / "logs").glob("*.log"):
         parts = path.name[: -len(".log")].split(".")
         tried = int(parts.pop())
-        known = set(_steps(folder)) if len(parts) > 1 else set()
         name, index = ".".join(parts), None
         if len(parts) > 1 and name not in known:
             index = int(parts.pop())
             name = ".".join(parts)
         if step in (None, name) and attempt in (None, tried):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # the run is being deleted
+                size = path.stat().st_size
+                if size <= sizes.get(path, 0):
+                    continue
+                sizes[path] = size
                 with open(path, "rb") as file:
                     began = file.read(32)
                 found.append((began, path, (name, index, tried)))
