@@ -361,3 +361,26 @@ def test_a_client_that_starts_while_another_drives_lists_its_run(counted: Projec
         (counted.folder / "hold").unlink()
         assert command.wait() == 0
     assert threading.active_count() < 20
+
+
+def test_a_run_in_the_client_s_process_is_resumed_outside_it(project: Project) -> None:
+    project.write(
+        """
+        import os
+        from pathlib import Path
+        from tilth import pipeline, step
+
+        @step
+        def train() -> int:
+            assert Path("mended").exists()
+            return os.getpid()
+
+        @pipeline
+        def apart():
+            train()
+        """
+    )
+    assert project.run(in_process=True, workers=1).run.state is State.FAILED
+    (project.folder / "mended").touch()
+    assert project.resume("apart-1").run.state is State.COMPLETED
+    assert project.load("train") != os.getpid()

@@ -32,13 +32,16 @@ from tilth.records import (
     now,
 )
 from tilth.runtime.folder import read_json
-from tilth.settings import home_folder
+from tilth.settings import home_folder, setting
 from tilth.store import Put, open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tilth.store import SqlStore
+
+# Of the options a run began with. Others are of the process that drove it: its terminal, its network.
+_KEPT = frozenset({"cache", "failure_mode", "workers"})
 
 
 def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
@@ -80,13 +83,14 @@ def _resume(
     locks = reopen(
         known, root=Path(project["root"]), interpreter=interpreter, home=home, declared=pipeline.environments
     )
-    options = msgspec.convert({**found.options, **options.to_json()}, RunOptions)
+    kept = {name: value for name, value in found.options.items() if name in _KEPT}
+    options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
     environments = ProjectEnvironments(
         pipeline,
         root=Path(project["root"]),
         interpreter=interpreter,
         home=home,
-        offline=options.offline,
+        offline=options.offline or setting("offline") == "1",
         given=locks,
         listener=listener,
     )
