@@ -207,10 +207,10 @@ def test_errors_come_back_as_they_were_raised(tmp_path: Path, places: Home) -> N
         compile_file(str(tmp_path / "flow.py"), {}, home=places, python=str(tmp_path / "none"))
 
 
-def test_options_of_the_project_and_of_the_run_reach_the_steps(tmp_path: Path, places: Home) -> None:
+def test_options_of_the_project_reach_the_steps(tmp_path: Path, places: Home) -> None:
     write(tmp_path, {"flow.py": flow(), "tilth.toml": "timeout = '1m'\ncache = false\n"})
-    compiled = compile_file(str(tmp_path / "flow.py"), {}, home=places, overrides={"timeout": 5})
-    assert (compiled.pipeline.node("f").timeout_s, compiled.pipeline.node("f").cache) == (5, False)
+    compiled = compile_file(str(tmp_path / "flow.py"), {}, home=places)
+    assert (compiled.pipeline.node("f").timeout_s, compiled.pipeline.node("f").cache) == (60, False)
     write(tmp_path, {"tilth.toml": "chace = false\n"})
     with pytest.raises(DefinitionError, match="`chace` is no option of a project"):
         compile_file(str(tmp_path / "flow.py"), {}, home=places)

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth import runtime
 from tilth.client.code_root import canonical_module, find_code_root
 from tilth.client.project import project_options
 from tilth.environments import probe, project_interpreter
 from tilth.errors import DefinitionError, NotFound, SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
-from tilth.orchestrators.local import cloudpickle_folder
+from tilth.orchestrators.local import BOOTSTRAP, cloudpickle_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from tilth.define import Pipeline as Defined
     from tilth.environments import Interpreter
     from tilth.home import Home
-
-_BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,12 @@ def compile_file(
     *,
     home: Home,
     python: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
 ) -> Compiled:
     """Compile a pipeline named as `FILE[:PIPELINE]`, in a process of the project's interpreter.
 
     Args:
         parameters: As written on the command line.
         python: Interpreter to use instead of the project's.
-        overrides: Pipeline options that win over those in the code.
     """
     file, name = split_target(target)
     code = find_code_root(file)
@@ -76,12 +71,12 @@ def compile_file(
                     "parameters": dict(parameters),
                     "roots": roots,
                     "cwd": os.getcwd(),
-                    "project": {**project_options(code.root), **(overrides or {})},
+                    "project": project_options(code.root),
                     "result": str(result),
                 }
             )
         )
-        command = [str(executable), str(_BOOTSTRAP), "compile", cloudpickle_folder(), str(request)]
+        command = [str(executable), str(BOOTSTRAP), "compile", cloudpickle_folder(), str(request)]
         # What the module prints when it is imported is talk: data alone goes to standard output.
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
         answer = json.loads(result.read_text()) if result.exists() else None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
+BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _SAMPLE_S = 0.1
 _COUNT_S = 1.0  # how old the count of out-of-memory kills may be: the kernel takes a while to tell it
@@ -344,7 +344,7 @@ def _command(task: Task, fd: int) -> list[str]:
     if os.environ.get("PYTHONDONTWRITEBYTECODE") and task.environment:
         flags.append("-B")  # -I leaves the variable unread
     settings = {"fd": fd, "roots": task.roots, "cwd": task.cwd}
-    return [str(task.python), *flags, str(_BOOTSTRAP), "worker", cloudpickle_folder(), json.dumps(settings)]
+    return [str(task.python), *flags, str(BOOTSTRAP), "worker", cloudpickle_folder(), json.dumps(settings)]
 
 
 def _variables(task: Task) -> dict[str, str]:
