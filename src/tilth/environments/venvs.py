@@ -34,7 +34,7 @@ from tilth.environments.interpreters import probe
 from tilth.errors import EnvironmentBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from tilth.environments.interpreters import Interpreter
     from tilth.environments.locks import Locked
@@ -81,15 +81,11 @@ def is_realised(lock: Locked, home: Home) -> bool:
     return _read(lock, home) is not None
 
 
-def realise(
-    lock: Locked, home: Home, *, offline: bool = False, report: Callable[[str], None] | None = None
-) -> Realised:
+def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
     """The venv of a lock, made if it is not there.
 
     Any number of threads and processes may ask at once: one makes it, the others wait and use it.
 
-    Args:
-        report: Told in a few words what takes time.
     Raises:
         EnvironmentBroken, IndexUnavailable, DiskFull: Nothing half-made is left.
     """
@@ -111,7 +107,7 @@ def realise(
         interpreter = probe(Path(lock.interpreter), home)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                _make(lock, folder, interpreter, home, offline, report)
+                _make(lock, folder, interpreter, home, offline)
                 break
             except _StoreChanged as error:
                 if attempt == _ATTEMPTS:
@@ -119,10 +115,7 @@ def realise(
                         f"environment `{lock.name}` cannot be made",
                         why=f"files in `{home.wheels}` change while they are used: {error}",
                     ) from error
-    made = _realised(folder, lock.digest, start, created=True)
-    if report is not None:
-        report(f"made environment `{lock.name}` in {made.seconds:.1f} s")
-    return made
+    return _realised(folder, lock.digest, start, created=True)
 
 
 def changed_files(realised: Realised) -> list[str]:
@@ -230,13 +223,12 @@ def _make(
     interpreter: Interpreter,
     home: Home,
     offline: bool,
-    report: Callable[[str], None] | None,
 ) -> None:
     choices = [
         Choice(package.name, package.version, package.digest, package.file, source)
         for package, source in zip(lock.packages, lock.sources, strict=True)
     ]
-    wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline, report=report)
+    wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
     with scratch(home.environments) as aside:
         venv = aside / "venv"
         skeleton.write(venv, interpreter)

@@ -42,7 +42,7 @@ from tilth.errors import EnvironmentBroken
 from tilth.records import Package
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from tilth.environments.choices import Choice
@@ -106,7 +106,6 @@ def fetch(
     name: str,
     index: Sequence[str] = (),
     offline: bool = False,
-    report: Callable[[str], None] | None = None,
 ) -> None:
     """Bring what is not there yet into the store. Others that want the same wheels wait meanwhile.
 
@@ -128,12 +127,8 @@ def fetch(
         missing = [
             each for each in wanted if read_entry(entry_folder(each.digest, interpreter, home)) is None
         ]
-        if missing and report is not None:
-            report(f"fetching {len(missing)} packages: {_some(each.name for each in missing)}")
         _install(missing, interpreter, home, name, options)
     for source in (each for each in absent if not each.is_wheel):
-        if report is not None:
-            report(f"building {source.name} {source.version}")
         if build(source, interpreter, home, name=name, index=index, offline=offline).digest != source.digest:
             raise EnvironmentBroken(
                 f"`{source.name}` of environment `{name}` builds to something else than before",
