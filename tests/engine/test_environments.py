@@ -12,10 +12,11 @@ import pytest
 from tests.engine.play import is_alive, processes_of, wait_until
 
 from tilth.engine import events
+from tilth.engine.driver import Driver
 from tilth.environments import uv
 from tilth.environments.files import remove_tree
 from tilth.errors import DefinitionError, Unresolvable
-from tilth.records import Environment, Run, State
+from tilth.records import Environment, Run, State, StepRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -271,3 +272,122 @@ def test_what_ran_in_an_environment_that_was_changed_is_not_reused(project: Proj
     again = project.run(how="new")
     assert again.states == {"writes": "completed"}
     assert again.steps["writes"].cache_reason == "a step changed its environment the last time"
+
+
+SHARED = """
+    import time
+    from pathlib import Path
+
+    from tilth import Environment, pipeline, step
+
+    own = Environment("own", requirements=["alpha==1.0"])
+
+
+    @step(environment=own)
+    def begins() -> str:
+        import alpha
+
+        Path("began").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+        return alpha.VERSION
+
+
+    @step(environment=own, worker="fresh")
+    def goes_on(before: str) -> str:
+        import alpha
+
+        return alpha.VERSION + before
+
+
+    @pipeline
+    def shared():
+        goes_on(begins())
+
+
+    @step(environment=own, cache=False)
+    def writes(die: bool) -> None:
+        import alpha
+
+        (Path(alpha.__file__).parent / "left.txt").write_text("left")
+        Path("wrote").touch()
+        while die:
+            time.sleep(0.01)
+
+
+    @step(environment=own)
+    def first() -> int:
+        import alpha
+
+        with open("calls", "a") as file:
+            file.write("first\\n")
+        return 1
+
+
+    @pipeline
+    def writing(die: bool = False):
+        writes(die, after=first())
+"""
+
+
+@pytest.mark.faults
+def test_a_run_that_writes_into_an_environment_does_not_break_another_that_uses_it(project: Project) -> None:
+    project.write(SHARED)
+    with project.start("run", "pipeline.py:shared") as command:
+        wait_until((project.folder / "began").exists, "the first step")
+        played = project.run("pipeline.py:writing")
+        if played.run.state is State.FAILED:
+            pytest.skip("this file system protects environments from being written to")
+        (notice,) = played.notices
+        assert "environment `own` was changed by a step" in notice
+        assert "made anew when no other run uses it" in notice
+        (project.folder / "go").touch()
+        assert command.wait() == 0, command.stderr
+    assert "environment `own` was changed by a step" in command.stderr
+    again = project.run("pipeline.py:shared")
+    assert again.states == {"begins": "completed", "goes_on": "completed"}
+    assert again.notices == []
+
+
+def test_what_ran_before_in_an_environment_that_another_run_changed_is_not_reused(project: Project) -> None:
+    project.write(SHARED)
+    (project.folder / "go").touch()
+    assert project.run("pipeline.py:shared").run.state is State.COMPLETED
+    if project.run("pipeline.py:writing").run.state is State.FAILED:
+        pytest.skip("this file system protects environments from being written to")
+    assert project.run("pipeline.py:shared").states == {"begins": "completed", "goes_on": "completed"}
+    assert project.run("pipeline.py:shared").states == {"begins": "cached", "goes_on": "cached"}
+
+
+@pytest.mark.faults
+def test_what_a_killed_run_wrote_into_its_environment_is_found_when_it_is_resumed(project: Project) -> None:
+    project.write(SHARED)
+    with project.start("run", "pipeline.py:writing", "--param", "die=true") as command:
+        wait_until(lambda: (project.folder / "wrote").exists() or command.process.poll() is not None)
+        if command.process.poll() is not None:
+            pytest.skip("this file system protects environments from being written to")
+        wait_until(lambda: "first" in [each.step for each in project.records(StepRun) if each.state.is_good])
+        command.kill()
+    wait_until(lambda: not processes_of(project.home), "the end of all processes")
+    with project.start("runs", "resume", "writing-1") as command:
+        wait_until(lambda: project.calls() == ["first", "first"], "the first step again")
+        command.signal(signal.SIGINT)
+        assert command.wait() == 130
+    assert "environment `own` was changed by a step" in command.stderr
+
+
+def test_what_a_step_wrote_is_found_when_its_driver_breaks(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write(SHARED)
+
+    def broken(driver: Driver) -> Run:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Driver, "_finish", broken)
+        with pytest.raises(RuntimeError, match="broken"):
+            project.run("pipeline.py:writing")
+    if any(each.state is State.FAILED for each in project.records(StepRun)):
+        pytest.skip("this file system protects environments from being written to")
+    assert list((project.home.environments / ".quarantine").iterdir())

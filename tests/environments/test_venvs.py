@@ -43,6 +43,16 @@ print(int(made.created), made.path)
 """
 
 
+USE = """
+import sys, time
+from pathlib import Path
+from tilth.environments.files import Shared
+held = Shared(Path(%r, "environments", ".%s.users"))
+print("uses", flush=True)
+time.sleep(60)
+"""
+
+
 def start(here: Here) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", REALISE, here.home.root, here.root, here.interpreter.executable],
@@ -213,6 +223,36 @@ def test_what_a_step_writes_is_found_put_aside_and_made_anew(here: Here) -> None
     if (library(other) / "beta.py").read_text() == "VERSION = 666":
         assert not venvs.is_realised(here.lock("beta"), here.home)
     assert run(here.realise("beta").python, "import beta; print(beta.VERSION)") == "2.0"
+
+
+def test_an_environment_that_others_use_is_not_taken_away(here: Here) -> None:
+    lock = here.lock("alpha")
+    made, held = venvs.use(lock, here.home)
+    _, other = venvs.use(lock, here.home)
+    library(made).chmod(0o755)
+    (library(made) / "new.py").write_text("x = 1")
+    held.close()
+    assert venvs.quarantine(made, here.home) is None
+    assert run(made.python, "import alpha; print(1)") == "1"
+    with pytest.raises(EnvironmentBroken, match="another run still uses it"):
+        venvs.realise(lock, here.home)
+    assert made.path.exists()
+    other.close()
+    again, _ = venvs.use(lock, here.home)
+    assert again.created
+    assert venvs.changed_files(again) == []
+
+
+def test_a_process_that_ended_uses_no_environment(here: Here) -> None:
+    code = USE % (str(here.home.root), here.lock("alpha").digest.rpartition(":")[2])
+    made = here.realise("alpha")
+    user = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert user.stdout is not None
+    assert user.stdout.readline() == b"uses\n"
+    assert venvs.quarantine(made, here.home) is None
+    user.kill()
+    user.communicate()
+    assert venvs.quarantine(made, here.home) is not None
 
 
 def test_a_suspected_environment_that_is_unchanged_is_kept(here: Here) -> None:

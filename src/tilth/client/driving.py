@@ -22,9 +22,9 @@ from tilth.settings import worker_count
 from tilth.store import Put, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from tilth.client.environments import ProjectEnvironments
+    from tilth.client.environments import Changed, ProjectEnvironments
     from tilth.client.project import WorkingTree
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
@@ -70,8 +70,12 @@ def drive_run(
         attempts: How often each (step, index) was tried before.
     """
     clock = time.perf_counter()
+    before = environments.look_again(suspected=done is None)
+    if done is not None:
+        done = [each for each in done if not any(changed.met(each) for changed in before)]
     workers = options.workers or worker_count()
     listener(events.RunStarted(run, pipeline, resumed=done is not None))
+    _forget_for_reuse(before, store, listener)
 
     async def drive() -> Run:
         driver = Driver(
@@ -93,18 +97,27 @@ def drive_run(
         with _interrupts(driver.cancel):
             return await driver.drive()
 
-    ended = _run_loop(drive)
-    for digest, told in environments.check_unchanged().items():
-        _forget_for_reuse(store, ended, digest)
-        listener(events.Notice(told + "; what ran in it is not reused"))
+    try:
+        ended = _run_loop(drive)
+    finally:
+        _forget_for_reuse(environments.leave(), store, listener)
     listener(events.RunFinished(ended, time.perf_counter() - clock))
     return ended
 
 
-def _forget_for_reuse(store: SqlStore, run: Run, environment: str) -> None:
-    """What steps gave in an environment that one of them changed is not what its digest stands for."""
-    ran = [each for each in walk(store, StepRun, run=run.id) if each.environment == environment]
-    store.write([Put(msgspec.structs.replace(each, cache_key="")) for each in ran if each.cache_key])
+def _forget_for_reuse(environments: Sequence[Changed], store: SqlStore, listener: events.Listener) -> None:
+    """What steps of any run gave in an environment that one of them changed is not what its digest stands for."""
+    for changed in environments:
+        for run in walk(store, Run):
+            over = run.finished_at is not None and run.finished_at < changed.since
+            if over or changed.digest not in run.environments.values():
+                continue
+            # Those that still run are left to their driver, which finds the change when it ends.
+            met = [
+                each for each in walk(store, StepRun, run=run.id) if each.state.is_final and changed.met(each)
+            ]
+            store.write([Put(msgspec.structs.replace(each, cache_key="")) for each in met if each.cache_key])
+        listener(events.Notice(changed.told + "; what ran in it is not reused"))
 
 
 def _launcher(

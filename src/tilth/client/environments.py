@@ -7,7 +7,7 @@ import contextlib
 import functools
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilth import environments as envs
 from tilth.client.wording import counted
@@ -20,11 +20,27 @@ from tilth.store import Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from tilth.environments import Interpreter, Inventory, Locked, Realised
+    from tilth.environments.files import Shared
     from tilth.home import Home
     from tilth.ir.pipeline import Node, Pipeline
-    from tilth.records import Package
+    from tilth.records import Package, StepRun
+
+
+class Changed(NamedTuple):
+    """An environment that a step wrote into."""
+
+    digest: str
+    since: datetime  # what ran in it from then on may have met the change
+    told: str
+
+    def met(self, step: StepRun) -> bool:
+        """Whether a step ran in it."""
+        return step.environment == self.digest and (
+            step.finished_at is None or step.finished_at >= self.since
+        )
 
 
 class ProjectEnvironments:
@@ -57,6 +73,7 @@ class ProjectEnvironments:
         self._made_locks: dict[str, float] = {}
         self._realising: dict[str, asyncio.Future[Realised]] = {}
         self.realised: dict[str, Realised] = {}
+        self._held: list[Shared] = []  # so that nobody takes one away under the steps of this run
         self._inventory: Inventory | None = None
         self.python = interpreter.minor
 
@@ -194,7 +211,8 @@ class ProjectEnvironments:
         made = envs.is_realised(lock, self._home)
         if not made:
             self._tell(events.EnvironmentStarted(name, "making"))
-        realised = envs.realise(lock, self._home, offline=self._offline)
+        realised, held = envs.use(lock, self._home, offline=self._offline)
+        self._held.append(held)
         self._tell(
             events.EnvironmentReady(
                 name,
@@ -207,18 +225,41 @@ class ProjectEnvironments:
         )
         return realised
 
-    def check_unchanged(self) -> dict[str, str]:
-        """Put aside the environments that a step wrote into: digest of each, and what to tell."""
-        told: dict[str, str] = {}
-        for name, realised in self.realised.items():
-            if not (changed := envs.changed_files(realised)):
-                continue
-            aside = envs.quarantine(realised, self._home)
-            shown = ", ".join(f"`{each}`" for each in changed[:3]) + (" …" if len(changed) > 3 else "")
-            told[realised.digest] = (
-                f"environment `{name}` was changed by a step ({counted(len(changed), 'file')}: {shown}); it is made "
-                "anew when it is needed again" + (f", the changed one is in {aside}" if aside else "")
+    def look_again(self, *, suspected: bool) -> list[Changed]:
+        """Put aside the environments that a step wrote into when nobody looked: its driver was killed.
+
+        Args:
+            suspected: Look only at those that were found changed, or may be, while others used them.
+        """
+        found = {
+            name: envs.find_realised(lock, self._home, suspected=suspected)
+            for name, lock in self._locks.items()
+        }
+        return self._put_aside(
+            _find_changed({name: each for name, each in found.items() if each is not None})
+        )
+
+    def leave(self) -> list[Changed]:
+        """Let go of the environments, and put aside those that a step wrote into."""
+        self._tell = lambda _: None  # what is still being made is of no interest any more
+        found = _find_changed(self.realised)
+        while self._held:
+            self._held.pop().close()
+        return self._put_aside(found)
+
+    def _put_aside(self, found: Iterable[tuple[str, Realised, list[str]]]) -> list[Changed]:
+        told = []
+        for name, each, changed in found:
+            since = envs.created_at(each)
+            aside = envs.quarantine(each, self._home)
+            shown = ", ".join(f"`{path}`" for path in changed[:3]) + (" …" if len(changed) > 3 else "")
+            then = (
+                f"it is made anew when it is needed again, the changed one is in {aside}"
+                if aside
+                else "it is made anew when no other run uses it any more"
             )
+            text = f"environment `{name}` was changed by a step ({counted(len(changed), 'file')}: {shown}); {then}"
+            told.append(Changed(each.digest, since, text))
         return told
 
     def _for(self, name: str) -> tuple[dict[str, Any], Interpreter]:
@@ -257,6 +298,13 @@ class ProjectEnvironments:
             wanted = f"environment `{name}` is that of {'step' if len(steps) == 1 else 'steps'} {shown}"
             error.why = "\n".join(filter(None, (error.why, wanted)))
             raise
+
+
+def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised, list[str]]]:
+    """Those whose files are not as they were made: name, venv, files. Each once, whatever it is called."""
+    venvs = {each.digest: (name, each) for name, each in realised.items()}
+    looked = [(name, each, envs.changed_files(each)) for name, each in venvs.values()]
+    return [each for each in looked if each[2]]
 
 
 _USUAL = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}

@@ -3,7 +3,8 @@
     probe, find_interpreter, project_interpreter    which Python
     inventory, Reach                                what an interpreter has installed, and modules depend on
     find_lock, lock, open_lock                      what a declaration resolves to
-    realise, is_realised, changed_files, quarantine the venv of a lock
+    realise, is_realised, use, find_realised        the venv of a lock
+    changed_files, created_at, quarantine           what steps did to it
     modules                                         what a lock lets a step import
 
 Names load on first use: planning a run needs few of them.
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from tilth.environments.venvs import (
         Realised as Realised,
         changed_files as changed_files,
+        created_at as created_at,
+        find_realised as find_realised,
         is_realised as is_realised,
         quarantine as quarantine,
         realise as realise,
+        use as use,
     )
 
 _HOME = {
@@ -44,9 +48,11 @@ _HOME = {
     "Reach": "loose",
     "Realised": "venvs",
     "changed_files": "venvs",
+    "created_at": "venvs",
     "environment_digest": "locks",
     "find_interpreter": "interpreters",
     "find_lock": "locks",
+    "find_realised": "venvs",
     "inventory": "inventories",
     "is_realised": "venvs",
     "lock": "locks",
@@ -56,6 +62,7 @@ _HOME = {
     "project_interpreter": "interpreters",
     "quarantine": "venvs",
     "realise": "venvs",
+    "use": "venvs",
 }
 
 __all__ = sorted(_HOME)

@@ -1,7 +1,8 @@
 """Locks realised as virtual environments: linked from the wheel store, read-only, made whole or not at all.
 
 environments/DIGEST/                a venv; `tilth.json` says how it was made, `.tilth-files` what is in it
-environments/.DIGEST.suspect        a file it shares was changed through another environment: look again
+environments/.DIGEST.suspect        it was changed while others use it, or a file it shares was: look again
+environments/.DIGEST.users          locked by those who use it: nobody takes it away under them
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tilth import __version__
 from tilth.environments import skeleton, wheels
 from tilth.environments.choices import Choice
 from tilth.environments.files import (
+    Shared,
+    alone,
     clone_file,
     explaining_full_disk,
     locked as file_lock,
@@ -118,6 +121,34 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
     return _realised(folder, lock.digest, start, created=True)
 
 
+def use(lock: Locked, home: Home, *, offline: bool = False) -> tuple[Realised, Shared]:
+    """The venv of a lock, as by `realise`, and what keeps it where it is until that is closed."""
+    while True:
+        realised = realise(lock, home, offline=offline)
+        held = Shared(_users(realised.path, home))
+        if _read(lock, home) is not None:
+            return realised, held
+        held.close()  # it was put aside, or suspected, in between
+
+
+def find_realised(lock: Locked, home: Home, *, suspected: bool = False) -> Realised | None:
+    """The venv of a lock as it is, without a look at what is in it.
+
+    Args:
+        suspected: Only when it has to be looked at before it is next used.
+    """
+    folder = _folder(lock.digest, home)
+    if _read_record(folder) is None or (suspected and not _suspect(folder, home).exists()):
+        return None
+    return _realised(folder, lock.digest, time.perf_counter(), created=False)
+
+
+def created_at(realised: Realised) -> datetime:
+    """When a venv was made, to the second; long ago when its record is torn."""
+    record = _read_record(realised.path)
+    return datetime.fromisoformat(record.created_at) if record else datetime.min.replace(tzinfo=timezone.utc)
+
+
 def changed_files(realised: Realised) -> list[str]:
     """The files that are not as they were made, are new or are missing, as paths below the venv."""
     content = read_bytes(realised.path / _MANIFEST)
@@ -142,26 +173,39 @@ def quarantine(realised: Realised, home: Home) -> Path | None:
     """Take a venv that was changed out of use, with the wheels of the store that were changed through it.
 
     Files are shared with the store and with other environments, so those are looked at again before they
-    are next used. Returns where the venv is now, for whoever wants to see; the last of each is kept.
+    are next used. Returns where the venv is now, for whoever wants to see; the last of each is kept. None
+    when others use it, who would break: whoever realises it next deals with it, or when it is gone already.
     """
     folder = realised.path
     with file_lock(home.environments / f".{folder.name}.lock"):
-        return _quarantine(folder, home)
+        return _quarantine(folder, home) if folder.exists() else None
 
 
 def _quarantine(folder: Path, home: Home) -> Path | None:
-    if not folder.exists():
-        return None
-    record = _read_record(folder)
-    if record is not None:
-        damaged = _discard_damaged(record, home)
-        if damaged:
-            _suspect_others(damaged, folder, home)
+    with alone(_users(folder, home)) as unused:
+        if unused:
+            return _set_aside(folder, home)
+    _suspect(folder, home).touch()
+    _suspect_sharers(folder, home)
+    return None
+
+
+def _set_aside(folder: Path, home: Home) -> Path:
+    _suspect_sharers(folder, home)
     aside = home.environments / ".quarantine" / folder.name
     remove_tree(aside)
     move_folder(folder, aside)
     _suspect(folder, home).unlink(missing_ok=True)
     return aside
+
+
+def _suspect_sharers(folder: Path, home: Home) -> None:
+    """Throw away the wheels that were changed through a venv, and have the others made of them looked at."""
+    record = _read_record(folder)
+    if record is not None:
+        damaged = _discard_damaged(record, home)
+        if damaged:
+            _suspect_others(damaged, folder, home)
 
 
 def _discard_damaged(record: Realisation, home: Home) -> set[str]:
@@ -192,7 +236,14 @@ def _replace_unusable(folder: Path, lock: Locked, home: Home) -> None:
         suspicion.unlink()
         if not changed_files(_realised(folder, lock.digest, 0.0, created=False)):
             return
-    _quarantine(folder, home)
+        if _quarantine(folder, home) is None:
+            raise EnvironmentBroken(
+                f"environment `{lock.name}` was changed by a step, and another run still uses it",
+                why=f"it can be made anew when nobody uses `{folder}` any more",
+                mend="wait for the other run to end, then resume this one",
+            )
+        return
+    _set_aside(folder, home)  # who uses it cannot go on in any case
 
 
 def _read(lock: Locked, home: Home) -> Realisation | None:
@@ -367,6 +418,10 @@ def _folder(digest: str, home: Home) -> Path:
 
 def _suspect(folder: Path, home: Home) -> Path:
     return home.environments / f".{folder.name}.suspect"
+
+
+def _users(folder: Path, home: Home) -> Path:
+    return home.environments / f".{folder.name}.users"
 
 
 def _realised(folder: Path, digest: str, start: float, *, created: bool) -> Realised:
