@@ -218,3 +218,16 @@ def test_a_store_opened_here_is_seen_from_another_process(store):
         process.stdout.read()
     assert {each.name for each in store.find(Run)} == {run.name, "p-2"}
     assert os.environ["TILTH_HOME"] == str(store.path.parent)
+
+
+def test_a_record_that_cannot_be_read_is_told_in_good_english(store: SqlStore) -> None:
+    (artifact,) = store.add(Artifact(name="model", digest="1"))
+    (step,) = store.add(StepRun(run="1", step="train"))
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE artifact SET body = '{}'")
+        connection.execute("UPDATE step_run SET body = '{}'")
+    connection.close()
+    with pytest.raises(SetupError, match=r"^an artifact in the database cannot be read"):
+        store.get(Artifact, artifact.id)
+    with pytest.raises(SetupError, match=r"^a step run in the database cannot be read"):
+        store.get(StepRun, step.id)

@@ -129,7 +129,7 @@ class Run(Record, frozen=True, kw_only=True):
     bundle: str = ""  # digest of the code bundle
     environments: dict[str, str] = {}  # name -> digest
     client: ClientEnvironment | None = None
-    options: dict[str, Json] = {}  # as given for this run: cache, failure_mode, workers
+    options: dict[str, Json] = {}  # given: cache, failure_mode, in_process, offline, python, upgrade, workers
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -164,7 +164,7 @@ class StepRun(Record, frozen=True, kw_only=True):
     cache_reason: str = ""  # why it was, or was not, reused
     reused_from: str = ""  # id of the step run whose outputs were reused
     environment: str = ""  # digest; empty for the client's own
-    inputs: dict[str, Json] = {}  # name -> literal, or {"artifact": digest, "name": …}
+    inputs: dict[str, Json] = {}  # name -> literal, or {"$artifact": digest, "id": …, "from": …}
     outputs: dict[str, OutputRef] = {}
     started_at: datetime | None = None
     finished_at: datetime | None = None

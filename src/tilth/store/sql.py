@@ -2,8 +2,6 @@
 
 # ruff: noqa: S608 - the names in the SQL come from the record classes; values are always bound
 
-# ruff: noqa: S608 - the names in the SQL come from the record classes, values are always bound
-
 from __future__ import annotations
 
 import itertools
@@ -309,8 +307,9 @@ class _Table(Generic[R]):
         try:
             return msgspec.convert(json.loads(body), self.kind)
         except (ValueError, msgspec.ValidationError) as error:
+            label = self.kind.kind.replace("_", " ")
             raise SetupError(
-                f"a {self.kind.kind.replace('_', ' ')} in the database cannot be read",
+                f"{'an' if label[0] in 'aeiou' else 'a'} {label} in the database cannot be read",
                 why=str(error),
                 mend="use the tilth that wrote it, or a newer one",
             ) from error
