@@ -135,3 +135,21 @@ def test_unchanged_files_are_not_read_again(
     before = reached(here, library, "mylib")
     monkeypatch.setattr(loose, "_imported", lambda text: pytest.fail("it was read again"))
     assert reached(here, library, "mylib") == before
+
+
+def test_distributions_in_a_folder_on_the_path_count_by_version(
+    here: Here, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for name in ("alpha", "own"):
+        (shared / f"{name}.py").touch()
+    install(shared, "alpha")
+    install(library, "beta")
+    monkeypatch.setenv("PYTHONPATH", str(shared))
+    found = reached(here, library, "alpha", "beta", "own")
+    assert {name: version[:7] for name, version in found.items()} == {
+        "alpha": "1.0",
+        "beta": "1.0",
+        "own": "sha256:",
+    }

@@ -87,7 +87,8 @@ def inventory(interpreter: Interpreter, home: Home) -> Inventory:
     """What `interpreter` has installed; remembered until one of its site-packages folders changes."""
     folders = [Path(each) for each in interpreter.site_packages]
     stamp = tuple((str(each), each.stat().st_mtime_ns) for each in folders if each.is_dir())
-    key = hashlib.sha256(interpreter.executable.encode()).hexdigest()[:32]
+    places = "\0".join([interpreter.executable, *interpreter.site_packages])
+    key = hashlib.sha256(places.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     entry = home.cache / "inventories" / f"{key}.json"
     content = read_bytes(entry)
     if content is not None:

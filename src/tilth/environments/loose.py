@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.environments.files import read_bytes, remember
+from tilth.environments.inventories import inventory as read_inventory
 from tilth.records import Package
 
 if TYPE_CHECKING:
@@ -36,10 +37,15 @@ class Reach:
     """What modules depend on in one interpreter. Files are looked at once: make another for the next run."""
 
     def __init__(self, inventory: Inventory, interpreter: Interpreter, home: Home) -> None:
-        self._inventory = inventory
         self._home = home
-        self._owned = {module for each in inventory.packages for module in each.modules}
         self._first = [Path(each).absolute() for each in _search_path() if each]
+        # Clusters offer whole site-packages folders this way: what is in those has versions, and is large.
+        self._stocked = [each for each in self._first if any(each.glob("*.dist-info"))]
+        if self._stocked:
+            places = (*map(str, self._stocked), *interpreter.site_packages)
+            inventory = read_inventory(msgspec.structs.replace(interpreter, site_packages=places), home)
+        self._inventory = inventory
+        self._owned = {module for each in inventory.packages for module in each.modules}
         self._library = [Path(each) for each in interpreter.site_packages]
         self._linked: list[Path] | None = None
         self._seen: dict[Path, _Seen] = {}
@@ -78,6 +84,8 @@ class Reach:
     def _outside_distributions(self, name: str) -> Path | None:
         """Where `import` finds a module that is no distribution's, or that hides one."""
         path = _find(name, self._first)
+        if path is not None and path.parent in self._stocked and name in self._owned:
+            return None
         if path is None and name not in self._owned:
             path = _find(name, [*self._library, *self._links()])
         return path
