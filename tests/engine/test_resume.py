@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.engine.play import Project, is_alive, processes_of, wait_until
 
+from tilth.artifact_stores import LocalArtifactStore
 from tilth.errors import Conflict, SetupError, TilthError
 from tilth.home import Home
 from tilth.records import Run, State, StepRun
@@ -256,6 +257,40 @@ def test_a_failed_run_goes_on_from_the_failed_step_when_what_it_needs_is_mended(
         (1, "failed"),
         (2, "completed"),
     ]
+
+
+@pytest.mark.parametrize("cache", [None, False])
+def test_a_completed_step_whose_output_was_damaged_since_is_made_again(
+    counted: Project, undisturbed: Mapping[str, str], cache: bool | None
+) -> None:
+    (counted.folder / "fail").touch()
+    counted.run(failure_mode="continue")
+    digest = counted.digests()["load[None].output"]
+    folder = LocalArtifactStore(counted.home.artifacts).path(digest)
+    for data in folder.iterdir():
+        if data.name != "artifact.json":
+            data.chmod(0o644)
+            data.write_bytes(bytes(data.stat().st_size))  # as large as before
+    (counted.folder / "fail").unlink()
+    (counted.folder / "calls").unlink()
+    played = counted.resume("counted-1", cache=cache)
+    assert played.run.state is State.COMPLETED
+    assert "load" in counted.calls()
+    (notice,) = played.notices
+    assert "stored output `output` of step `load` is damaged" in notice
+    assert "the damaged files are in" in notice
+    assert counted.digests() == undisturbed
+    assert LocalArtifactStore(counted.home.artifacts).verify(digest) == []
+
+
+def test_a_run_that_was_to_reuse_nothing_reuses_nothing_when_it_is_resumed(counted: Project) -> None:
+    counted.run()
+    (counted.folder / "fail").touch()
+    failed = counted.run(cache=False)
+    assert failed.run.options == {"cache": False}
+    (counted.folder / "fail").unlink()
+    played = counted.resume(failed.run.name)
+    assert [each.state.value for each in played.attempts("train")] == ["failed", "completed"]
 
 
 def test_a_run_may_fail_again_after_it_is_resumed(counted: Project) -> None:

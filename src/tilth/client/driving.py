@@ -46,8 +46,11 @@ class RunOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Those that differ from their defaults."""
-        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: value for name, value in given.items() if value not in (None, False)}
+        return {
+            name: getattr(self, name)
+            for name, field in self.__dataclass_fields__.items()
+            if getattr(self, name) != field.default
+        }
 
 
 def drive_run(

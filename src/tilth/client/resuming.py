@@ -19,6 +19,7 @@ from tilth.engine.values import Values
 from tilth.environments import probe
 from tilth.errors import (
     Conflict,
+    NotFound,
     SetupError,
 )
 from tilth.home import Home
@@ -36,7 +37,7 @@ from tilth.settings import home_folder, setting
 from tilth.store import Put, open_store, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping, Sequence
 
     from tilth.store import SqlStore
 
@@ -98,12 +99,8 @@ def _resume(
     attempts: dict[tuple[str, int | None], int] = {}
     for each in steps:
         attempts[each.step, each.index] = max(each.attempt, attempts.get((each.step, each.index), 0))
-    values = Values(LocalArtifactStore(home.artifacts))  # what was lost or damaged since is made again
-    done = [
-        each
-        for each in steps
-        if each.state.is_good and not any(values.problems(ref.digest) for ref in each.outputs.values())
-    ]
+    cached = {node.id for node in pipeline.nodes if node.cache and options.cache is not False}
+    done = _still_whole([each for each in steps if each.state.is_good], cached, home, listener)
     (folder / "cancel").unlink(missing_ok=True)
     fenced = msgspec.structs.replace(
         found, state=State.RUNNING, fence=found.fence + 1, finished_at=None, failure=None
@@ -119,6 +116,34 @@ def _resume(
         run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store, done=done,
         attempts=attempts,
     )  # fmt: skip
+
+
+def _still_whole(
+    done: Sequence[StepRun], cached: Container[str], home: Home, listener: events.Listener
+) -> list[StepRun]:
+    """Those whose outputs are there as they were made; the others are made again.
+
+    A damaged output is put aside, or it would be taken for what the attempt left behind.
+
+    Args:
+        cached: Steps whose outputs the driver will look for, find damaged, put aside and tell of.
+    """
+    artifacts = LocalArtifactStore(home.artifacts)
+    values = Values(artifacts)
+    whole = []
+    for step in done:
+        problems = {name: values.problems(ref.digest) for name, ref in step.outputs.items()}
+        if not any(problems.values()):
+            whole.append(step)
+        for name, found in problems.items():
+            if found and step.step not in cached:
+                told = (
+                    f"stored output `{name}` of step `{step.step}` is damaged ({found[0]}); it is made again"
+                )
+                with contextlib.suppress(NotFound):  # it is not there at all
+                    told += f"; the damaged files are in {artifacts.quarantine(step.outputs[name].digest)}"
+                listener(events.Notice(told))
+    return whole
 
 
 def _own_code(
