@@ -1,0 +1,47 @@
+"""Work that nobody who was interrupted waits for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tilth.environments import background
+
+
+def test_results_are_in_the_order_of_the_items_whichever_is_first() -> None:
+    assert background.at_once(lambda each: time.sleep((3 - each) / 100) or each, [0, 1, 2, 3]) == [0, 1, 2, 3]
+    assert background.at_once(str, []) == []
+
+
+def test_the_first_failure_in_order_is_raised_and_nothing_more_is_begun() -> None:
+    begun = []
+    together = threading.Barrier(2)
+
+    def work(each: int) -> None:
+        begun.append(each)
+        together.wait(10)
+        if each == 0:
+            time.sleep(0.02)  # so that the other one fails earlier
+        raise ValueError(each)
+
+    with pytest.raises(ValueError, match="0"):
+        background.at_once(work, range(9), threads=2)
+    assert sorted(begun) == [0, 1]
+
+
+def test_a_child_ends_with_the_process_and_a_thread_does_not_hold_it_up() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "from tilth.environments import background\n"
+        "command = [sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)']\n"
+        "background.in_thread(lambda: background.call(command))\n"
+        "time.sleep(0.3)\n"
+    )
+    clock = time.monotonic()
+    # The child inherits standard output: reading it ends when the child has ended too.
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=20)
+    assert time.monotonic() - clock < 10
