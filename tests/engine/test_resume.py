@@ -415,7 +415,8 @@ def test_a_run_in_the_client_s_process_is_resumed_outside_it(project: Project) -
             train()
         """
     )
-    assert project.run(in_process=True, workers=1).run.state is State.FAILED
+    with project.start("run", "pipeline.py", "--in-process") as command:
+        assert command.wait() == 1
     (project.folder / "mended").touch()
     assert project.resume("apart-1").run.state is State.COMPLETED
     assert project.load("train") != os.getpid()
