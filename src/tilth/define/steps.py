@@ -374,7 +374,11 @@ def _names(function: Any, wanted: str) -> bool:
         modules = [each for each in found if hasattr(each, "__spec__")]
         found += [getattr(each, name, None) for each in modules for name in code.co_names]
         for each in found:
-            members = vars(each).values() if isinstance(each, type) else (getattr(each, "function", each),)
+            members = (
+                vars(each).values()
+                if isinstance(each, type)
+                else ((each.function if isinstance(each, Step) else each),)
+            )
             stack += [(one.__code__, one.__globals__) for one in members if hasattr(one, "__globals__")]
     return False
 
