@@ -25,8 +25,9 @@ class ArtifactStore(Protocol):
     def adopt(self, folder: Path, digest: str) -> Path:
         """Take a written folder over, whole or not at all, and return its new place.
 
-        `folder` is gone afterwards. When the artifact is there already, that one stays, unless it is damaged. Of many who
-        adopt the same digest at once, all succeed and one folder is kept. Not yet durable: see `sync`.
+        `folder` is gone afterwards. When the artifact is there already, that one stays, unless it is damaged.
+        Of many who adopt the same digest at once, all succeed and one folder is kept. Not yet durable: see
+        `sync`.
         """
         ...
 
