@@ -134,6 +134,16 @@ def test_the_home_folder_is_left_out_of_a_project_around_it(project: Path) -> No
 
 
 @pytest.mark.parametrize("with_git", [True, False])
+def test_other_home_folders_are_left_out_too(project: Path, store: Home, with_git: bool) -> None:
+    if with_git:
+        git(project, "init")
+    write(
+        project, "main.py", "old-home/tilth.db", "old-home/bundles/x.tar", "other/home/tilth.db", "other/a.py"
+    )
+    assert names(pack(project, store)) == {"main.py", "other/a.py"}
+
+
+@pytest.mark.parametrize("with_git", [True, False])
 def test_tilthignore_leaves_files_out(project: Path, store: Home, with_git: bool) -> None:
     if with_git:
         git(project, "init")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 500_000_000
 MAX_FILES = 100_000
 
+_NO_CODE = frozenset({b"pyvenv.cfg", b"tilth.db"})  # a virtual environment, a home folder of tilth's
 _LEFT_OUT = frozenset(
     {
         b".git", b".hg", b".svn", b"__pycache__", b"node_modules", b".mypy_cache", b".ruff_cache", b".pytest_cache",
@@ -308,8 +309,8 @@ def _walk(root: bytes, prefix: bytes, ignored: Ignored) -> Iterator[bytes]:
             entries = list(found)
     except OSError as error:
         raise _unreadable(prefix or b".", error) from error
-    if any(each.name == b"pyvenv.cfg" for each in entries):
-        yield prefix + b"pyvenv.cfg"  # tells the caller to leave all of this folder out
+    if prefix and (sign := next((each.name for each in entries if each.name in _NO_CODE), None)):
+        yield prefix + sign  # tells the caller to leave all of this folder out
         return
     for each in entries:
         if each.is_dir(follow_symlinks=False):
@@ -321,7 +322,8 @@ def _walk(root: bytes, prefix: bytes, ignored: Ignored) -> Iterator[bytes]:
 
 def _without_ignored(names: list[bytes], root: Path, home: Home, ignored: Ignored) -> list[bytes]:
     """Without what no project means as code, and what `.tilthignore` names."""
-    left_out = [os.path.dirname(each) + b"/" for each in names if each.endswith(b"/pyvenv.cfg")]
+    signs = tuple(b"/" + each for each in _NO_CODE)
+    left_out = [os.path.dirname(each) + b"/" for each in names if each.endswith(signs)]
     with contextlib.suppress(ValueError):
         left_out.append(os.fsencode(home.root.relative_to(root)) + b"/")
     prefixes = tuple(left_out)
