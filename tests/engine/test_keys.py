@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tilth import Client
 
 if TYPE_CHECKING:
     from tests.engine.play import Project
@@ -156,3 +161,46 @@ def test_what_a_dynamic_import_may_find_must_not_change_during_a_run(project: Pr
     project.write("VALUE = 1\n", "plug_in.py")
     played = project.run()
     assert played.steps["second"].failure.reason == "changed"
+
+
+SAVES = """
+from tilth import pipeline, save_artifact, step
+
+@step
+def saves():
+    save_artifact([1, 2], "checkpoint")
+    return 1
+
+@pipeline
+def saving():
+    saves()
+"""
+KILLED = """
+import os, signal, sys
+from tilth.client.driving import RunOptions
+from tilth.client.submit import run_file
+from tilth.engine import journal
+from tilth.records import State
+
+add = journal.Journal.add
+
+def killed(self, *changes, **more):
+    if any(getattr(each.record, "state", None) is State.COMPLETED for each in changes):
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(self, *changes, **more)
+
+journal.Journal.add = killed
+run_file("pipeline.py", {}, RunOptions(), lambda _: None)
+"""
+
+
+def test_a_run_killed_between_taking_artifacts_over_and_recording_them_is_resumed(project: Project) -> None:
+    project.write(SAVES)
+    with project.at_home():
+        ended = subprocess.run([sys.executable, "-c", KILLED], cwd=project.folder, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    played = project.resume("saving-1")
+    assert played.states == {"saves": "completed"}
+    assert project.load("saves") == 1
+    with project.at_home():
+        assert Client().load_artifact("checkpoint") == [1, 2]
