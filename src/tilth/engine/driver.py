@@ -23,7 +23,7 @@ from tilth.engine.recorder import Recorder
 from tilth.engine.reuse import SAME, Reuse
 from tilth.engine.values import Values
 from tilth.errors import TilthError
-from tilth.records import Artifact, Failure, Run, State, StepRun, now
+from tilth.records import Failure, Run, State, StepRun, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tilth.engine.resources import Capacity
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher
-    from tilth.records import OutputRef, Record
+    from tilth.records import OutputRef
     from tilth.store import Store
 
 _CANCEL_POLL_S = 0.2
@@ -98,7 +98,7 @@ class Driver:
         self._stopping = False
         self._cancelled = False
         self._broken: BaseException | None = None
-        self._journal = Journal(store, artifacts, run, written=self._written, failed=self._not_written)
+        self._journal = Journal(store, artifacts, run, failed=self._not_written)
         self._values = Values(artifacts)
         self._reuse = Reuse(
             pipeline,
@@ -490,12 +490,6 @@ class Driver:
                 )
                 self._recorder.failed(record, why, State.SKIPPED)
                 self._tell(events.StepFinished(state.node.id, None, State.SKIPPED, 0.0, why.message))
-
-    def _written(self, records: Sequence[Record]) -> None:
-        """In the journal's thread: records are durable, artifacts have their versions."""
-        for each in records:
-            if isinstance(each, Artifact):
-                self._values.version(each)
 
     def _not_written(self, error: BaseException) -> None:
         """In the journal's thread: nothing can be recorded any more."""

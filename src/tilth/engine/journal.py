@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
-    from tilth.records import Record, Run
+    from tilth.records import Run
     from tilth.store import Change, Store
 
 _MOMENT_S = 0.03  # a flush costs about as much for fifty records as for one
@@ -39,13 +39,11 @@ class Journal:
         artifacts: ArtifactStore,
         run: Run,
         *,
-        written: Callable[[Sequence[Record]], None] = lambda _: None,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._store = store
         self._artifacts = artifacts
         self._run = run
-        self._written = written
         self._failed = failed
         self._changes: list[Change] = []
         self._digests: list[str] = []
@@ -102,7 +100,7 @@ class Journal:
                 digests, self._digests = self._digests, []
                 folders, self._folders = self._folders, []
             try:
-                self._written(self._write(changes, digests))
+                self._write(changes, digests)
                 for folder in folders:
                     shutil.rmtree(folder, ignore_errors=True)
             except BaseException as error:  # raised again by `close`
@@ -115,15 +113,16 @@ class Journal:
                 self._settled = added
                 self._condition.notify_all()
 
-    def _write(self, changes: Sequence[Change], digests: Sequence[str]) -> Sequence[Record]:
+    def _write(self, changes: Sequence[Change], digests: Sequence[str]) -> None:
         # A step that fills the disk is about to fail, and to give its room back.
         for delay_s in _PATIENCE_S:
             with contextlib.suppress(DiskFull):
-                return self._write_once(changes, digests)
+                self._write_once(changes, digests)
+                return
             time.sleep(delay_s)
-        return self._write_once(changes, digests)
+        self._write_once(changes, digests)
 
-    def _write_once(self, changes: Sequence[Change], digests: Sequence[str]) -> Sequence[Record]:
+    def _write_once(self, changes: Sequence[Change], digests: Sequence[str]) -> None:
         if digests:
             self._artifacts.sync(*dict.fromkeys(digests))
-        return self._store.write(changes, holding=self._run)
+        self._store.write(changes, holding=self._run)

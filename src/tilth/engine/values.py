@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.ir.pipeline import Node, Output
-    from tilth.records import Artifact, OutputRef
+    from tilth.records import OutputRef
 
 _READ_AGAIN = 8 << 20  # bytes up to which a stored value is digested again before it is reused
 
@@ -30,7 +30,6 @@ class Values:
         self._outputs: dict[tuple[str, str], OutputRef] = {}
         self._requires: dict[str, frozenset[str]] = {}  # of artifacts that are known to be whole
         self._shared: dict[frozenset[str], frozenset[str]] = {}
-        self._versions: dict[str, int] = {}
 
     def give(self, node: str, outputs: Mapping[str, OutputRef]) -> None:
         """A node's outputs are there."""
@@ -41,10 +40,6 @@ class Values:
         """What is known of an artifact that was just made."""
         requires = frozenset(manifest["requires"])
         self._requires[manifest["digest"]] = self._shared.setdefault(requires, requires)
-
-    def version(self, artifact: Artifact) -> None:
-        """The version an artifact got."""
-        self._versions[artifact.id] = artifact.version
 
     def problems(self, digest_: str) -> list[str]:
         """What is wrong with a stored artifact: all of a small one is read, of a large one sizes are compared."""
