@@ -85,15 +85,15 @@ def test_a_declaration_looks_at_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         ("x", {"python": 3.12}), ("x", {"python": "3"}), ("x", {"python": "3.9"}), ("x", {"python": ">=3.12"}),
         ("x", {"variables": {"A": 1}}), ("x", {"variables": {"A=B": "1"}}), ("x", {"variables": {"A": "\0"}}),
         ("x", {"pyproject": 3}), ("x", {"pyproject": ""}), ("x", {"find_links": "wheels"}),
-        ("x", {"index_url": "https://user:secret@example.org/simple"}),
+        ("x", {"index_url": "https://user:hunter2@example.org/simple"}),
         ("x", {"extra_index_urls": ["https://token@example.org/simple"]}),
-        ("x", {"requirements": ["a @ git+https://me:secret@example.org/a"]}),
+        ("x", {"requirements": ["a @ git+https://me:hunter2@example.org/a"]}),
     ],
 )  # fmt: skip
 def test_a_wrong_declaration_is_refused(name: Any, options: dict[str, Any]) -> None:
     with pytest.raises(DefinitionError) as caught:
         Environment(name, **options)
-    assert "secret" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_unknown_option_names_the_nearest() -> None:

@@ -92,6 +92,8 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str
     digest: str = ""  # of the wheel, `sha256:…`; empty where it is not known, as in a client's environment
     file: str = ""  # the wheel's file name
+    size: int = 0  # of the wheel, in bytes; 0 where the index did not say
+    builder: str = ""  # digest of the environment that built it, where it came as source
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):

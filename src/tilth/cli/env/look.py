@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tilth.cli.usage import group, json_option
+from tilth.cli.usage import json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,15 +14,7 @@ if TYPE_CHECKING:
     from tilth.records import Environment
 
 
-@group("env")
-def env() -> None:
-    """Look at environments and what is in them.
-
-    An environment is named by its name, for the newest one, or by its digest or the beginning of one.
-    """
-
-
-@env.command("list")
+@click.command("list")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, newest first."
 )
@@ -59,7 +51,7 @@ def list_environments(*, limit: int, as_json: bool) -> None:
     more(page.next, limit)
 
 
-@env.command()
+@click.command()
 @click.argument("name", metavar="NAME|DIGEST")
 @json_option
 def show(*, name: str, as_json: bool) -> None:

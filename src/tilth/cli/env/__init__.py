@@ -1,0 +1,18 @@
+"""`tilth env`: environments, from their locks to their files. One file for each thing to do with them."""
+
+from __future__ import annotations
+
+from tilth.cli.env.look import list_environments, show
+from tilth.cli.usage import group
+
+
+@group("env")
+def env() -> None:
+    """Look at environments and what is in them.
+
+    An environment is named by its name, for the newest one, or by its digest or the beginning of one.
+    """
+
+
+for _command in (list_environments, show):
+    env.add_command(_command)
