@@ -42,6 +42,7 @@ class RunOptions:
     in_process: bool = False
     offline: bool = False
     upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
     python: str | None = None
 
     def to_json(self) -> dict[str, Any]:

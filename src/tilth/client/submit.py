@@ -133,7 +133,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     with contextlib.closing(open_store(home)) as store:
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
-        environments.make_locks(upgrade=options.upgrade)
+        environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
         _refuse_missing_imports(compiled, environments, home, listener)
         capacity = this_machine(options.workers or worker_count())
         capacity.check(pipeline.nodes)

@@ -20,7 +20,7 @@ from tilth.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _USER = re.compile(
@@ -35,7 +35,7 @@ _MISWRITTEN = (
     "The dependency group",
     "Failed to parse",
 )
-_DOWN = (
+DOWN = (
     "error sending request",
     "Could not connect",
     "Failed to fetch",
@@ -77,11 +77,13 @@ def call(
     root: Path | None = None,
     text: str | None = None,
     search: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Result:
     """Run uv in the folder `root` with `text` on its standard input.
 
     Args:
         search: Another value for `PATH`.
+        variables: For this process alone, as credentials are.
     """
     environment = {
         "SOURCE_DATE_EPOCH": "315532800",  # the first moment a zip file can hold
@@ -89,6 +91,7 @@ def call(
         "UV_NO_PROGRESS": "1",
         "NO_COLOR": "1",
         "COLUMNS": "1000",  # its reasons are wrapped where they are shown
+        **(variables or {}),
     }
     environment.pop("FORCE_COLOR", None)
     if search is not None:
@@ -174,7 +177,7 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten(lines),
             mend="give user name and password in `~/.netrc` or in uv's `UV_INDEX_*` variables",
         )
-    if any(sign in text for sign in _DOWN):
+    if any(sign in text for sign in DOWN):
         offline = "network was disabled" in text
         telling = [line for line in lines if not line.startswith("hint:")] or lines
         # Which index, or which package: the rest is how uv came to ask.
