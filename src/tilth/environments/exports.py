@@ -172,7 +172,7 @@ def _exported(
         raise _stale(environment, path, again)
     if result.code == 0:
         return Pins(result.output)
-    if any(sign in result.errors for sign in uv.DOWN) or "not found in the cache" in result.errors:
+    if any(sign in result.errors for sign in (*uv.DOWN, "resolving tool dependencies")):
         raise SetupError(
             f"`{path.name}` of environment `{environment['name']}` is read by `{tool}`, which is not here",
             why="it is fetched from the package index once, and the index does not answer",

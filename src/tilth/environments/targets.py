@@ -112,7 +112,7 @@ def _linux(machine: str, family: str, minor: int | None) -> Platform:
     else:
         tags = list(_manylinux(machine, minor or _GLIBC))
         name, uv = f"linux-{machine}", f"{machine}-manylinux_2_{minor or _GLIBC}"
-    return Platform(name, uv, "Linux", machine, (*tags, f"linux_{machine}"))
+    return Platform(name, uv, "Linux", machine, (f"linux_{machine}", *tags))
 
 
 def _manylinux(machine: str, newest: int) -> Iterator[str]:
