@@ -33,6 +33,7 @@ _PLAIN = re.compile(
 )
 _INCLUDE = re.compile(r"(?:-r|--requirements?)(?:\s+|=)?(?P<path>\S.*)")
 _CONSTRAINT = re.compile(r"(?:-c|--constraints?)(?:\s+|=)?(?P<path>\S.*)")
+_LOCAL = re.compile(r"^(?:(?:-e|--editable)[ =])?\s*\.{1,2}(?:/|$)|@\s*\.{1,2}/")
 _LOCAL_FILE = re.compile(r"(?:^|file://|@\s*)(?P<path>[^\s@:]*\.(?:whl|tar\.gz|zip))(?:$|\s)")
 _SCRIPT = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 # Those of uv's variables that change what is chosen, and not merely how it is fetched.
@@ -113,7 +114,7 @@ def declared_facts(environment: Mapping[str, Any], *, root: Path, home: Home) ->
         facts.add("complete: nothing is resolved beside what is listed")
     project = environment.get("pyproject")
     if project is not None:
-        facts |= set(_project_facts(root / project, name, home))
+        facts |= set(_project_facts(project, root, name, home))
     script = environment.get("script")
     if script is not None:
         facts.add(f"script: {_shortest(script_metadata(root / script, name))}")
@@ -154,7 +155,14 @@ def _lines(environment: Mapping[str, Any], root: Path) -> Iterator[tuple[str, st
 
 def _flat(environment: Mapping[str, Any], option: str, root: Path) -> list[str]:
     part = {"name": environment["name"], option: environment.get(option, ())}
-    return [kind + normalise(line) for kind, line, _ in _lines(part, root)]
+    return [kind + normalise(line) + _place(line, folder, root) for kind, line, folder in _lines(part, root)]
+
+
+def _place(line: str, folder: Path, root: Path) -> str:
+    """Where a path in an included file starts from, when that is not the code root."""
+    if folder == root or not _LOCAL.search(line):
+        return ""
+    return f" (below {os.path.relpath(folder, root)})"
 
 
 def _shortest(text: str) -> str:
@@ -230,26 +238,27 @@ def _read_text(path: Path, name: str) -> str:
         ) from error
 
 
-def _project_facts(path: Path, name: str, home: Home) -> Iterator[str]:
+def _project_facts(project: str, root: Path, name: str, home: Home) -> Iterator[str]:
     """What a `pyproject.toml` says of dependencies: its other tables may change without a new lock."""
+    path = root / project
+    project = os.path.normpath(project)
     text = _read_text(path, name)
     document = _parsed(text, home)
     if document is None:
         raise DefinitionError(f"environment `{name}` names `{path}`, which is not valid TOML")
     if document["dynamic"]:
         # A dynamic list is what the build backend says it is, and that may read anything in the file.
-        yield f"{path.name}: {_shortest(text)}"
+        yield f"{project}: {_shortest(text)}"
         return
-    yield from (f"{path.name}: {normalise(each)}" for each in document["dependencies"])
+    yield f"{project} python: {document['python']}"
+    yield from (f"{project}: {normalise(each)}" for each in document["dependencies"])
     for table in ("optional", "groups"):
         for group, lines in document[table].items():
-            yield from (
-                f"{path.name} [{group}]: {normalise(each) if isinstance(each, str) else json.dumps(each)}"
-                for each in lines
-            )
-    yield f"{path.name} python: {document['python']}"
+            for each in lines:
+                told = normalise(each) if isinstance(each, str) else json.dumps(each, sort_keys=True)
+                yield f"{project} [{group}]: {told}"
     if document["uv"] is not None:
-        yield f"{path.name} [tool.uv]: {json.dumps(document['uv'], sort_keys=True)}"
+        yield f"{project} [tool.uv]: {json.dumps(document['uv'], sort_keys=True)}"
 
 
 def _parsed(text: str, home: Home) -> dict[str, Any] | None:

@@ -57,42 +57,50 @@ def resolve(
             pins = exports.export(
                 environment, root=root, interpreter=interpreter, target=target, offline=offline
             )
-            if pins is not None:
-                environment = {
-                    **{
-                        key: value
-                        for key, value in environment.items()
-                        if key not in ("lock", "extras", "groups")
-                    },
-                    "requirements": pins.lines,
-                    "complete": True,
-                }
-        if "lock" not in environment:
+            environment = _pinned(environment, pins.lines) if pins is not None else environment
+        if "lock" in environment:
+            text = _absolute(target.read_text(encoding="utf-8"), folder)
+        else:
+            command = _Command(environment, root, interpreter, folder, universal)
             if before and upgrade is not True:
                 target.write_text(before, encoding="utf-8")
-            command = _Command(environment, root, interpreter, folder, universal)
-            if not command.sources:
-                return _tidy(_EMPTY, interpreter)
-            again = ["--upgrade"] if upgrade is True else []
-            for each in upgrade or () if not isinstance(upgrade, bool) else ():
-                again += ["--upgrade-package", each]
-            result = uv.call(
-                [*command.arguments(), "--format", "pylock.toml", "--output-file", target, *again,
-                 *(["--offline"] if offline else [])],
-                root=root,
-                text=command.text,
-                variables=command.index.variables(home),
-            )  # fmt: skip
-            if result.code != 0:
-                raise uv.explain(result, environment["name"], usable=_usable(home))
-            _warn(result.errors, environment["name"])
-        text = target.read_text(encoding="utf-8")
-        text = with_paths(text, lambda path: os.path.normpath(folder / path))
-        if pins is not None:
-            text = pins.only(text, environment["name"])
-        elif "lock" not in environment:
-            text = _with_dependencies(text, command, folder)
+            text = _compile(command, target, home, upgrade, offline=offline)
+            text = pins.only(text, environment["name"]) if pins is not None else text
     return _tidy(text, interpreter)
+
+
+def _pinned(environment: Mapping[str, Any], lines: list[str]) -> dict[str, Any]:
+    """A declaration of what another tool's lock pins; groups and extras were chosen by that tool."""
+    kept = {key: value for key, value in environment.items() if key not in ("lock", "extras", "groups")}
+    return {**kept, "requirements": lines, "complete": True}
+
+
+def _compile(
+    command: _Command, target: Path, home: Home, upgrade: Sequence[str] | bool, *, offline: bool
+) -> str:
+    """Have uv resolve; versions in `target` are kept where they still answer."""
+    if not command.sources:
+        return _EMPTY
+    options = ["--upgrade"] if upgrade is True else []
+    if not isinstance(upgrade, bool):
+        options += [f"--upgrade-package={each}" for each in upgrade]
+    options += ["--offline"] if offline else []
+    result = uv.call(
+        [*command.arguments(), "--format", "pylock.toml", "--output-file", target, *options],
+        root=command.root,
+        text=command.text,
+        variables=command.index.variables(home),
+    )
+    if result.code != 0:
+        raise uv.explain(result, command.name, usable=_usable(home))
+    _warn(result.errors, command.name)
+    text = _absolute(target.read_text(encoding="utf-8"), target.parent)
+    return _with_dependencies(text, command, target.parent)
+
+
+def _absolute(text: str, folder: Path) -> str:
+    """uv names local files relative to the lock's folder; ours is kept elsewhere."""
+    return with_paths(text, lambda path: os.path.normpath(folder / path))
 
 
 class _Command:
@@ -106,12 +114,13 @@ class _Command:
         folder: Path,
         universal: bool,
     ) -> None:
+        self.name = environment["name"]
+        self.root = root
         self.index = declared_index(environment, root)
         self._environment = environment
         self._interpreter = interpreter
         self._universal = universal
         self._folder = folder
-        self._root = root
         self.text: str | None = None  # for standard input
         self.sources = self._sources()
 
@@ -139,7 +148,7 @@ class _Command:
             if given:
                 options += [
                     f"--{option}",
-                    self._root / given if isinstance(given, str) else self._file(option, given),
+                    self.root / given if isinstance(given, str) else self._file(option, given),
                 ]
         return [*options, *self.index.resolving()]
 
@@ -170,7 +179,7 @@ class _Command:
                     f"dependencies = {json.dumps(dependencies)}", "[tool.uv.sources]"]  # fmt: skip
         document += [f"{name} = {{ index = 'tilth-single-{i}' }}" for i, name in enumerate(single)]
         for i, url in enumerate(single.values()):
-            [
+            document += [
                 "[[tool.uv.index]]",
                 f"name = 'tilth-single-{i}'",
                 f"url = {json.dumps(url)}",
@@ -197,7 +206,7 @@ def _with_dependencies(text: str, command: _Command, folder: Path) -> str:
     target.write_text("".join(f"{name}=={version}\n" for name, version in pins), encoding="utf-8")
     result = uv.call(
         [*command.arguments(), "--offline", "--annotation-style", "split", "--output-file", target],
-        root=command._root,
+        root=command.root,
         text=command.text,
     )
     if result.code != 0:
