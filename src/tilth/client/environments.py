@@ -102,18 +102,17 @@ class ProjectEnvironments:
         if upgrade is not True:
             self.find_locks()
         wanted = {name: self._upgrades(name, upgrade) for name in self.names}
-        if not isinstance(upgrade, bool) and not any(wanted.values()):
+        missing = [name for name in self.names if wanted[name] or name not in self._locks]
+        if missing:
+            locked = background.at_once(lambda name: self._lock(name, wanted[name]), missing)
+            self._locks.update(zip(missing, locked, strict=True))
+        if not isinstance(upgrade, bool):
             known = {package.name for lock in self._locks.values() for package in lock.packages}
             absent = next((each for each in upgrade if _normalised(each) not in known), "")
             if absent:
                 raise NotFound(
                     f"no environment has a package `{absent}` to upgrade", mend=nearest(absent, known)
                 )
-        missing = [name for name in self.names if wanted[name] or name not in self._locks]
-        if not missing:
-            return
-        locked = background.at_once(lambda name: self._lock(name, wanted[name]), missing)
-        self._locks.update(zip(missing, locked, strict=True))
 
     def _upgrades(self, name: str, upgrade: Sequence[str] | bool) -> Sequence[str] | bool:
         """What of an upgrade concerns one environment."""

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from tilth.environments.files import read_bytes, write_atomic
 from tilth.errors import DefinitionError, LockStale
@@ -113,6 +114,11 @@ def write_project_lock(
     """
     from tilth.environments.pylocks import with_paths
 
+    text = re.sub(
+        r'(?<=[{,] )url = "(file://[^"]+)"',
+        lambda match: f"path = {json.dumps(unquote(urlsplit(match[1]).path), ensure_ascii=False)}",
+        text,
+    )
     body = with_paths(text, lambda each: os.path.relpath(each, path.parent)).rstrip("\n")
     lines = ["[tool.tilth]", f"source = {json.dumps(source)}"]
     lines += [f"platform = {json.dumps(platform)}"] if platform else []
