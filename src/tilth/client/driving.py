@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tilth.client.environments import Changed, ProjectEnvironments
     from tilth.client.project import WorkingTree
+    from tilth.engine.secrets import RunSecrets
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher
@@ -63,6 +64,7 @@ def drive_run(
     listener: events.Listener,
     home: Home,
     store: SqlStore,
+    secrets: RunSecrets,
     done: list[StepRun] | None = None,
     attempts: Mapping[tuple[str, int | None], int] | None = None,
 ) -> Run:
@@ -92,6 +94,7 @@ def drive_run(
             code=tree,
             capacity=this_machine(workers),
             listener=listener,
+            secrets=secrets,
             cache_on=options.cache,
             failure_mode=options.failure_mode or pipeline.failure_mode,
             done=done or (),

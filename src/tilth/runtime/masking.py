@@ -48,6 +48,10 @@ class Mask:
             return [self.plain(each) for each in value]
         return SHOWN if str(value) in self._texts else value
 
+    def fields(self, document: dict[str, Any], *names: str) -> dict[str, Any]:
+        """The document with some of its fields hidden: others hold digests and paths, which must stay as they are."""
+        return {name: self.plain(value) if name in names else value for name, value in document.items()}
+
 
 def _between(text: Any, forms: list[Any]) -> Iterator[Any]:
     """What lies between the places where one of these is; places that overlap are one."""
@@ -77,7 +81,7 @@ def _forms(value: str) -> Iterator[str]:
     import json
     from urllib.parse import quote, quote_plus
 
-    for each in {value, *value.splitlines()}:
+    for each in {value, *value.splitlines(), *value.split("\n")}:
         if len(each) < SHORTEST:
             continue
         yield from (each, each.strip(), quote(each, safe=""), quote(each), quote_plus(each))
