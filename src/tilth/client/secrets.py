@@ -21,11 +21,11 @@ def run_secrets(pipeline: Pipeline, home: Home) -> RunSecrets:
         SetupError: One was never set, or cannot be read; the error names a step that needs it.
     """
     values = {}
-    for name, steps in _needed(pipeline).items():
+    for name, (steps, variables) in _needed(pipeline).items():
         try:
             values[name] = _kept(home).get(name)
         except NotFound as error:
-            raise SetupError(_told(name, steps), why=_elsewhere(name), mend=error.mend) from None
+            raise SetupError(_told(name, steps), why=_elsewhere(name, *variables), mend=error.mend) from None
         except TilthError as error:
             error.why = "\n".join(filter(None, (error.why, f"step `{steps[0]}` needs it")))
             raise
@@ -38,7 +38,7 @@ def missing_secrets(pipeline: Pipeline, home: Home) -> list[str]:
     known = _kept(home).names() if needed else []
     return [
         f"{_told(name, steps)}: `tilth secret set {name}`"
-        for name, steps in needed.items()
+        for name, (steps, _) in needed.items()
         if name not in known
     ]
 
@@ -49,13 +49,14 @@ def _kept(home: Home) -> Secrets:
     return open_secrets(home)
 
 
-def _needed(pipeline: Pipeline) -> dict[str, list[str]]:
-    """The steps that need a secret, by its name."""
-    needed: dict[str, list[str]] = {}
+def _needed(pipeline: Pipeline) -> dict[str, tuple[list[str], list[str]]]:
+    """By name of the secret: the steps that need it, and the variables they get it as, each once."""
+    needed: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for node in pipeline.nodes:
-        for name in dict.fromkeys(node.secrets.values()):
-            needed.setdefault(name, []).append(node.id)
-    return needed
+        for variable, name in node.secrets.items():
+            steps, variables = needed.setdefault(name, ({}, {}))
+            steps[node.id] = variables[variable] = None
+    return {name: (list(steps), list(variables)) for name, (steps, variables) in needed.items()}
 
 
 def _told(name: str, steps: list[str]) -> str:
@@ -63,8 +64,9 @@ def _told(name: str, steps: list[str]) -> str:
     return f"step `{steps[0]}`{others} needs secret `{name}`, which is not set"
 
 
-def _elsewhere(name: str) -> str:
+def _elsewhere(*names: str) -> str:
     """A variable of this process that somebody may have meant."""
-    if not os.environ.get(name):
+    name = next((each for each in names if os.environ.get(each)), None)
+    if name is None:
         return ""
     return f"the variable `{name}` that this process has is not taken for it: a step gets what was declared and kept"

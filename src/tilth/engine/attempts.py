@@ -184,6 +184,8 @@ class Attempts:
     def _hidden(self, ended: Ended) -> Ended:
         """How an attempt ended, without the secrets of the run: a step hides only its own."""
         mask, failure = self._secrets.mask, ended.failure
+        if not mask:
+            return ended
         if failure is not None:
             failure = msgspec.structs.replace(
                 failure,

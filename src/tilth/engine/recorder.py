@@ -185,7 +185,7 @@ class Recorder:
         )
         self._journal.add(*saved, Put(ended), artifacts=fresh)
 
-    def _said(self, folder: Path) -> list[dict[str, Any]]:
+    def _said(self, folder: Path) -> list[Mapping[str, Any]]:
         """A step hides its own secrets; this hides those it got from another step."""
         return [hidden(event, self._mask) for event in read_events(folder)]
 
