@@ -107,6 +107,7 @@ def test_a_failed_step_fails_the_run(project: Project) -> None:
     with project.start("run", "pipeline.py:failing", "--in-process") as command:
         assert command.wait() == 1
     assert "ValueError: bad" in command.stderr
+    assert "During handling" not in command.stderr
     assert project.last_run().state is State.FAILED
 
 

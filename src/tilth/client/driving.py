@@ -152,9 +152,8 @@ def _launcher(
 
 def _run_loop(drive: Callable[[], Any]) -> Run:
     """Run to the end, also where a loop runs already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    # Not in an `except`: what fails in a step of this process would be told as failing because of that.
+    if asyncio._get_running_loop() is None:
         return cast("Run", asyncio.run(drive()))
     ended: list[Run] = []
     failed: list[BaseException] = []

@@ -159,9 +159,9 @@ def _finished(coroutine: Any) -> Any:
     """What an `async def` step gives; in a thread where a loop runs already, as when a step runs in the client."""
     import asyncio
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if (
+        asyncio._get_running_loop() is None
+    ):  # `get_running_loop` raises, which the step's failure would tell of
         return asyncio.run(coroutine)
     from concurrent.futures import ThreadPoolExecutor
 
