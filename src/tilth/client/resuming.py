@@ -13,6 +13,7 @@ from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments, reopen
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
+from tilth.client.secrets import run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.values import Values
@@ -75,6 +76,7 @@ def _resume(
             f"the interpreter that run `{found.name}` was started with is gone: {python}",
             mend="start a new run",
         )
+    secrets = run_secrets(pipeline, home)
     interpreter = probe(python, home)
     roots, cwd = _own_code(found, pipeline, project, folder, home, listener)
     known = {
@@ -113,8 +115,8 @@ def _resume(
     )
     tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
     return drive_run(
-        run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store, done=done,
-        attempts=attempts,
+        run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+        secrets=secrets, done=done, attempts=attempts,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.imports import check_imports
 from tilth.client.project import WorkingTree
+from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
@@ -103,7 +104,7 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
             home=home,
             bundle=bundle_digest(compiled.code, home) if compiled.pipeline.dynamic else "",
             cache_on=options.cache,
-            warnings=[*missing, *unknown],
+            warnings=[*missing, *unknown, *missing_secrets(compiled.pipeline, home)],
         )
 
 
@@ -121,6 +122,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     if options.in_process:
         compiled = in_client(compiled)
     pipeline = compiled.pipeline
+    secrets = run_secrets(pipeline, home)
     offline = options.offline or setting("offline") == "1"
     environments = ProjectEnvironments(
         pipeline,
@@ -164,8 +166,9 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             store.write([*environments.records(), Put(code)])
             tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
             return drive_run(
-                run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store
-            )
+                run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+                secrets=secrets,
+            )  # fmt: skip
 
 
 def _write_folder(folder: Path, compiled: Compiled) -> None:

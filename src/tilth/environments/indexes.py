@@ -51,9 +51,9 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not self.credentials:
             return {}
-        from tilth.secrets import index_credentials
+        from tilth.secrets import logins, open_secrets
 
-        known = index_credentials(self.credentials, home)
+        known = logins(self.credentials, open_secrets(home))
         named = {"tilth-default": self.default}
         named |= {f"tilth-{number}": url for number, url in enumerate(self.extra)}
         named |= {f"tilth-single-{number}": url for number, url in enumerate(self.single.values())}

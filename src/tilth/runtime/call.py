@@ -15,6 +15,7 @@ from tilth.define import graph as graphs
 from tilth.errors import LoadError, OutputError, StepError, TilthError
 from tilth.materializers.artifacts import LazySequence, load_artifact, load_item, save_artifact
 from tilth.runtime import context as contexts, folder as folders, tolerant
+from tilth.runtime.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,11 +43,13 @@ def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bo
         started: Called when the user's code is imported, before it is called.
     """
     spec = folders.read_json(folder / "step.json")
+    # Taken now: the step may do what it likes with its variables.
+    mask = Mask(os.environ[name] for name in spec.get("secrets", ()) if name in os.environ)
     seconds: dict[str, float] = {}
     try:
-        result = _run(folder, spec, seconds, started)
+        result = _run(folder, spec, mask, seconds, started)
     except _Failed as failed:
-        result = failed.result
+        result = mask.fields(failed.result, "message", "traceback", "mend", "inputs", "during")
     finally:
         contexts.enter(None)
     result["seconds"] = {name: round(value, 6) for name, value in seconds.items()}
@@ -62,7 +65,11 @@ def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bo
 
 
 def _run(
-    folder: Path, spec: Mapping[str, Any], seconds: dict[str, float], started: Callable[[], None]
+    folder: Path,
+    spec: Mapping[str, Any],
+    mask: Mask,
+    seconds: dict[str, float],
+    started: Callable[[], None],
 ) -> dict[str, Any]:
     clock = time.perf_counter()
     declared: Sequence[Mapping[str, Any]] = spec["outputs"]
@@ -82,7 +89,8 @@ def _run(
     seconds["loading"] = (now := time.perf_counter()) - clock
     clock = now
 
-    contexts.enter(contexts.StepContext(folder, spec["context"], [each["name"] for each in declared]))
+    names = [each["name"] for each in declared]
+    contexts.enter(contexts.StepContext(folder, spec["context"], names, mask))
     try:
         value = _called(function, inputs)
     except BaseException as error:
@@ -99,7 +107,10 @@ def _run(
         shutil.rmtree(folder / "outputs", ignore_errors=True)
         raise _Failed("disk_full" if _is_disk_full(error) else "output", error) from None
     seconds["saving"] = time.perf_counter() - clock
-    return {"state": "completed", "outputs": outputs}
+    return {
+        "state": "completed",
+        "outputs": {name: mask.fields(each, "metadata") for name, each in outputs.items()},
+    }
 
 
 def _function(spec: Mapping[str, Any]) -> Callable[..., Any]:
@@ -148,9 +159,9 @@ def _finished(coroutine: Any) -> Any:
     """What an `async def` step gives; in a thread where a loop runs already, as when a step runs in the client."""
     import asyncio
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if (
+        asyncio._get_running_loop() is None
+    ):  # `get_running_loop` raises, which the step's failure would tell of
         return asyncio.run(coroutine)
     from concurrent.futures import ThreadPoolExecutor
 
