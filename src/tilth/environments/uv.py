@@ -18,6 +18,7 @@ from tilth.errors import (
     TilthError,
     Unresolvable,
 )
+from tilth.runtime.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +113,8 @@ def call(
         raise SetupError(
             "uv does not start", why=str(error), mend="install it anew: `pip install uv`"
         ) from error
-    return Result(done.returncode, done.stdout, done.stderr)
+    hidden = Mask(value for name, value in (variables or {}).items() if name.endswith("_PASSWORD"))
+    return Result(done.returncode, hidden.text(done.stdout), hidden.text(done.stderr))
 
 
 def without_credentials(text: str) -> str:
@@ -159,6 +161,12 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten(lines, last=True),
             mend="ask for a version that has a wheel for this Python, or install what the build lacks",
         )
+    if re.search(r"\b40[13]\b (Unauthorized|Forbidden)", text):
+        return IndexUnavailable(
+            f"the package index of environment `{name}` refuses to answer",
+            why=_shorten([line.removeprefix("hint: ") for line in lines if re.search(r"\b40[13]\b", line)]),
+            mend="give what opens it as a secret (`credentials=`), in `~/.netrc` or in uv's own settings",
+        )
     if "No solution found" in text and "network was disabled" not in text:
         return Unresolvable(
             f"the requirements of environment `{name}` cannot be resolved",
@@ -170,12 +178,6 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             f"a file of environment `{name}` is gone",
             why=_shorten(lines),
             mend="put it back, or lock again with `--upgrade`",
-        )
-    if re.search(r"\b40[13]\b (Unauthorized|Forbidden)", text):
-        return IndexUnavailable(
-            f"the package index of environment `{name}` refuses to answer",
-            why=_shorten(lines),
-            mend="give user name and password in `~/.netrc` or in uv's `UV_INDEX_*` variables",
         )
     if any(sign in text for sign in DOWN):
         offline = "network was disabled" in text
