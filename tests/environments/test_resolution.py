@@ -179,3 +179,16 @@ def test_pip_installs_a_lock_of_ours(here: Here, tmp_path: Path) -> None:
     )  # fmt: skip
     assert (target / "beta.py").read_text() == "VERSION = '2.0'\n"
     assert (target / "space" / "one.py").exists()
+
+
+def test_a_wheel_and_a_source_archive_by_url_are_locked_with_their_hashes(
+    here: Here, served: SimpleIndex
+) -> None:
+    files = served.url.replace("/simple/", "/files/")
+    lock = here.lock(
+        f"beta @ {files}beta-1.0-py3-none-any.whl",
+        f"from-source @ {files}from_source-1.0.tar.gz",
+        index_url=served.url,
+    )
+    assert versions(lock) == {"beta": "1.0", "from-source": "1.0"}
+    assert all(each.digest.startswith("sha256:") for each in lock.packages)
