@@ -80,7 +80,7 @@ def history(home: Path) -> Home:
     client = ClientEnvironment(
         python="3.11.7",
         implementation="CPython",
-        executable="/usr/bin/python3",
+        executable="/nowhere/bin/python3",
         platform="linux-x86_64",
         tilth="0.1.0",
         environment=CLIENT,
