@@ -12,6 +12,7 @@ from tilth.environments.lockfiles import markers, normalised, pylock_text, read_
 from tilth.environments.sboms import cyclonedx
 from tilth.environments.trees import make_graph
 from tilth.environments.unpacked import Unpacked
+from tilth.environments.uv import without_credentials
 from tilth.environments.venvs import realisation
 from tilth.errors import NotFound, TilthError
 from tilth.records import Environment, Package
@@ -39,7 +40,8 @@ class Contents:
         self, environment: Environment, lock: str, home: Home, site_packages: Iterable[str] = ()
     ) -> None:
         self.environment = environment
-        self.lock = lock
+        # None of ours has any; one that somebody else wrote may.
+        self.lock = without_credentials(lock)
         self._unpacked = Unpacked(home, environment.python, site_packages)
 
     @functools.cached_property

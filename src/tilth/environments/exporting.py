@@ -1,6 +1,6 @@
 """A locked environment in formats that other tools read: requirements with hashes, and a Dockerfile.
 
-What is written holds no credentials: no lock does. See `sboms` for a bill of materials.
+Credentials are taken out of a lock before it comes here. See `sboms` for a bill of materials.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-from tilth.environments.uv import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +160,7 @@ def _lines(
 
 def _requirements(lines: Sequence[Line]) -> str:
     """With where to find what first, and by hashes."""
-    indexes = list(dict.fromkeys(without_credentials(each.index) for each in lines if each.index))
+    indexes = list(dict.fromkeys(each.index for each in lines if each.index))
     options = [f"--index-url {indexes[0]}"] if indexes else []
     options += [f"--extra-index-url {each}" for each in indexes[1:]]
     options += [f"--find-links {each}" for each in dict.fromkeys(each.found_in for each in lines) if each]
