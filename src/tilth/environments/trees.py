@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from tilth.records import Package
 
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*")
+_NAMED = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*(?=[=<>!~@;(,]|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def make_graph(
     for line in requirements:
         match = _NAMED.match(line)
         name = normalised(match["name"]) if match else ""
-        if match is None or name not in by_name or re.match(r"[/\\]", line[match.end() :]):
+        if match is None or name not in by_name:
             if line.startswith("-") or "/" in line:
                 sources.append(line.removeprefix("-r ").strip())
             continue  # a marker kept it out
