@@ -157,9 +157,14 @@ def sides(left: Subject, right: Subject, home: Home) -> tuple[list[Side], list[S
 def _side(subject: Subject, other: Subject, home: Home) -> Side:
     if subject.path is not None:
         return side_of_lock(subject.path.name, locked_for(subject.path, other, home))
-    if subject.is_whole_run and other.environments and not other.is_whole_run:
-        wanted = other.environments[0]
-        same = [each for each in subject.environments if (each.role, each.name) == (wanted.role, wanted.name)]
+    if subject.is_whole_run and not other.is_whole_run:
+        # A project's lock is called `pylock.NAME.toml`.
+        wanted = (
+            (other.environments[0].role, other.environments[0].name)
+            if other.environments
+            else ("execution", other.label.rpartition("/")[2].removeprefix("pylock.").removesuffix(".toml"))
+        )
+        same = [each for each in subject.environments if (each.role, each.name) == wanted]
         if same:
             return side_of_environment(same[0])
     return side_of_environment(one_environment(subject))

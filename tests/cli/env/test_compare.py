@@ -76,6 +76,7 @@ def test_an_environment_is_compared_with_lock_files(past: Project) -> None:
     ]
     past("export", "training", "--format", "pylock", "--output", "pylock.training.toml")
     assert past("diff", "pylock.training.toml", "churn-2/train").stdout.endswith("\nno difference\n")
+    assert past("diff", "churn-2", "pylock.training.toml").stdout.endswith("\nno difference\n")
     assert "  ~ alpha 2.0 → 1.0\n" in past("diff", "pylock.training.toml", "churn-1/train").stdout
 
 

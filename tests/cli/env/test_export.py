@@ -267,7 +267,8 @@ def test_no_credentials_are_exported(past: Project, home: Path) -> None:
         assert form == "cyclonedx" or "example.com" in said.stdout
 
 
-def test_an_unknown_format_is_a_misuse(past: Project) -> None:
+def test_an_unknown_or_missing_format_is_a_misuse(past: Project) -> None:
+    assert "`tilth env export` needs `--format`" in past("export", "training", code=2).stderr
     assert "'pylok' is not one of" in past("export", "training", "--format", "pylok", code=2).stderr.replace(
         "`", "'"
     )

@@ -33,9 +33,10 @@ _NEWEST = 5  # runs whose steps are named
 )
 @json_option
 def list_environments(*, target: str, limit: int, parameters: Sequence[str], as_json: bool) -> None:
-    """List environments: all that are recorded, or those of a pipeline or run.
+    """List environments, or those of a pipeline or run.
 
     For a FILE, those that its pipeline would use now are listed; nothing is locked, made or recorded.
+    Runs are counted among the newest 10,000.
     """
     from tilth.cli.home import home, records
     from tilth.cli.tables import more, to_json
