@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable  # noqa: TC003 - a field's type, which msgspec reads
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from tilth.runtime.folder import read_json
 from tilth.store import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tilth.home import Home
     from tilth.store import Store
