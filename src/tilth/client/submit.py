@@ -18,6 +18,7 @@ from tilth.client.compilation import Compiled, compile_call, compile_file, in_cl
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.imports import check_imports
+from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
 from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.engine import events
@@ -36,7 +37,6 @@ from tilth.home import Home
 from tilth.records import (
     ClientEnvironment,
     CodeBundle,
-    Package,
     Run,
     State,
     now,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tilth.client.bundle import Bundle
     from tilth.client.plan import Plan
     from tilth.define import Pipeline as Defined
+    from tilth.environments import Interpreter
     from tilth.records import Git
 
 
@@ -139,6 +140,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         _refuse_missing_imports(compiled, environments, home, listener)
         capacity = this_machine(options.workers or worker_count())
         capacity.check(pipeline.nodes)
+        client = client_environment(compiled.interpreter, environments.inventory())
         run = Run(
             name="",
             number=0,
@@ -147,7 +149,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             pipeline_digest=pipeline.digest(),
             bundle=bundle.digest,
             environments=environments.digests(),
-            client=_client_environment(compiled, environments, git.result()),
+            client=_compiled_in(compiled.interpreter, client.id, git.result()),
             options=options.to_json(),
             steps=len(pipeline.nodes),
             started_at=now(),
@@ -163,7 +165,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             code = CodeBundle(
                 id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
             )
-            store.write([*environments.records(), Put(code)])
+            store.write([*environments.records(), *not_recorded(client, store), Put(code)])
             tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
             return drive_run(
                 run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
@@ -220,19 +222,14 @@ class _InBackground:
         return self._result
 
 
-def _client_environment(
-    compiled: Compiled, environments: ProjectEnvironments, git: Git | None
-) -> ClientEnvironment:
-    interpreter = compiled.interpreter
+def _compiled_in(interpreter: Interpreter, environment: str, git: Git | None) -> ClientEnvironment:
     return ClientEnvironment(
         python=interpreter.version,
         implementation=interpreter.implementation,
         executable=interpreter.executable,
         platform=f"{interpreter.platform} {platform.release()}",
         tilth=__version__,
-        packages=tuple(
-            Package(name=each.name, version=each.version) for each in environments.inventory().packages
-        ),
+        environment=environment,
         git=git,
     )
 

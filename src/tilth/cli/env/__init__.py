@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilth.cli.env.compare import diff, export
 from tilth.cli.env.lock import lock
 from tilth.cli.env.look import list_environments, show
 from tilth.cli.usage import group
@@ -9,11 +10,11 @@ from tilth.cli.usage import group
 
 @group("env")
 def env() -> None:
-    """Look at environments and what is in them.
+    """Lock environments, look at them and compare them.
 
     An environment is named by its name, for the newest one, or by its digest or the beginning of one.
     """
 
 
-for _command in (list_environments, show, lock):
+for _command in (list_environments, show, lock, diff, export):
     env.add_command(_command)
