@@ -30,36 +30,82 @@ _FICLONE = 0x40049409  # linux/fs.h
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock at `path`; others wait, in this process or another. The file stays behind, empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _open_locked(path, fcntl.LOCK_EX)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
 
 
 class Shared:
-    """One use of what many may use at once; see `alone`. Ends when closed or dropped, or with the process."""
+    """One use of what many may use at once; see `alone`. Ends when closed or dropped, or with the process.
+
+    When the last one began or ended is the file's time of change.
+    """
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self.close = weakref.finalize(self, os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        descriptor = _open_locked(path, fcntl.LOCK_SH)
+        os.utime(descriptor)
+        self.close = weakref.finalize(self, _end_use, descriptor)
+
+
+def _end_use(descriptor: int) -> None:
+    with suppress(OSError):
+        os.utime(descriptor)
+    os.close(descriptor)
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[bool]:
-    """Whether nobody has a `Shared` of `path`; if so, nobody gets one meanwhile."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Whether nobody has `path` `locked` or a `Shared` of it; if so, nobody gets one meanwhile.
+
+    Who is alone may remove the file: those who wait for it find out, and make a new one.
+    """
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        descriptor = _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
     finally:
         os.close(descriptor)
+
+
+def is_used(path: Path) -> bool:
+    """Whether somebody has `path` `locked` or a `Shared` of it now. Makes no file; looks for a moment only."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _open_locked(path: Path, how: int) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # removed while this waited for it: a lock that nobody else will ask for
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
 
 
 @contextmanager
@@ -148,6 +194,16 @@ def move_folder(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source.chmod(0o755)
     source.rename(target)
+
+
+def throw_away(folder: Path, within: Path) -> Path:
+    """Rename a folder to where nobody looks for it, for `remove_tree`; `sweep` finishes what that does not.
+
+    Takes no room, so it works on a full disk too.
+    """
+    aside = within / f"{_SCRATCH}{os.urandom(6).hex()}"
+    move_folder(folder, aside)
+    return aside
 
 
 def clone_file(source: str, target: str) -> bool:
