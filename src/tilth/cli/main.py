@@ -26,6 +26,8 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "runs": ("runs", "Look at runs; cancel, resume and delete them."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
     "env": ("env", "Look at environments and what is in them."),
+    "cache": ("cache", "Look at what is kept on this machine."),
+    "doctor": ("doctor", "Look for what is wrong with this machine, and how to mend it."),
     "settings": ("settings", "Show every setting, its value and where that comes from."),
     "version": ("version", "Show the versions of tilth, Python and uv, and where the home folder is."),
 }

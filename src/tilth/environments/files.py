@@ -230,6 +230,22 @@ def can_clone(folder: Path) -> bool:
         target.unlink(missing_ok=True)
 
 
+def sharing(source: Path, target: Path) -> tuple[bool, bool]:
+    """Whether files of one folder can be hard-linked, and cloned, into another. Leaves nothing in either."""
+    with scratch(source) as old, scratch(target) as new:
+        (old / "file").write_bytes(b"x")
+        try:
+            os.link(old / "file", new / "link")
+            links = True
+        except OSError:
+            links = False
+        try:
+            clones = clone_file(os.fspath(old / "file"), os.fspath(new / "clone"))
+        except OSError:
+            clones = False
+    return links, clones
+
+
 @contextmanager
 def explaining_full_disk(what: str, folder: Path) -> Iterator[None]:
     """Turn "no space left" into an error that names the place."""

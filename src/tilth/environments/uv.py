@@ -20,7 +20,7 @@ from tilth.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _USER = re.compile(
@@ -77,11 +77,13 @@ def call(
     root: Path | None = None,
     text: str | None = None,
     search: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Result:
     """Run uv in the folder `root` with `text` on its standard input.
 
     Args:
         search: Another value for `PATH`.
+        variables: More of the environment.
     """
     environment = {
         "SOURCE_DATE_EPOCH": "315532800",  # the first moment a zip file can hold
@@ -89,6 +91,7 @@ def call(
         "UV_NO_PROGRESS": "1",
         "NO_COLOR": "1",
         "COLUMNS": "1000",  # its reasons are wrapped where they are shown
+        **(variables or {}),
     }
     environment.pop("FORCE_COLOR", None)
     if search is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import shutil
 import sqlite3
 from contextlib import closing, contextmanager
@@ -15,16 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilth.errors import Conflict, DiskFull, HomeTooNew, SetupError
+from tilth.mounts import MOUNTS, mount_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 60.0  # how long to wait for another process's transaction; ours take milliseconds
-_NETWORK = frozenset(
-    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre"}
-    | {"ncpfs", "nfs", "nfs4", "smb3", "smbfs", "vboxsf", "vmhgfs"}
-)
 _LOW_SPACE = 1 << 20
 
 
@@ -78,24 +74,13 @@ def translated(path: Path) -> Iterator[None]:
         raise _not_writable(path, error.strerror or str(error)) from error
 
 
-def on_network(folder: Path, mounts: Path = Path("/proc/mounts")) -> bool:
+def on_network(folder: Path, mounts: Path = MOUNTS) -> bool:
     """Whether a folder lies on a file system shared between machines, where WAL's shared memory cannot work.
 
     Source: sqlite.org/wal.html, "All processes using a database must be on the same host computer".
     """
-    try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return False  # no such file on this system: nothing known against it
-    place = os.path.realpath(folder)
-    longest, kind = "", ""
-    for line in lines:
-        _, point, each, *_ = line.split(" ")
-        point = point.encode("utf-8", "surrogateescape").decode("unicode_escape") if "\\" in point else point
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(longest):  # the last mount on one point hides those before
-            longest, kind = point, each
-    return kind in _NETWORK or kind.startswith("fuse.")
+    mount = mount_of(folder, mounts)
+    return mount is not None and mount.is_network  # where nobody tells, nothing is known against it
 
 
 def _version(connection: sqlite3.Connection) -> int:
