@@ -62,5 +62,5 @@ def info(*, as_json: bool) -> None:
 
 def _whether(answer: bool | None) -> str:
     if answer is None:
-        return "cannot be tried: the folder is not writable"
+        return "cannot be tried: the folder is read-only or full"
     return "yes" if answer else "no"

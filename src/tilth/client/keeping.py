@@ -119,7 +119,7 @@ def _recorded(wanted: str, home: Home) -> set[str] | None:
 
     if not home.database.exists():
         return None
-    with contextlib.closing(open_store(home)) as store:
+    with contextlib.closing(open_store(home, to_read=True)) as store:
         found = {each.id for each in walk(store, Environment, name=wanted)}
         if not found and len(wanted) >= 4:
             digest = wanted if wanted.startswith("sha256:") else f"sha256:{wanted}"
@@ -134,7 +134,7 @@ def _naming_runs(decisions: list[pruning.Decision], home: Home) -> list[pruning.
         return decisions
     runs: dict[str, list[str]] = {}
     # Only words are missing when the records cannot be read.
-    with contextlib.suppress(TilthError), contextlib.closing(open_store(home)) as store:
+    with contextlib.suppress(TilthError), contextlib.closing(open_store(home, to_read=True)) as store:
         for run in walk(store, Run, state=State.RUNNING):
             for digest in used & set(run.environments.values()):
                 runs.setdefault(digest, []).append(run.name)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilth.errors import DiskFull
+from tilth.errors import DiskFull, HomeUnwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,15 +44,25 @@ class Shared:
     """
 
     def __init__(self, path: Path) -> None:
-        descriptor = _open_locked(path, fcntl.LOCK_SH)
-        os.utime(descriptor)
+        try:
+            descriptor = _open_locked(path, fcntl.LOCK_SH)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            # From a read-only disk nobody takes anything away: there is nothing to hold.
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        _note_use(descriptor)
         self.close = weakref.finalize(self, _end_use, descriptor)
 
 
 def _end_use(descriptor: int) -> None:
-    with suppress(OSError):
-        os.utime(descriptor)
+    _note_use(descriptor)
     os.close(descriptor)
+
+
+def _note_use(descriptor: int) -> None:
+    with suppress(OSError):  # it only tells what to remove first
+        os.utime(descriptor)
 
 
 @contextmanager
@@ -248,13 +258,32 @@ def sharing(source: Path, target: Path) -> tuple[bool, bool]:
 
 @contextmanager
 def explaining_full_disk(what: str, folder: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that names the place."""
+    """Turn "no space left", and that nothing may be written there, into an error that names the place."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(what, folder) from error
+        unwritable = home_unwritable(error, folder)
+        if unwritable is not None:
+            raise unwritable from error
         raise
+
+
+def home_unwritable(error: OSError, folder: Path) -> HomeUnwritable | None:
+    """The error for a write into a folder of the home, or beside it, that was refused; None for any other."""
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return None
+    home = folder.parent
+    for each in (error.filename2, error.filename):
+        place = Path(os.fsdecode(each)) if isinstance(each, (str, bytes)) else None
+        if place is not None and place.is_relative_to(home):
+            return HomeUnwritable(
+                f"`{home.joinpath(*place.relative_to(home).parts[:1])}` cannot be written to",
+                why=f"{(error.strerror or str(error)).lower()}: `{place}`",
+                mend="make it a folder you may write to, or set `TILTH_HOME` to one",
+            )
+    return None
 
 
 def disk_full(what: str, folder: Path) -> DiskFull:
@@ -262,7 +291,7 @@ def disk_full(what: str, folder: Path) -> DiskFull:
     return DiskFull(
         f"no space left to write {what}",
         why=f"the disk that holds `{folder}` is full; nothing half-made was kept",
-        mend="free some space, or point `TILTH_HOME` to another disk",
+        mend="free some space, as `tilth env prune` does, or point `TILTH_HOME` to another disk",
     )
 
 

@@ -129,7 +129,8 @@ def use(lock: Locked, home: Home, *, offline: bool = False) -> tuple[Realised, S
     """The venv of a lock, as by `realise`, and what keeps it where it is until that is closed."""
     while True:
         realised = realise(lock, home, offline=offline)
-        held = Shared(users_file(realised.path, home))
+        with explaining_full_disk(f"that environment `{lock.name}` is in use", home.environments):
+            held = Shared(users_file(realised.path, home))
         if _read(lock, home) is not None:
             return realised, held
         held.close()  # it was put aside, or suspected, in between
