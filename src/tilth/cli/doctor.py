@@ -13,7 +13,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red", "skipped": None}
 @click.option("--offline", is_flag=True, help="Ask no package index.")
 @json_option
 def doctor(*, offline: bool, as_json: bool) -> int:
-    """Look for what is wrong with this machine, and say how to mend it.
+    """Look for what is wrong with this machine, and how to mend it.
 
     Ends with 1 when something is broken; a warning is no failure. Changes nothing.
     """

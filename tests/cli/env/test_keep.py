@@ -95,7 +95,7 @@ def test_a_plan_says_what_would_go_and_removes_nothing(project: Project, tilth: 
     assert "stays     it was used since" in rows["small"]
     assert [line for line in said if line.startswith("1 wheel would go")]
     assert said[-1].startswith("would free 3")
-    assert said[-1].endswith("KB would be left; what is shared counts once")
+    assert said[-1].endswith("KB would be left; shared files count once")
     assert made(project) == {"small", "large"}
     planned = tilth("env", "prune", "--older-than", "30d", "--plan", "--json").json
     done = tilth("env", "prune", "--older-than", "30d", "--json").json

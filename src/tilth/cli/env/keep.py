@@ -109,9 +109,15 @@ def _show(pruned: Pruning) -> None:
     if not rows and not lines:
         click.echo("nothing to prune: no environment is made here", err=True)
         return
+    if not any(each.goes for each in pruned.decisions):
+        click.echo(
+            f"nothing {'went' if pruned.done else 'would go'}: {size(pruned.after)} on disk, shared files once"
+        )
+        return
     freed = f"{'freed' if pruned.done else 'would free'} {size(pruned.freed)}"
-    left = f"{size(pruned.after)} {'are' if pruned.done else 'would be'} left; what is shared counts once"
-    click.echo(f"{freed}, {left}")
+    click.echo(
+        f"{freed}, {size(pruned.after)} {'are' if pruned.done else 'would be'} left; shared files count once"
+    )
 
 
 def _summary(decisions: tuple[Decision, ...], verb: str) -> list[str]:
