@@ -194,7 +194,11 @@ def remove_tree(path: Path) -> None:
     """Delete a folder even when it and what is in it is read-only. Nothing happens when it is not there."""
     if not path.is_dir() or path.is_symlink():
         return
-    if os.geteuid() != 0:
+    if os.geteuid() == 0:  # who mostly needs no permission: in some containers even root does
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+    with suppress(OSError):
         _make_writable(path)
     shutil.rmtree(path, ignore_errors=True)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.conftest import TILTH
 from tests.engine.play import Project, wait_until
 from tests.index import build_wheel
 
@@ -200,3 +203,23 @@ def test_a_home_without_environments_says_so(tilth: Callable[..., Ended], home: 
     shown: dict[str, Any] = tilth("env", "prune", "--json").json
     assert shown == {"done": True, "before": 0, "after": 0, "freed": 0, "items": []}
     assert not home.exists()
+
+
+def test_who_may_do_no_more_than_the_permissions_say_can_prune(project: Project) -> None:
+    """Environments are read-only, which root does not notice, except where it has no more rights than others."""
+    without_rights = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--securebits", "+noroot"]
+    if os.geteuid() == 0:
+        known = shutil.which("setpriv")
+        if (
+            known is None
+            or subprocess.run([*without_rights, "true"], capture_output=True, check=False).returncode
+        ):
+            pytest.skip("root cannot give up its rights here")
+    project.run()
+    command = [*(without_rights if os.geteuid() == 0 else []), str(TILTH), "env", "prune", "--all"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert made(project) == set()
+    assert list(project.home.environments.iterdir()) == []
+    assert [each.name for each in project.home.wheels.iterdir() if not each.name.startswith(".")] == []
+    assert [*project.home.wheels.glob(".tmp-*")] == []
