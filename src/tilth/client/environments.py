@@ -143,23 +143,12 @@ class ProjectEnvironments:
 
     def records(self) -> list[Put]:
         """What to remember of the environments."""
-        changes: list[Put] = []
-        for each in self._locks.values():
-            changes.append(Put(Lock(id=each.lock, text=each.text, declaration=each.declaration)))
-            changes.append(
-                Put(
-                    Environment(
-                        id=each.digest,
-                        name=each.name,
-                        lock=each.lock,
-                        python=each.python,
-                        platform=each.platform,
-                        requirements=each.requirements,
-                        packages=each.packages,
-                        variables=each.variables,
-                    )
-                )
-            )
+        locks = list(self._locks.values())
+        changes = [change for each in locks for change in _records_of(each, role="execution")]
+        built = [each for each in locks if any(package.builder for package in each.packages)]
+        builders = {made.digest: made for each in built for made in envs.builders_of(each, self._home)}
+        for digest in builders.keys() - self.digests().values():
+            changes += _records_of(builders[digest], role="builder")
         return changes
 
     def digests(self) -> dict[str, str]:
@@ -346,6 +335,21 @@ class ProjectEnvironments:
             wanted = f"environment `{name}` is that of {'step' if len(steps) == 1 else 'steps'} {shown}"
             error.why = "\n".join(filter(None, (error.why, wanted)))
             raise
+
+
+def _records_of(lock: Locked, *, role: str) -> list[Put]:
+    environment = Environment(
+        id=lock.digest,
+        name=lock.name,
+        role=role,
+        lock=lock.lock,
+        python=lock.python,
+        platform=lock.platform,
+        requirements=lock.requirements,
+        packages=lock.packages,
+        variables=lock.variables,
+    )
+    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
 
 
 def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised, list[str]]]:
