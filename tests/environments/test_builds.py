@@ -105,7 +105,7 @@ def test_what_an_sdist_is_built_with_is_locked_hashed_and_recorded(here: Here, l
 def test_the_digest_is_that_of_the_wheel_that_was_built(here: Here) -> None:
     lock = here.lock("from-source")
     built = package(lock, "from-source")
-    (kept,) = (here.home.wheels / "built").glob("*/*.whl")
+    (kept,) = (here.home.wheels / ".kept").glob("*/*.whl")
     assert built.digest == "sha256:" + hashlib.sha256(kept.read_bytes()).hexdigest()
     assert built.file == kept.name == "from_source-1.0-py3-none-any.whl"
 
@@ -276,6 +276,16 @@ def test_a_kept_wheel_is_unpacked_and_not_built_again(here: Here, hooks: list[st
     assert len(hooks) == 2
 
 
+def test_a_kept_wheel_that_was_torn_is_built_again(here: Here) -> None:
+    lock = here.lock("from-source")
+    bare = package(lock, "from-source").digest.rpartition(":")[2]
+    remove_tree(here.home.wheels / bare)
+    (kept,) = (here.home.wheels / ".kept").glob("*/*.whl")
+    kept.chmod(0o644)
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert value(here, lock, "import from_source; from_source.VERSION") == "1.0"
+
+
 def test_a_build_that_is_not_reproducible_is_told_once_its_wheel_is_lost(here: Here, links: Path) -> None:
     sdist = build_sdist(links, "random-one", "1.0")
     code = "import os\nbuilder.Path('content/random_one.py').write_text(f'X = {os.urandom(8)!r}')\n"
@@ -410,7 +420,7 @@ def test_a_build_sees_no_settings_of_indexes_and_no_other_interpreter(
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:hunter2@pypi.example.com/simple")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     lock = here.lock("nosy", find_links=["links"])
-    (kept,) = (here.home.wheels / "built").glob("*/nosy-*.whl")
+    (kept,) = (here.home.wheels / ".kept").glob("*/nosy-*.whl")
     assert b"hunter2" not in kept.read_bytes()
     environment = json.loads(value(here, lock, "import json, nosy; json.dumps(nosy.ENV)"))
     assert environment["SOURCE_DATE_EPOCH"] == "315532800"
@@ -447,6 +457,25 @@ def test_a_commit_of_a_repository_is_built_from_its_subdirectory(
     newer = here.lock(line.replace(first, "main"), find_links=["links"])
     assert value(here, newer, "import from_git; from_git.VERSION") == "newer"
     assert newer.digest != lock.digest
+
+
+def test_a_package_that_takes_its_version_from_history_has_it(here: Here, tmp_path: Path) -> None:
+    repository = write_project(tmp_path / "repository", "from-git", "1.0", sources="# by setuptools_scm\n")
+    backend = repository / "backend.py"
+    text = backend.read_text()
+    end = text.index("\n", text.index("def build_wheel(")) + 1
+    describe = (
+        "    import subprocess\n"
+        "    told = subprocess.run(['git', 'describe', '--tags'], capture_output=True, text=True).stdout\n"
+        "    builder.Path('content/described.py').write_text(f'TOLD = {told.strip()!r}\\n')\n"
+    )
+    backend.write_text(text[:end] + describe + text[end:])
+    commit_all(repository)
+    git(repository, "tag", "v1.0")
+    (repository / "content/more.py").write_text("")
+    commit_all(repository)
+    lock = here.lock(f"from-git @ git+{repository.as_uri()}")
+    assert value(here, lock, "import described; described.TOLD").startswith("v1.0-1-g")
 
 
 def test_a_commit_that_was_fetched_is_built_again_without_its_repository(here: Here, tmp_path: Path) -> None:
@@ -512,6 +541,35 @@ def test_a_folder_that_is_not_there_or_no_package_is_told_with_what_to_do(here: 
     with pytest.raises((DefinitionError, SetupError)) as caught:
         here.lock("./nowhere")
     assert "nowhere" in str(caught.value)
+
+
+def test_what_uv_is_told_of_builds_holds(
+    here: Here, index: Path, links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdist = build_sdist(links, "needy", "1.0", build_requires=["helper"])
+    add_to_backend(
+        sdist,
+        "builder.Path('content/told.py').write_text(f'SETTINGS = {config_settings!r}\\n')\n"
+        "builder.Path('content/extra.py').write_text(f'VERSION = {importlib.import_module(\"asked\").VERSION!r}\\n')\n",
+        hook="build_wheel",
+    )
+    monkeypatch.delenv("UV_CONFIG_FILE")
+    (tmp_path / "uv.toml").write_text(
+        f'no-index = true\nfind-links = ["{index}", "links"]\n'
+        'build-constraint-dependencies = ["helper<2"]\n'
+        '[extra-build-dependencies]\nNeedy = ["asked"]\n'
+        '[config-settings]\nspeed = "high"\n[config-settings-package.needy]\nlevel = ["1", "2"]\n'
+    )
+    lock = here.lock("needy")
+    assert value(here, lock, "import needy_built; needy_built.WITH") == "{'helper': '1.0'}"
+    assert value(here, lock, "import extra; extra.VERSION") == "1.0"
+    assert value(here, lock, "import told; told.SETTINGS") == "{'speed': 'high', 'level': ['1', '2']}"
+    constraints = tmp_path / "limits.txt"
+    constraints.write_text("helper>1,<3\n")
+    build_wheel(links, "helper", "3.0")
+    monkeypatch.setenv("UV_BUILD_CONSTRAINT", str(constraints))
+    other = here.lock("needy")
+    assert value(here, other, "import needy_built; needy_built.WITH") == "{'helper': '2.0'}"
 
 
 def test_uv_is_not_asked_to_build(here: Here, monkeypatch: pytest.MonkeyPatch, links: Path) -> None:

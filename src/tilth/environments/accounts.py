@@ -6,10 +6,10 @@ import os
 import re
 from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from tilth.environments.files import read_bytes
+from tilth.environments import uv_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,38 +60,11 @@ def _indexes(root: Path | None) -> Iterator[tuple[str, str]]:
             match = _NAMED.fullmatch(each)
             if each:
                 yield (match["name"], match["url"]) if match else ("", each)
-    for settings in _settings(root):
+    for settings in uv_settings.tables(root):
         for index in settings.get("index", ()):
             yield str(index.get("name", "")), str(index.get("url", ""))
         several = [settings.get("index-url"), *settings.get("extra-index-url", ())]
         yield from (("", str(each)) for each in (*several, *settings.get("find-links", ())) if each)
-
-
-def _settings(root: Path | None) -> Iterator[dict[str, Any]]:
-    configured = os.environ.get("UV_CONFIG_FILE")
-    if configured:
-        yield from _read(Path(configured))
-        return
-    if os.environ.get("UV_NO_CONFIG") in ("1", "true"):
-        return
-    for folder in (root, *root.parents) if root else ():
-        yield from _read(folder / "uv.toml")
-        for document in _read(folder / "pyproject.toml"):
-            yield document.get("tool", {}).get("uv", {})
-    personal = os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()
-    yield from _read(Path(personal) / "uv" / "uv.toml")
-    yield from _read(Path("/etc/uv/uv.toml"))
-
-
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    import tomllib
-
-    content = read_bytes(path)
-    if content is not None:
-        try:
-            yield tomllib.loads(content.decode())
-        except ValueError:
-            return  # uv says what is wrong with it
 
 
 def _of_netrc(host: str) -> tuple[str, str] | None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.environments import background, uv
+from tilth.environments import background
 from tilth.environments.files import scratch
-from tilth.errors import EnvironmentBroken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tilth.environments.locks import Locked
@@ -52,9 +52,9 @@ for name in filter(None, names.split(".")):
     backend = getattr(backend, name)
 answer = None
 if task["hook"] == "build_wheel":
-    answer = backend.build_wheel(task["out"], None, None)
+    answer = backend.build_wheel(task["out"], task["settings"], None)
 elif hasattr(backend, task["hook"]):
-    answer = getattr(backend, task["hook"])(None)
+    answer = getattr(backend, task["hook"])(task["settings"])
 with open(task["answer"], "w", encoding="utf-8") as file:
     json.dump(answer, file)
 """
@@ -67,27 +67,36 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[str, ...] = ()  # folders below the source that it is imported from
 
 
+class BackendFailed(Exception):
+    """A hook ended with an exit code other than 0, and had printed `output`."""
+
+    def __init__(self, code: int, output: str) -> None:
+        super().__init__(code, output)
+        self.code = code
+        # Our own part of a traceback tells nobody anything.
+        lines = [line.rstrip() for line in output.splitlines() if not line.startswith('  File "<string>"')]
+        self.output = "\n".join(lines).strip()
+
+
 def call_hook(
     hook: str,
     backend: Backend,
     folder: Path,
     builder: Locked,
     home: Home,
-    what: str,
-    offline: bool,
     *,
+    settings: Mapping[str, Any] | None = None,
     out: Path | None = None,
-    ours: bool = False,
+    offline: bool = False,
 ) -> Any:
     """What a hook of the backend of the source in `folder` answers.
 
     Args:
         builder: The environment to call it in; made if it is not there.
-        what: Is built, for messages: "`alpha` of environment `training`".
+        settings: For the backend: PEP 517's `config_settings`.
         out: Where the wheel goes.
-        ours: Whether the source is a folder that the user can mend.
     Raises:
-        EnvironmentBroken: With the last lines the backend printed.
+        BackendFailed: With what the backend printed.
     """
     from tilth.environments import venvs
 
@@ -100,6 +109,7 @@ def call_hook(
                 "backend": backend.name,
                 "path": backend.path,
                 "out": os.fspath(out) if out else "",
+                "settings": settings or None,
                 "answer": os.fspath(answer),
             }
             (aside / "temporary").mkdir()
@@ -115,7 +125,7 @@ def call_hook(
                 env=_variables(realised.path, aside / "temporary"),
             )
             if done.returncode != 0 or not answer.exists():
-                raise _failed(done.returncode, done.stdout, what, builder, ours=ours)
+                raise BackendFailed(done.returncode, done.stdout)
             return json.loads(answer.read_text(encoding="utf-8"))
     finally:
         held.close()
@@ -138,24 +148,3 @@ def _variables(venv: Path, temporary: Path) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "NO_COLOR": "1",
     }
-
-
-def _failed(code: int, output: str, what: str, builder: Locked, *, ours: bool) -> EnvironmentBroken:
-    lines = [line.rstrip() for line in uv.without_credentials(output).splitlines() if line.strip()]
-    kept = _without_frames(lines) or [f"its backend ended with exit code {code} and said nothing"]
-    used = ", ".join(f"{each.name} {each.version}" for each in builder.packages)
-    told = (
-        f"built with: {used}" if used else "built with nothing but the standard library, as its source asks"
-    )
-    return EnvironmentBroken(
-        f"{what} comes as source, and does not build",
-        why="\n".join([*kept[-12:], told]),
-        mend="mend its build, or install what it lacks"
-        if ours
-        else "ask for a version that has a wheel for this Python, or install what the build lacks",
-    )
-
-
-def _without_frames(lines: list[str]) -> list[str]:
-    """Leave out our own part of a traceback."""
-    return [line for line in lines if not line.startswith('  File "<string>"')]

@@ -152,8 +152,9 @@ def build(
     """
     from tilth.environments import builds
     from tilth.environments.pylocks import with_paths
+    from tilth.environments.source_trees import Wish
 
-    wish = builds.Wish(
+    wish = Wish(
         name=name,
         interpreter=interpreter,
         home=home,
@@ -181,6 +182,7 @@ def _unpack(choice: Choice, interpreter: Interpreter, home: Home, name: str) -> 
     """Put a wheel that was built here into the store; False when the wheel is gone."""
     from tilth.environments import builds
 
+    builds.discard_torn(choice.digest, home)
     wheel = builds.kept_wheel(choice.digest, home)
     if wheel is None:
         return False
