@@ -12,7 +12,7 @@ from tests.environments.test_builds import commit_all, git, hooks, package, valu
 from tests.index import build_wheel, write_project
 
 from tilth.define.environments import Environment
-from tilth.environments import local, venvs
+from tilth.environments import local, locks, venvs
 from tilth.environments.files import remove_tree
 from tilth.errors import DefinitionError, TilthError
 from tilth.home import Home
@@ -82,6 +82,22 @@ def test_a_changed_file_gives_another_environment_and_a_lock_that_is_found_no_mo
     (features / "content/features/__init__.py").write_text("X = 1\n")
     assert here.lock_of(environment).digest == before.digest
     assert len(hooks) == built, "this content was built before"
+
+
+def test_a_recorded_lock_keeps_what_was_built_when_the_folder_has_changed(here: Here, features: Path) -> None:
+    made = here.lock("./libs/features")
+    (features / "content/features/__init__.py").write_text("X = 2\n")
+    opened = locks.open_lock(
+        made.text,
+        {"name": "training"},
+        root=here.root,
+        interpreter=here.interpreter,
+        home=here.home,
+        packages=made.packages,
+    )
+    assert (opened.digest, opened.packages) == (made.digest, made.packages)
+    remove_tree(here.home.environments)
+    assert value(here, opened, "import features; features.X") == "1"
 
 
 def test_time_and_what_is_no_part_of_a_package_change_nothing(here: Here, features: Path) -> None:

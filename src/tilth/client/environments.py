@@ -392,5 +392,12 @@ def reopen(
                 f"environment `{name}` was locked for {environment.platform}; this machine is {wanted.platform}",
                 mend="start a new run: it makes a lock for this machine",
             )
-        opened[name] = envs.open_lock(lock.text, declared[name], root=root, interpreter=wanted, home=home)
+        opened[name] = envs.open_lock(
+            lock.text,
+            declared[name],
+            root=root,
+            interpreter=wanted,
+            home=home,
+            packages=environment.packages,
+        )
     return opened

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -141,11 +142,17 @@ def open_lock(
     interpreter: Interpreter,
     home: Home,
     offline: bool = False,
+    packages: Sequence[Package] = (),
 ) -> Locked:
-    """A lock from its text, as recorded with a run, whether or not it is what the declaration gives today."""
+    """A lock from its text, as recorded with a run, whether or not it is what the declaration gives today.
+
+    Args:
+        packages: As they were recorded: what was built then is taken as it is, and not built from the files of today.
+    """
     choices = _choose(text, environment, interpreter)
-    packages, sources = _select(choices, environment, root, interpreter, home, offline=offline)
-    entry = _Entry(text=text, packages=packages, sources=sources, check="")
+    built = {each.name: each for each in packages if each.builder}
+    chosen, sources = _select(choices, environment, root, interpreter, home, offline=offline, built=built)
+    entry = _Entry(text=text, packages=chosen, sources=sources, check="")
     return _locked(entry, "", environment, None, root, interpreter)
 
 
@@ -303,6 +310,7 @@ def _select(
     home: Home,
     *,
     offline: bool,
+    built: Mapping[str, Package] | None = None,
 ) -> tuple[tuple[Package, ...], tuple[str, ...]]:
     """The packages that were chosen, with those that come as source built; and what brings each back."""
     sources = []
@@ -317,6 +325,11 @@ def _select(
                 file=choice.file,
                 size=choice.size,
             )
+        elif built and choice.name in built:
+            from tilth.environments.pylocks import with_paths
+
+            package = built[choice.name]
+            source = with_paths(source, lambda path: os.path.normpath(root / path))
         else:
             package, source = _build(choice, environment, root, interpreter, home, offline=offline)
         packages.append(package)
