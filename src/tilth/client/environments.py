@@ -143,23 +143,12 @@ class ProjectEnvironments:
 
     def records(self) -> list[Put]:
         """What to remember of the environments."""
-        changes: list[Put] = []
-        for each in self._locks.values():
-            changes.append(Put(Lock(id=each.lock, text=each.text, declaration=each.declaration)))
-            changes.append(
-                Put(
-                    Environment(
-                        id=each.digest,
-                        name=each.name,
-                        lock=each.lock,
-                        python=each.python,
-                        platform=each.platform,
-                        requirements=each.requirements,
-                        packages=each.packages,
-                        variables=each.variables,
-                    )
-                )
-            )
+        locks = list(self._locks.values())
+        changes = [change for each in locks for change in _records_of(each, role="execution")]
+        built = [each for each in locks if any(package.builder for package in each.packages)]
+        builders = {made.digest: made for each in built for made in envs.builders_of(each, self._home)}
+        for digest in builders.keys() - self.digests().values():
+            changes += _records_of(builders[digest], role="builder")
         return changes
 
     def digests(self) -> dict[str, str]:
@@ -348,6 +337,21 @@ class ProjectEnvironments:
             raise
 
 
+def _records_of(lock: Locked, *, role: str) -> list[Put]:
+    environment = Environment(
+        id=lock.digest,
+        name=lock.name,
+        role=role,
+        lock=lock.lock,
+        python=lock.python,
+        platform=lock.platform,
+        requirements=lock.requirements,
+        packages=lock.packages,
+        variables=lock.variables,
+    )
+    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
+
+
 def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised, list[str]]]:
     """Those whose files are not as they were made: name, venv, files. Each once, whatever it is called."""
     venvs = {each.digest: (name, each) for name, each in realised.items()}
@@ -388,5 +392,12 @@ def reopen(
                 f"environment `{name}` was locked for {environment.platform}; this machine is {wanted.platform}",
                 mend="start a new run: it makes a lock for this machine",
             )
-        opened[name] = envs.open_lock(lock.text, declared[name], root=root, interpreter=wanted, home=home)
+        opened[name] = envs.open_lock(
+            lock.text,
+            declared[name],
+            root=root,
+            interpreter=wanted,
+            home=home,
+            packages=environment.packages,
+        )
     return opened

@@ -9,7 +9,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tilth.environments import exports, uv
+from tilth.environments import exports, local, uv
 from tilth.environments.files import scratch
 from tilth.environments.indexes import declared_index
 from tilth.environments.pylocks import with_paths
@@ -61,6 +61,8 @@ def resolve(
         if "lock" in environment:
             text = _absolute(target.read_text(encoding="utf-8"), folder)
         else:
+            if not isinstance(environment.get("requirements", ()), str):
+                local.check_requirements(environment.get("requirements", ()), root, name=environment["name"])
             command = _Command(environment, root, interpreter, folder, universal)
             if before and upgrade is not True:
                 target.write_text(before, encoding="utf-8")

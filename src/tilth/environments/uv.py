@@ -163,6 +163,12 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten(lines),
             mend="somebody replaced the file on the index; lock again with `--upgrade` if that is meant",
         )
+    if re.search(r"unsafe (member path|symbolic-link|hard-link)", text):
+        return EnvironmentBroken(
+            f"an archive of environment `{name}` leads outside of its folder",
+            why=_shorten(lines),
+            mend="do not use that package; tell whoever keeps the index",
+        )
     if "Failed to build" in text or "build backend returned an error" in text:
         return EnvironmentBroken(
             f"a source distribution of environment `{name}` does not build",

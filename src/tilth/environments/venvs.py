@@ -290,7 +290,9 @@ def _make(
     offline: bool,
 ) -> None:
     choices = [
-        Choice(package.name, package.version, package.digest, package.file, source)
+        Choice(
+            package.name, package.version, package.digest, package.file, source, package.size, package.builder
+        )
         for package, source in zip(lock.packages, lock.sources, strict=True)
     ]
     wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
