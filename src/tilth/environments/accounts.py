@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ def authorization(url: str, credentials: Mapping[str, tuple[str, str]], root: Pa
 
     Args:
         credentials: User and password by host or `host:port`. They come first, then an index of uv's on the
-            same host, then `~/.netrc`.
+            same host (and the keyring, for one with a user alone), then `~/.netrc`.
         root: The folder whose uv settings hold.
     """
     parts = urlsplit(url)
@@ -48,8 +50,33 @@ def _of_indexes(place: str, root: Path | None) -> tuple[str, str] | None:
         password = os.environ.get(f"{variable}_PASSWORD", "") if variable else ""
         if user or password:
             return user, password
-        if parts.username or parts.password:
-            return unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.password:
+            return unquote(parts.username or ""), unquote(parts.password)
+        if parts.username:
+            kept = _of_keyring(place, unquote(parts.username), root)
+            return unquote(parts.username), kept or ""
+    return None
+
+
+def _of_keyring(place: str, user: str, root: Path | None) -> str | None:
+    """The password that the program `keyring` knows, where uv is told to ask it."""
+    told = [
+        os.environ.get("UV_KEYRING_PROVIDER"),
+        *(each.get("keyring-provider") for each in uv_settings.tables(root)),
+    ]
+    program = shutil.which("keyring")
+    if next(filter(None, told), "") != "subprocess" or program is None:
+        return None
+    for service in (f"https://{place}", place):
+        asked = subprocess.run(
+            [program, "get", service, user],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if asked.returncode == 0 and asked.stdout.strip():
+            return asked.stdout.strip()
     return None
 
 
