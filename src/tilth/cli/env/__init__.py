@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilth.cli.env.check import check
 from tilth.cli.env.compare import diff, export
 from tilth.cli.env.lock import lock
 from tilth.cli.env.look import list_environments, show
@@ -16,5 +17,5 @@ def env() -> None:
     """
 
 
-for _command in (list_environments, show, lock, diff, export):
+for _command in (list_environments, show, lock, check, diff, export):
     env.add_command(_command)
