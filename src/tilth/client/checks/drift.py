@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tilth.client.checks.findings import WARNING, Finding
 from tilth.client.wording import counted
+from tilth.records import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -27,14 +28,10 @@ class Snapshot(NamedTuple):
 
 def client_packages(store: Store, run: Run) -> tuple[Package, ...]:
     """What the interpreter that compiled a run had installed."""
-    if run.client is None:
-        return ()
     digest = getattr(run.client, "environment", "")
     if digest:
-        from tilth.records import Environment
-
         return store.get(Environment, digest).packages
-    return run.client.packages
+    return tuple(getattr(run.client, "packages", ()))  # of a run that listed them itself
 
 
 def snapshot(python: str, packages: Iterable[Package]) -> Snapshot:
