@@ -44,3 +44,20 @@ def test_what_cannot_be_had_names_the_environment_and_its_steps(
     (tmp_path / "pipeline.py").write_text(WANTED.format(options=options, count=15))
     said = tilth("run", "pipeline.py", "--offline", code=1).stderr
     assert "environment `wanted` is that of steps `train`, `train_2`, `train_3`, …\n" in said
+
+
+def test_an_environment_whose_interpreter_was_removed_is_made_anew(
+    tilth: Any, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "pipeline.py").write_text(WANTED.format(options="requirements=[]", count=1))
+    tilth("run", "pipeline.py", "--offline")
+    (python,) = home.glob("environments/*/bin/python")
+    python.parent.chmod(0o755)
+    python.unlink()
+    python.symlink_to(tmp_path / "removed" / "python3")
+    assert "locked, to be made" in tilth("plan", "pipeline.py").stdout
+    again = tilth("run", "pipeline.py", "--offline", "--no-cache").stderr
+    assert "environment wanted: " in again
+    assert "made in" in again
+    assert "completed" in again
+    assert python.resolve().exists()

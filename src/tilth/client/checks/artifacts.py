@@ -55,11 +55,16 @@ def check_artifacts(pipeline: Pipeline, sides: Mapping[str | None, Side | None])
                 handed = _Handed(output.type, {library: version}, pickled, side.python if side else "")
                 declared[node.id, output.name] = handed
     found_all = []
+    seen: set[object] = set()  # between the same two functions and environments, the first is told
     for node in pipeline.nodes if declared else ():
         reader = sides[node.environment]
         for source in dict.fromkeys(node.sources()):
             if reader is not None and source in declared:
                 handed, maker = declared[source], makers[source[0]]
+                edge = maker.function, maker.environment, source[1], node.function, node.environment
+                if edge in seen:
+                    continue
+                seen.add(edge)
                 if handed.libraries.keys() == {"sklearn"} and not _have_skops(reader):
                     handed = handed._replace(pickled=True)
                 found_all += list(_judge(handed, maker.id, maker.environment, node, reader))

@@ -21,7 +21,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What a check found. An error certainly fails; a warning likely does, or is for a person to judge."""
 
     level: str  # error, warning
-    check: str  # imports, artifacts, python, lock, advisories, client, environment
+    check: str  # imports, artifacts, python, lock, environment, secrets, advisories, client
     what: str
     why: str = ""
     mend: str = ""

@@ -27,9 +27,12 @@ def check_imports(
         absent: What the client's interpreter does not have.
         guess: Take it that a package which was never seen here has the module that its name says.
     """
+    # One function used by many steps of one environment is one thing to mend: it is told of the first.
+    first = {(node.function, node.environment): node for node in reversed(pipeline.nodes)}
     return [
         finding
         for node in pipeline.nodes
+        if first[node.function, node.environment] is node
         for finding in _of(
             node, pipeline.needs.get(node.function, {}), sides[node.environment], absent, guess
         )

@@ -28,6 +28,7 @@ from tilth.client.checks.findings import ERROR, WARNING, Finding, owners, unique
 from tilth.client.checks.locks import check_lock
 from tilth.client.checks.sides import Side, client_side, locked_side
 from tilth.client.environments import ProjectEnvironments
+from tilth.client.secrets import missing_secrets
 from tilth.environments import background
 from tilth.errors import SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
@@ -94,6 +95,9 @@ def check_file(
         pipeline, root=compiled.code.root, interpreter=interpreter, home=home, offline=offline, given=locks
     )
     found += checks.at_compile(pipeline, environments, home, absent=compiled.absent)
+    found += [
+        Finding(level=ERROR, check="secrets", what=each) for each in missing_secrets(compiled.pipeline, home)
+    ]
     found += _stored_outputs(compiled, environments, home, store)
     inventory = environments.inventory()
     found += _drift(pipeline.name, inventory, interpreter, store, compiled.code.root)
