@@ -119,3 +119,20 @@ def test_a_run_records_what_its_packages_were_built_with(tilth: Any, project: Pa
         assert built.builder == builder.id
         assert (builder.name, [each.name for each in builder.packages]) == ("build-features", ["helper"])
         assert "helper" in store.get(Lock, builder.lock).text
+
+
+def test_an_environment_whose_interpreter_was_removed_is_made_anew(
+    tilth: Any, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "pipeline.py").write_text(WANTED.format(options="requirements=[]", count=1))
+    tilth("run", "pipeline.py", "--offline")
+    (python,) = home.glob("environments/*/bin/python")
+    python.parent.chmod(0o755)
+    python.unlink()
+    python.symlink_to(tmp_path / "removed" / "python3")
+    assert "locked, to be made" in tilth("plan", "pipeline.py").stdout
+    again = tilth("run", "pipeline.py", "--offline", "--no-cache").stderr
+    assert "environment wanted: " in again
+    assert "made in" in again
+    assert "completed" in again
+    assert python.resolve().exists()

@@ -15,6 +15,7 @@ from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
 from tilth.environments import background
+from tilth.environments.import_names import usual_modules
 from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.records import Environment, Lock
 from tilth.store import Put
@@ -192,7 +193,7 @@ class ProjectEnvironments:
         return frozenset(
             module
             for name, each in known.items()
-            for module in (_usual_modules(name) if each is None else each)
+            for module in (usual_modules(name) if each is None else each)
         )
 
     async def place(self, name: str | None) -> Place:
@@ -359,16 +360,8 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
     return [each for each in looked if each[2]]
 
 
-_USUAL = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
-
-
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _usual_modules(distribution: str) -> tuple[str, ...]:
-    """What a wheel that was never seen here probably lets a step import."""
-    return (_USUAL.get(distribution, distribution.replace("-", "_")),)
 
 
 def reopen(

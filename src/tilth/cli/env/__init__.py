@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilth.cli.env.check import check
 from tilth.cli.env.compare import diff, export
 from tilth.cli.env.keep import prune
 from tilth.cli.env.lock import lock
@@ -17,5 +18,5 @@ def env() -> None:
     """
 
 
-for _command in (list_environments, show, lock, diff, export, prune):
+for _command in (list_environments, show, lock, check, diff, export, prune):
     env.add_command(_command)
