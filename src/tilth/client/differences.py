@@ -31,8 +31,10 @@ class Pinned:
         ):
             return "file"
         if self.built != other.built:
-            # A digest of what was built says nothing of the file it was built from.
-            return "file" if self.files and other.files and not self.files & other.files else ""
+            # What was built has a digest of its own; a lock has that of what it is built from.
+            given = other if self.built else self
+            if not given.files or any(not each.endswith(".whl") for each in given.files):
+                return ""
         return "file" if self.digests and other.digests and not self.digests & other.digests else ""
 
     @property
@@ -120,7 +122,7 @@ def side_of_environment(environment: Environment) -> Side:
             digests=frozenset(filter(None, [each.digest])),
             files=frozenset(filter(None, [each.file])),
             origin=each.origin,
-            built=bool(each.file) and not each.file.endswith(".whl"),
+            built=each.is_built,
         )
         for each in environment.packages
     }

@@ -36,6 +36,7 @@ class Line:
     hashes: tuple[str, ...] = ()
     local: str = ""  # the file or folder on this machine that it is taken from
     found_in: str = ""  # the local folder of files in which an installer finds it by its version
+    file: str = ""  # its name there
     index: str = ""
     builds: bool = False  # from an sdist, whose own build requirements have no hashes
 
@@ -117,9 +118,9 @@ def files_of(
         if entry.name != package.name or (entry.version and entry.version != package.version):
             continue
         by_digest = next((each for each in entry.files if each.digest == package.digest), None)
-        # What was built has the digest of the result; then the name tells what it was built from.
-        by_name = next((each for each in entry.files if each.name == package.file), None)
-        taken = by_digest or by_name
+        # What was built has the name and digest of the result; the lock has what it was built from.
+        source = next((each for each in entry.files if not each.is_wheel), None)
+        taken = by_digest or (source if package.is_built else None)
         if taken or not entry.files:
             return entry, taken
     return None, None
@@ -138,7 +139,7 @@ def _lines(
                     Line(package, f"{package.name} @ {Path(package.origin).as_uri()}", local=package.origin)
                 )
             else:
-                wheel = package.file.endswith(".whl") and package.digest
+                wheel = package.digest and not package.is_built
                 lines.append(Line(package, pin, (package.digest,) if wheel else ()))
             continue
         if taken is None:
@@ -154,7 +155,17 @@ def _lines(
             lines.append(Line(package, f"{package.name} @ {url}", hashes, local=place, builds=builds))
         else:
             found_in = str(Path(place).parent) if place else ""
-            lines.append(Line(package, pin, hashes, found_in=found_in, index=entry.index, builds=builds))
+            lines.append(
+                Line(
+                    package,
+                    pin,
+                    hashes,
+                    found_in=found_in,
+                    file=taken.name,
+                    index=entry.index,
+                    builds=builds,
+                )
+            )
     return lines
 
 
@@ -210,7 +221,7 @@ def _local_path(file: LockedFile) -> str:
 
 
 def _place_of(line: Line) -> str:
-    return line.local or f"{line.found_in}/{line.package.file}"
+    return line.local or f"{line.found_in}/{line.file}"
 
 
 def _file_of(line: Line) -> str:

@@ -77,7 +77,7 @@ def _component(
 ) -> dict[str, Any]:
     _, taken = files_of(package, locked)
     # The digest of what was built here is that of no file; the lock has that of what it was built from.
-    digest = taken.digest if taken else package.digest if package.file.endswith(".whl") else ""
+    digest = taken.digest if taken else "" if package.is_built else package.digest
     kind, _, value = digest.partition(":")
     component: dict[str, Any] = {"type": "library", "bom-ref": purl, "name": package.name}
     component |= {"version": package.version} if package.version else {}

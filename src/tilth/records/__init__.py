@@ -96,6 +96,11 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     builder: str = ""  # digest of the environment that built it, where it came as source
     origin: str = ""  # installed from no index: the folder of an editable one, else a commit or digest
 
+    @property
+    def is_built(self) -> bool:
+        """Whether it came as source, and its wheel was built on the machine that locked it."""
+        return bool(self.builder) or (bool(self.file) and not self.file.endswith(".whl"))
+
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the working tree."""

@@ -211,12 +211,14 @@ def _built(store: Store, contents: Contents) -> str:
     """How each package was built that came as source."""
     from tilth.client.subjects import environment_with
     from tilth.client.wording import short_digest
+    from tilth.environments.exporting import files_of
 
     lines = []
     for each in contents.environment.packages:
-        source = "" if each.file.endswith(".whl") else each.file
-        if not source and not each.builder:
+        if not each.is_built:
             continue
+        entry, taken = files_of(each, contents.locked)
+        source = taken.name if taken else (entry.repository or entry.folder) if entry else ""
         line = f"{each.name} {each.version} from {source or 'source'}"
         if each.builder:
             line += f" in {short_digest(each.builder)}"
