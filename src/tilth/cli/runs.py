@@ -268,13 +268,14 @@ def _steps(run: Run, step_runs: Sequence[StepRun], home: Home) -> str:
 
 def _step_row(step: str, step_runs: Sequence[StepRun], names: dict[str, str]) -> dict[str, object]:
     from tilth.client.failures import cause
+    from tilth.client.lookup import attempt_order
 
     if not step_runs:
         return {"step": step, "state": "not started"}
     itself = [each for each in step_runs if each.index is None]
     items = latest(each for each in step_runs if each.index is not None)
-    last = max(itself, key=_order) if itself else None
-    shown = last or max(step_runs, key=_order)
+    last = max(itself, key=attempt_order) if itself else None
+    shown = last or max(step_runs, key=attempt_order)
     state = shown.state if last else items[0].state
     why = cause(shown.failure) if shown.failure else shown.cache_reason
     reused = sum(each.state.value == "cached" for each in items)
@@ -292,14 +293,12 @@ def _step_row(step: str, step_runs: Sequence[StepRun], names: dict[str, str]) ->
 
 def latest(step_runs: Iterable[StepRun]) -> list[StepRun]:
     """Of each step or item, the attempt that counts: the last one of the last driver."""
+    from tilth.client.lookup import attempt_order
+
     last: dict[tuple[str, int | None], StepRun] = {}
-    for each in sorted(step_runs, key=_order):
+    for each in sorted(step_runs, key=attempt_order):
         last[each.step, each.index] = each
     return list(last.values())
-
-
-def _order(step_run: StepRun) -> tuple[int, int, str]:
-    return step_run.fence, step_run.attempt, step_run.id
 
 
 def _graph(run: Run, home: Home) -> list[str]:

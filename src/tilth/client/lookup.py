@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from tilth.errors import NotFound, nearest
-from tilth.records import Artifact, Environment, Record, Run
+from tilth.records import Artifact, Environment, Record, Run, StepRun
 from tilth.store import walk
 
 if TYPE_CHECKING:
@@ -35,6 +37,79 @@ def find_run(store: Store, wanted: str) -> Run:
     mend = f"the newest run of that pipeline is `{newest.name}`" if newest else _nearest(wanted, names)
     otherwise = "`tilth runs list` shows what there is" if names else "`tilth run FILE` makes the first one"
     raise NotFound(f"there is no run `{wanted}`", mend=mend or otherwise)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What `RUN`, `RUN/STEP` or `RUN/STEP[3]` names. Nothing of it need exist."""
+
+    run: str
+    step: str = ""  # empty: the run itself
+    index: int | None = None  # of an item of a mapped step
+
+    def __str__(self) -> str:
+        step = f"/{self.step}" if self.step else ""
+        return self.run + step + ("" if self.index is None else f"[{self.index}]")
+
+
+_REFERENCE = re.compile(r"(?P<run>[^/\[\]]+)(?:/(?P<step>[^/\[\]]+)(?:\[(?P<index>\d+)\])?)?")
+
+
+def parse_reference(text: str) -> Reference:
+    """Take `RUN`, `RUN/STEP` or `RUN/STEP[3]` apart; `str` puts it together again.
+
+    Raises:
+        NotFound: It is none of these.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise NotFound(
+            f"`{text}` names no run and no step",
+            mend="write `RUN`, `RUN/STEP`, or `RUN/STEP[3]` for an item of a mapped step",
+        )
+    index = match["index"]
+    return Reference(match["run"], match["step"] or "", None if index is None else int(index))
+
+
+def find_step_run(store: Store, run: Run, step: str, index: int | None = None) -> StepRun:
+    """The attempt of a step, or of one item of a mapped step, that counts: the last one of the last driver.
+
+    Raises:
+        NotFound: The run has not reached it; the hint names the nearest step, or what there is of it.
+    """
+    found = list(walk(store, StepRun, run=run.id, step=step, index=index))
+    if found:
+        return max(found, key=attempt_order)
+    named = Reference(run.name, step, index)
+    if index is None:
+        if list(store.find(StepRun, run=run.id, step=step, limit=1)):
+            mend = f"it is mapped, and not all of its items have ended; name one: `{named}[0]`"
+            raise NotFound(f"step `{step}` of run `{run.name}` has no end yet", mend=mend)
+        known = {each.step for each in walk(store, StepRun, run=run.id, index=None)}
+        raise NotFound(f"run `{run.name}` has reached no step `{step}`", mend=nearest(step, known))
+    itself = find_step_run(store, run, step)
+    mend = _other_items(store, run, itself)
+    raise NotFound(f"step `{step}` of run `{run.name}` has no item {index}", mend=mend)
+
+
+def attempt_order(step_run: StepRun) -> tuple[int, int, str]:
+    """Sorts the attempts of a step: the last one counts."""
+    return step_run.fence, step_run.attempt, step_run.id
+
+
+def _other_items(store: Store, run: Run, step_run: StepRun) -> str:
+    """What to say instead of an item that is not recorded."""
+    indexes = {
+        each.index for each in walk(store, StepRun, run=run.id, step=step_run.step) if each.index is not None
+    }
+    if indexes:
+        return f"it has items 0 to {max(indexes)}" if len(indexes) > 1 else "it has one item, 0"
+    if step_run.reused_from:
+        # A mapped step that is reused as a whole has no items of its own.
+        before = store.get(StepRun, step_run.reused_from)
+        other = store.get(Run, before.run)
+        return f"it was reused as a whole; its items are those of `{Reference(other.name, before.step)}`"
+    return f"it is not mapped; leave out the number: `{Reference(run.name, step_run.step)}`"
 
 
 def find_artifact(store: Store, wanted: str) -> Artifact:
