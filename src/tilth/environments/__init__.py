@@ -4,6 +4,7 @@
     inventory, Reach                                what an interpreter has installed, and modules depend on
     find_lock, lock, open_lock                      what a declaration resolves to
     realise, is_realised, use, find_realised        the venv of a lock
+    make_at                                         another one, to keep elsewhere
     changed_files, created_at, quarantine           what steps did to it
     modules                                         what a lock lets a step import
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         created_at as created_at,
         find_realised as find_realised,
         is_realised as is_realised,
+        make_at as make_at,
         quarantine as quarantine,
         realise as realise,
         use as use,
@@ -56,6 +58,7 @@ _HOME = {
     "inventory": "inventories",
     "is_realised": "venvs",
     "lock": "locks",
+    "make_at": "venvs",
     "modules": "locks",
     "open_lock": "locks",
     "probe": "interpreters",
