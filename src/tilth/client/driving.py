@@ -78,7 +78,7 @@ def drive_run(
         done = [each for each in done if not any(changed.met(each) for changed in before)]
     workers = options.workers or worker_count()
     listener(events.RunStarted(run, pipeline, resumed=done is not None))
-    _forget_for_reuse(before, store, listener)
+    forget_for_reuse(before, store, listener)
 
     async def drive() -> Run:
         driver = Driver(
@@ -103,12 +103,12 @@ def drive_run(
     try:
         ended = _run_loop(drive)
     finally:
-        _forget_for_reuse(environments.leave(), store, listener)
+        forget_for_reuse(environments.leave(), store, listener)
     listener(events.RunFinished(ended, time.perf_counter() - clock))
     return ended
 
 
-def _forget_for_reuse(environments: Sequence[Changed], store: SqlStore, listener: events.Listener) -> None:
+def forget_for_reuse(environments: Sequence[Changed], store: SqlStore, listener: events.Listener) -> None:
     """What steps of any run gave in an environment that one of them changed is not what its digest stands for."""
     for changed in environments:
         for run in walk(store, Run):

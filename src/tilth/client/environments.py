@@ -322,6 +322,7 @@ def reopen(
     interpreter: Interpreter,
     home: Home,
     declared: Mapping[str, Mapping[str, Any]],
+    offline: bool = False,
 ) -> dict[str, Locked]:
     """The locks of a recorded run, from its records.
 
@@ -336,5 +337,7 @@ def reopen(
                 f"environment `{name}` was locked for {environment.platform}; this machine is {wanted.platform}",
                 mend="start a new run: it makes a lock for this machine",
             )
-        opened[name] = envs.open_lock(lock.text, declared[name], root=root, interpreter=wanted, home=home)
+        opened[name] = envs.open_lock(
+            lock.text, declared[name], root=root, interpreter=wanted, home=home, offline=offline
+        )
     return opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilth.cli.env.enter import shell
 from tilth.cli.env.look import list_environments, show
 from tilth.cli.usage import group
 
@@ -14,5 +15,5 @@ def env() -> None:
     """
 
 
-for _command in (list_environments, show):
+for _command in (list_environments, show, shell):
     env.add_command(_command)
