@@ -34,17 +34,23 @@ class _Failed(Exception):
         self.result = {"state": "failed", "reason": reason, **described(error), **more}
 
 
-def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bool:
+def call_step(
+    folder: Path,
+    *,
+    started: Callable[[], None] = lambda: None,
+    around: Callable[[Callable[..., Any], Callable[[], Any]], Any] = lambda _, call: call(),
+) -> bool:
     """Run the step in `folder` and write its result; whether it completed.
 
     Args:
         folder: As `tilth.runtime.folder` describes it.
         started: Called when the user's code is imported, before it is called.
+        around: Gets the step's function, and what calls it; gives what that gave. For a debugger.
     """
     spec = folders.read_json(folder / "step.json")
     seconds: dict[str, float] = {}
     try:
-        result = _run(folder, spec, seconds, started)
+        result = _run(folder, spec, seconds, started, around)
     except _Failed as failed:
         result = failed.result
     finally:
@@ -62,7 +68,11 @@ def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bo
 
 
 def _run(
-    folder: Path, spec: Mapping[str, Any], seconds: dict[str, float], started: Callable[[], None]
+    folder: Path,
+    spec: Mapping[str, Any],
+    seconds: dict[str, float],
+    started: Callable[[], None],
+    around: Callable[[Callable[..., Any], Callable[[], Any]], Any],
 ) -> dict[str, Any]:
     clock = time.perf_counter()
     declared: Sequence[Mapping[str, Any]] = spec["outputs"]
@@ -84,7 +94,7 @@ def _run(
 
     contexts.enter(contexts.StepContext(folder, spec["context"], [each["name"] for each in declared]))
     try:
-        value = _called(function, inputs)
+        value = around(function, lambda: _called(function, inputs))
     except BaseException as error:
         seconds["running"] = time.perf_counter() - clock
         raise _Failed("exception", error, inputs=_summaries(inputs)) from None
@@ -151,6 +161,10 @@ def _finished(coroutine: Any) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        is_running = False  # and out of the handler: what the step raises has nothing to do with this
+    else:
+        is_running = True
+    if not is_running:
         return asyncio.run(coroutine)
     from concurrent.futures import ThreadPoolExecutor
 
@@ -160,7 +174,7 @@ def _finished(coroutine: Any) -> Any:
 
 def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Inputs by name, as the function takes them: positional-only and `*args` need their places."""
-    code = _signed(function).__code__
+    code = signed(function).__code__
     if not code.co_posonlyargcount and not code.co_flags & 0x04:  # CO_VARARGS
         return [], inputs
     named = dict(inputs)
@@ -171,7 +185,7 @@ def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[li
     return args, named
 
 
-def _signed(function: Any) -> Any:
+def signed(function: Any) -> Any:
     """What has the signature: the function that a decorator wraps, where it says so."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
