@@ -132,8 +132,9 @@ def _make(folder: Path) -> Past:
     past.write("helper.py", "def add(one, other):\n    return one + other\n")
     past.tilth("run", "pipeline.py")
     past.tilth("run", "pipeline.py", "--param", "factor=2", code=1)
-    # From here on a look at an index, or at what uv has cached, would fail.
-    settings.write_text('no-index = true\nfind-links = ["/nowhere/at/all"]\n')
+    # From here on a look at the index, or at what uv has cached, finds nothing.
+    for wheel in wheels.iterdir():
+        wheel.unlink()
     past.variables = {**past.variables, "UV_CACHE_DIR": str(folder / "empty"), "TILTH_OFFLINE": "1"}
     return past
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "run": ("run", "Run a pipeline."),
     "plan": ("run", "Show what a run would do, and why, without doing it."),
-    "runs": ("runs", "Look at runs; cancel, resume and delete them."),
+    "runs": ("runs", "Look at runs; cancel, resume, rerun and delete them."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
-    "env": ("env", "Look at environments and what is in them."),
+    "env": ("env", "Look at environments, enter them, and recreate past ones."),
     "settings": ("settings", "Show every setting, its value and where that comes from."),
     "version": ("version", "Show the versions of tilth, Python and uv, and where the home folder is."),
 }

@@ -72,10 +72,20 @@ def enter(wanted: str, command: Sequence[str], *, offline: bool, tell: Callable[
             return foreground(shell, variables)
 
 
-def foreground(command: Sequence[str], variables: Mapping[str, str], *, pass_fds: Sequence[int] = ()) -> int:
+def foreground(
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    *,
+    pass_fds: Sequence[int] = (),
+    stdout: int | None = None,
+) -> int:
     """Run a command on this terminal and give its exit code; 128 and the signal's number when one ended it.
 
     Ctrl-C is the command's own, and what would end this process is passed on to it.
+
+    Args:
+        pass_fds: To inherit.
+        stdout: Where its standard output goes instead.
     """
     process: list[subprocess.Popen[bytes]] = []
 
@@ -91,7 +101,7 @@ def foreground(command: Sequence[str], variables: Mapping[str, str], *, pass_fds
         for number in (signal.SIGTERM, signal.SIGHUP):
             before[number] = signal.signal(number, pass_on)
     try:
-        process.append(subprocess.Popen(command, env=variables, pass_fds=pass_fds))
+        process.append(subprocess.Popen(command, env=variables, pass_fds=pass_fds, stdout=stdout))
         code = process[0].wait()
     finally:
         for number, handler in before.items():
@@ -161,7 +171,7 @@ def _client(run: Run, step_run: StepRun | None, home: Home, tell: Callable[[str]
     recorded = open_run(run, home)
     interpreter = recorded.interpreter(home)
     if changed := client_differences(run, interpreter, home, step_run):
-        tell(different_client(run, changed))
+        tell(f"warning: {different_client(run, changed)}")
     folder = recorded.python.parent
     variables = dict(os.environ)
     variables["PATH"] = f"{folder}{os.pathsep}{variables.get('PATH', os.defpath)}"
@@ -174,7 +184,7 @@ def _client(run: Run, step_run: StepRun | None, home: Home, tell: Callable[[str]
 def different_client(run: Run, changed: Sequence[str]) -> str:
     """What to say when the client's interpreter is not what it was."""
     more = f"; {len(changed) - 5} more" if len(changed) > 5 else ""
-    return f"warning: the client's interpreter is not as it was in run `{run.name}`: {'; '.join(changed[:5])}{more}"
+    return f"the client's interpreter is not as it was in run `{run.name}`: {'; '.join(changed[:5])}{more}"
 
 
 def _ready(

@@ -153,16 +153,15 @@ def open_environment(
     within = within or _newest_user(environment, store, home)
     name = environment.name
     declared: Mapping[str, Any] = {"name": name, "variables": dict(environment.variables)}
-    root, python = Path.cwd(), None
+    root = Path.cwd()
     if within is not None:
         names = [each for each, digest in within.run.environments.items() if digest == environment.id]
         declared = next((within.pipeline.environments[each] for each in names), declared)
         root = within.root
-        python = within.python if within.python.exists() else None
     opened = reopen(
         {name: (environment, store.get(Lock, environment.lock))},
         root=root,
-        interpreter=envs.probe(python or envs.project_interpreter(Path.cwd()), home),
+        interpreter=any_interpreter(within, home),
         home=home,
         declared={name: declared},
         offline=offline,
@@ -174,6 +173,13 @@ def open_environment(
             mend="start a new run: it locks what can be had today",
         )
     return opened
+
+
+def any_interpreter(recorded: RecordedRun | None, home: Home) -> Interpreter:
+    """The client's of a run, whatever it is by now, or else this project's: to find others by."""
+    if recorded is not None and recorded.python.exists():
+        return envs.probe(recorded.python, home)
+    return envs.probe(envs.project_interpreter(Path.cwd()), home)
 
 
 def client_differences(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from tilth.cli.env.enter import shell
+from tilth.cli.env.enter import checkout, shell
 from tilth.cli.env.look import list_environments, show
 from tilth.cli.usage import group
 
 
 @group("env")
 def env() -> None:
-    """Look at environments and what is in them.
+    """Look at environments, enter them, and recreate past ones.
 
     An environment is named by its name, for the newest one, or by its digest or the beginning of one.
     """
 
 
-for _command in (list_environments, show, shell):
+for _command in (list_environments, show, shell, checkout):
     env.add_command(_command)

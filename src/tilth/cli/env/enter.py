@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -41,3 +42,37 @@ def shell(*, environment: str, command: Sequence[str], offline: bool) -> int:
         offline=offline or setting("offline") == "1",
         tell=lambda line: click.echo(line, err=True),
     )
+
+
+@click.command()
+@click.argument("wanted", metavar="RUN[/STEP]")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--offline", is_flag=True, help="Ask no package index.")
+def checkout(*, wanted: str, folder: Path, offline: bool) -> None:
+    """Recreate a past run, or one step of it, in a folder.
+
+    Its code, its environments and, for a step, its inputs, from what is stored; DIR/run runs the step again
+    there. Works for a step that failed too. RUN/STEP[3] is an item of a mapped step. DIR/README.txt says what
+    is where; nothing of tilth's needs the folder.
+    """
+    import time
+
+    from tilth.client.checkout import check_out
+    from tilth.client.wording import duration
+    from tilth.settings import setting
+
+    clock = time.perf_counter()
+    made = check_out(
+        wanted,
+        folder,
+        offline=offline or setting("offline") == "1",
+        tell=lambda line: click.echo(line, err=True),
+    )
+    took = duration(time.perf_counter() - clock)
+    what = f"step {made.name}" if made.step_run else f"run {made.name}"
+    click.echo(f"{what}: checked out to {folder} in {took}", err=True)
+    if made.step_run:
+        click.echo(
+            f"  hint: `{folder / 'run'}` runs it again, `{folder / 'run'} --debug` does so under pdb",
+            err=True,
+        )
