@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tilth.store import SqlStore
 
 # Of the options a run began with. Others are of the process that drove it: its terminal, its network.
-_KEPT = frozenset({"cache", "failure_mode", "workers"})
+KEPT = frozenset({"cache", "failure_mode", "workers"})
 
 
 def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
@@ -56,7 +56,7 @@ def _resume(
     recorded = open_run(found, home)
     pipeline = recorded.pipeline
     tree = own_code(recorded, folder, home, listener)
-    kept = {name: value for name, value in found.options.items() if name in _KEPT}
+    kept = {name: value for name, value in found.options.items() if name in KEPT}
     options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
     offline = options.offline or setting("offline") == "1"
     environments = ProjectEnvironments(
