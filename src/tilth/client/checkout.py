@@ -371,7 +371,9 @@ class _Checkout:
         _write(
             self._aside / "README.txt",
             f"{title}, as it was on {moment(run.started_at or run.created_at)}\n\n{lines}\n\n"
-            "Paths in it are absolute: do not move this folder, check out again. It can be deleted at any time.\n",
+            "Paths in it are absolute: do not move this folder, check out again. Files of environments are\n"
+            "shared with tilth's store: replace one rather than change it. What the project kept out of version\n"
+            "control is not in its code. This folder can be deleted at any time.\n",
         )
 
 

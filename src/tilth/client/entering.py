@@ -101,7 +101,10 @@ def foreground(
         for number in (signal.SIGTERM, signal.SIGHUP):
             before[number] = signal.signal(number, pass_on)
     try:
-        process.append(subprocess.Popen(command, env=variables, pass_fds=pass_fds, stdout=stdout))
+        try:
+            process.append(subprocess.Popen(command, env=variables, pass_fds=pass_fds, stdout=stdout))
+        except OSError as error:
+            raise SetupError(f"`{command[0]}` does not start: {error.strerror}") from error
         code = process[0].wait()
     finally:
         for number, handler in before.items():
@@ -245,7 +248,7 @@ def _found(command: Sequence[str], inside: Inside) -> Sequence[str]:
 @contextlib.contextmanager
 def _shell(inside: Inside) -> Iterator[tuple[list[str], dict[str, str]]]:
     """The user's shell, with a prompt that names the environment where the shell lets us."""
-    shell = os.environ.get("SHELL") or "/bin/sh"
+    shell = shutil.which(os.environ.get("SHELL") or "/bin/sh") or "/bin/sh"
     prompt = f"({inside.name}) "
     # Shells with a prompt of their own making, as starship or oh-my-zsh, look at the second one.
     variables = {**inside.variables, "VIRTUAL_ENV_PROMPT": inside.name, "PS1": f"{prompt}$ "}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,5 @@ def checkout(*, wanted: str, folder: Path, offline: bool) -> None:
     what = f"step {made.name}" if made.step_run else f"run {made.name}"
     click.echo(f"{what}: checked out to {folder} in {took}", err=True)
     if made.step_run:
-        click.echo(
-            f"  hint: `{folder / 'run'}` runs it again, `{folder / 'run'} --debug` does so under pdb",
-            err=True,
-        )
+        script = shlex.quote(str(folder / "run"))
+        click.echo(f"  hint: `{script}` runs it again, `{script} --debug` does so under pdb", err=True)
