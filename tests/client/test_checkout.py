@@ -269,3 +269,34 @@ def test_everything_works_without_a_network(past: Past, tmp_path: Path) -> None:
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+
+
+def test_two_names_of_one_environment_are_both_recreated(past: Past, tmp_path: Path) -> None:
+    past.write(
+        "twins.py",
+        """
+        from tilth import Environment, pipeline, step
+
+        one = Environment("one", requirements=["alpha==1.0"], variables={"GREETING": "hello"})
+        two = Environment("two", requirements=["alpha==1.0"], variables={"GREETING": "hello"})
+
+        @step(environment=one)
+        def first() -> int:
+            return 1
+
+        @step(environment=two)
+        def second(number: int) -> int:
+            return number + 1
+
+        @pipeline
+        def twins():
+            second(first())
+        """,
+    )
+    past.tilth("run", "twins.py")
+    past.tilth("env", "checkout", "twins-1", tmp_path / "run")
+    found = {each.name for each in (tmp_path / "run").iterdir()}
+    assert {".venv-one", ".venv-two", "pylock.one.toml", "pylock.two.toml"} <= found
+    past.tilth("env", "checkout", "twins-1/second", tmp_path / "step")
+    assert (tmp_path / "step/pylock.two.toml").is_file()
+    assert "output output: same as recorded" in again(tmp_path / "step")

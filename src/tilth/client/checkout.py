@@ -18,7 +18,6 @@ import fcntl
 import json
 import os
 import shlex
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from tilth import environments as envs
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.client.bundle import bundle_path, unpack
+from tilth.client.copies import Copies
 from tilth.client.entering import different_client
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import Reference, find_run, find_step_run, parse_reference
@@ -35,10 +35,9 @@ from tilth.engine.attempts import step_spec
 from tilth.engine.nodes import NodeState
 from tilth.engine.reuse import Reuse
 from tilth.engine.values import Values
-from tilth.environments.files import clone_file, explaining_full_disk, remove_tree
+from tilth.environments.files import explaining_full_disk, remove_tree
 from tilth.errors import Conflict, NotFound, SetupError, TilthError
 from tilth.home import Home
-from tilth.materializers.artifacts import read_manifest, verify
 from tilth.orchestrators.local import BOOTSTRAP, cloudpickle_folder
 from tilth.records import Environment, OutputRef, StepRun
 from tilth.runtime.folder import write_json
@@ -163,7 +162,7 @@ class _Checkout:
         self._code()
         what = {}
         for name in self._run.environments:
-            self._venv(self._lock(name), f".venv-{name}")
+            self._venv(self._lock(name), name, f".venv-{name}")
             what[f".venv-{name}/"] = f"environment `{name}`, made from pylock.{name}.toml"
         _write(self._aside / "parameters.json", json.dumps(self._run.parameters, indent=2) + "\n")
         what["parameters.json"] = "what the pipeline was called with"
@@ -184,11 +183,12 @@ class _Checkout:
         unit = state.unit(step_run.index, values)
         self._code()
         if step_run.environment:
-            lock = self._lock(node.environment or "", step_run.environment)
-            self._venv(lock, ".venv")
+            lock = self._lock(digest=step_run.environment)
+            declared = node.environment or lock.name
+            self._venv(lock, declared, ".venv")
             python = ".venv/bin/python"
             variables: Mapping[str, str] | None = lock.variables
-            what = {".venv/": f"environment `{lock.name}`, made from pylock.{lock.name}.toml"}
+            what = {".venv/": f"environment `{declared}`, made from pylock.{declared}.toml"}
         else:
             python, variables = self._interpreter(step_run), None
             what = {"(client)": f"it runs in the client's interpreter, {python}"}
@@ -214,17 +214,17 @@ class _Checkout:
     def _code(self) -> None:
         unpack(bundle_path(self._run.bundle, self._home), self._aside / "code")
 
-    def _lock(self, name: str, digest: str = "") -> Locked:
+    def _lock(self, name: str = "", *, digest: str = "") -> Locked:
         environment = self._store.get(Environment, digest or self._run.environments[name])
         return open_environment(
             environment, self._store, self._home, within=self._recorded, offline=self._offline
         )
 
-    def _venv(self, lock: Locked, place: str) -> None:
+    def _venv(self, lock: Locked, name: str, place: str) -> None:
         envs.make_at(
             lock, self._aside / place, self._home, moves_to=self._folder / place, offline=self._offline
         )
-        _write(self._aside / f"pylock.{lock.name}.toml", lock.text)
+        _write(self._aside / f"pylock.{name}.toml", lock.text)
 
     def _interpreter(self, step_run: StepRun | None) -> str:
         """The client's, with a word where it is not what it was."""
@@ -270,7 +270,7 @@ class _Checkout:
     def _step_folder(self, unit: Unit, step_run: StepRun, name: str, values: Values) -> None:
         folder = self._aside / "step"
         inputs = {
-            parameter: _Copies(folder, parameter, name).place(expression)
+            parameter: Copies(folder, parameter, name).place(expression)
             for parameter, expression in unit.state.inputs(unit.index, values).items()
         }
         environments = ProjectEnvironments(
@@ -375,77 +375,6 @@ class _Checkout:
             "shared with tilth's store: replace one rather than change it. What the project kept out of version\n"
             "control is not in its code. This folder can be deleted at any time.\n",
         )
-
-
-class _Copies:
-    """Copies of the artifacts that one input refers to, below `inputs/NAME/` of a step's folder."""
-
-    def __init__(self, folder: Path, parameter: str, step: str) -> None:
-        self._folder = folder
-        self._parameter = parameter
-        self._step = step
-        self._placed: dict[Path, str] = {}
-
-    def place(self, expression: Any) -> Any:
-        """The expression with paths to copies, relative to the step's folder."""
-        alone = isinstance(expression, dict) and expression.keys() & {"$artifact", "$item"}
-        return self._with_copies(expression, f"inputs/{self._parameter}" if alone else "")
-
-    def _with_copies(self, expression: Any, place: str) -> Any:
-        if isinstance(expression, list):
-            return [self._with_copies(each, "") for each in expression]
-        if not isinstance(expression, dict):
-            return expression
-        if expression.keys() == {"$artifact"}:
-            source = Path(expression["$artifact"])
-            if read_manifest(source)["format"] == "mapped":
-                return {"$sequence": [self._copy(each, "") for each in _mapped(source)]}
-            return {"$artifact": self._copy(source, place)}
-        if expression.keys() == {"$item"}:
-            path, index = expression["$item"]
-            return {"$item": [self._copy(Path(path), place), index]}
-        return {key: self._with_copies(each, "") for key, each in expression.items()}
-
-    def _copy(self, source: Path, place: str) -> str:
-        if source not in self._placed:
-            place = place or f"inputs/{self._parameter}/{len(self._placed)}"
-            target = self._folder / place
-            if not source.is_dir():
-                raise NotFound(
-                    f"a part of input `{self._parameter}` of step `{self._step}` is gone: sha256:{source.name[:12]}",
-                    why="it was deleted, or pruned",
-                )
-            _copy_tree(source, target)
-            if problems := verify(target):
-                raise SetupError(
-                    f"input `{self._parameter}` of step `{self._step}` is damaged: {problems[0]}",
-                    why=f"its files are in `{source}`",
-                    mend="run the pipeline again: damaged outputs are made again",
-                )
-            self._placed[source] = place
-        return self._placed[source]
-
-
-def _copy_tree(source: Path, target: Path) -> None:
-    """Copy files so that neither sees what happens to the other. They are read-only, as a step finds its inputs."""
-
-    def copy(one: str, other: str) -> str:
-        if not clone_file(one, other):
-            shutil.copyfile(one, other)
-        Path(other).chmod(0o444)
-        return other
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, target, symlinks=True, copy_function=copy)
-    for folder, _, _ in os.walk(target):
-        Path(folder).chmod(0o755)
-
-
-def _mapped(folder: Path) -> Iterator[Path]:
-    """The items of what a mapped step gave."""
-    with open(folder / "items.jsonl", encoding="utf-8") as lines:
-        for line in lines:
-            yield Path(os.path.normpath(folder / json.loads(line)["path"]))
 
 
 def _references(shown: Any) -> dict[tuple[str, str], str]:
