@@ -47,6 +47,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return folder
 
 
+@pytest.fixture(autouse=True)
+def secrets_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the test's secrets have their key; it does not exist yet. No test touches a real key or keyring."""
+    path = tmp_path_factory.mktemp("config") / "secrets.key"
+    monkeypatch.setenv("TILTH_SECRETS_KEY", str(path))
+    monkeypatch.setenv("TILTH_SECRET_STORE", "file")
+    return path
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended, and what it printed."""

@@ -154,6 +154,7 @@ def test_the_command_line_page_has_every_command() -> None:
     page = made("command-line")
     every = ["run", "plan", "version", "settings", "env list", "env show"]
     every += [f"artifacts {verb}" for verb in ("list", "show", "get")]
+    every += [f"secret {verb}" for verb in ("set", "list", "delete")]
     every += [f"runs {verb}" for verb in ("list", "show", "logs", "cancel", "resume", "delete")]
     assert [command for command in every if f"## tilth {command}\n" not in page] == []
 

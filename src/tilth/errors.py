@@ -9,6 +9,7 @@ The tree shows whose fault it is; a class exists where a caller would act differ
     │   ├── HomeTooNew          TILTH_HOME was written by a newer tilth
     │   ├── DiskFull            no space left where something had to be written
     │   ├── Unresolvable        the requirements of an environment cannot be resolved
+    │   ├── LockStale           a lock does not answer what is declared any more
     │   └── EnvironmentBroken   an environment could not be made, or was changed by a step
     ├── OutsideError            something this machine talks to does not answer
     │   └── IndexUnavailable    the package index
@@ -91,6 +92,12 @@ class Unresolvable(SetupError):
     """The requirements of an environment cannot be resolved."""
 
     status = 422
+
+
+class LockStale(SetupError):
+    """A lock does not answer what is declared any more."""
+
+    status = 409
 
 
 class EnvironmentBroken(SetupError):

@@ -20,6 +20,7 @@ class Home:
     locks/DECLARATION.json      what a declaration was resolved to
     wheels/DIGEST/              unpacked wheels, with bytecode, read-only
     environments/DIGEST/        venvs, hard-linked from wheels/
+    secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests
     """
 
@@ -52,6 +53,10 @@ class Home:
     @property
     def environments(self) -> Path:
         return self.root / "environments"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets.json"
 
     @property
     def cache(self) -> Path:

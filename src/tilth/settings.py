@@ -33,6 +33,17 @@ SETTINGS = {
     ),
     "workers": Setting("TILTH_WORKERS", "", "how many steps run at once; by default the number of cores"),
     "offline": Setting("TILTH_OFFLINE", "0", "`1`: never ask a package index"),
+    "secret_store": Setting(
+        "TILTH_SECRET_STORE",
+        "auto",
+        "where secrets are kept: `keyring` or `file`; `auto` is the keyring when there is one that is secure",
+    ),
+    "secrets_key": Setting(
+        "TILTH_SECRETS_KEY",
+        "",
+        "file with the key of secrets kept in a file; by default in the platform's folder for configuration, "
+        "as `~/.config/tilth/secrets.key`",
+    ),
     "progress": Setting("TILTH_PROGRESS", "auto", "`live`, `plain` or `none`; `auto` is live on a terminal"),
 }
 

@@ -146,13 +146,17 @@ def test_version_names_what_matters_for_a_report(cli: Cli, home: Path) -> None:
 def test_settings_say_where_each_comes_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILTH_HOME", "/h")
     monkeypatch.setenv("TILTH_WORKERS", "3")
+    monkeypatch.setenv("TILTH_SECRETS_KEY", "/k")
+    monkeypatch.delenv("TILTH_SECRET_STORE")
     assert cli("settings").out == snapshot("""\
-setting   value                 from             variable
-home      /h                    `TILTH_HOME`     TILTH_HOME
-python    found as uv finds it  default          TILTH_PYTHON
-workers   3                     `TILTH_WORKERS`  TILTH_WORKERS
-offline   0                     default          TILTH_OFFLINE
-progress  auto                  default          TILTH_PROGRESS
+setting       value                 from                 variable
+home          /h                    `TILTH_HOME`         TILTH_HOME
+python        found as uv finds it  default              TILTH_PYTHON
+workers       3                     `TILTH_WORKERS`      TILTH_WORKERS
+offline       0                     default              TILTH_OFFLINE
+secret_store  auto                  default              TILTH_SECRET_STORE
+secrets_key   /k                    `TILTH_SECRETS_KEY`  TILTH_SECRETS_KEY
+progress      auto                  default              TILTH_PROGRESS
 """)
     told = {each["setting"]: each for each in cli("settings", "--json").json}
     assert told["workers"]["value"] == "3"

@@ -134,6 +134,17 @@ def test_the_home_folder_is_left_out_of_a_project_around_it(project: Path) -> No
 
 
 @pytest.mark.parametrize("with_git", [True, False])
+def test_the_key_of_secrets_is_left_out(
+    project: Path, store: Home, with_git: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if with_git:
+        git(project, "init")
+    write(project, "main.py", "conf/my.key", ".config/tilth/secrets.key", "secrets.key")
+    monkeypatch.setenv("TILTH_SECRETS_KEY", str(project / "conf/my.key"))
+    assert names(pack(project, store)) == {"main.py", "secrets.key"}
+
+
+@pytest.mark.parametrize("with_git", [True, False])
 def test_other_home_folders_are_left_out_too(project: Path, store: Home, with_git: bool) -> None:
     if with_git:
         git(project, "init")

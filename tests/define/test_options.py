@@ -67,6 +67,8 @@ def test_each_option_that_is_typed_is_checked() -> None:
         ("materializers", Written, (Written,)),
         ("materializers", [Written], (Written,)),
         ("tags", ["a", "b"], ("a", "b")),
+        ("secrets", ["B", "A"], {"A": "A", "B": "B"}),
+        ("secrets", {"HF_TOKEN": "hugging-face"}, {"HF_TOKEN": "hugging-face"}),
         ("extra", {"a": {1, 2}}, {"a": {1, 2}}),
     ],
 )
@@ -82,7 +84,8 @@ def test_a_right_value_is_taken_in_normal_form(name: str, value: Any, normal: An
         ("cache", None), ("cache", 1), ("resources", {"cpu": 1}), ("resources", 2), ("retry", True), ("retry", "3"),
         ("timeout", 0), ("timeout", "soon"), ("timeout", -1), ("worker", "cold"),
         ("materializers", Nothing), ("materializers", [int]), ("materializers", "Written"),
-        ("tags", "weekly"), ("tags", [1]), ("extra", []), ("extra", {1: 2}), ("extra", {"a": object()}),
+        ("tags", "weekly"), ("tags", [1]), ("secrets", "TOKEN"), ("secrets", ["hugging-face"]),
+        ("secrets", {"TOKEN": "a b"}), ("secrets", 3), ("extra", []), ("extra", {1: 2}), ("extra", {"a": object()}),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_what_to_write(name: str, value: Any) -> None:
@@ -173,3 +176,39 @@ def test_the_project_declares_an_environment_for_all(project: Project) -> None:
     compiled = project.compiled(module.flow, project={"environment": {"requirements": ["numpy<3"]}})
     assert compiled.node("tell").environment == "project"
     assert compiled.environments["project"] == {"name": "project", "requirements": ["numpy<3"]}
+
+
+SECRETS = """
+env = Environment("env", secrets=["TOKEN", "KEY"], variables={"MODE": "x"})
+
+@step(secrets={"TOKEN": "mine"}, environment=env)
+def own(): ...
+
+@step(environment=env)
+def bare(): ...
+
+@pipeline(secrets=["ALL"])
+def flow():
+    own()
+    bare()
+    bare.with_options(environment=None)()
+    bare.with_options(environment=None, secrets=[])()
+"""
+
+
+def test_a_step_has_its_own_secrets_and_those_of_its_environment(project: Project) -> None:
+    compiled = project.compiled(project.load(SECRETS).flow)
+    assert {each.id: each.secrets for each in compiled.nodes} == {
+        "own": {"KEY": "KEY", "TOKEN": "mine"},
+        "bare": {"ALL": "ALL", "KEY": "KEY", "TOKEN": "TOKEN"},
+        "bare_2": {"ALL": "ALL"},
+        "bare_3": {},
+    }
+
+
+def test_a_variable_is_a_secret_or_has_a_value_and_not_both(project: Project) -> None:
+    module = project.load(SECRETS.replace('secrets=["ALL"]', 'secrets=["MODE"]'))
+    with pytest.raises(
+        DefinitionError, match="variable `MODE` of step `bare` is a secret, and also declared"
+    ):
+        project.compiled(module.flow)

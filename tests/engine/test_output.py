@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from tilth.client import runs as past
 from tilth.engine.logs import LogWriter, read_log
+from tilth.runtime.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +200,23 @@ def test_lines_do_not_depend_on_how_they_came_in_pieces(
         (name, b"".join(data for stream, data in pieces if stream == name)) for name in ("stdout", "stderr")
     ]
     assert written(pieces, "pieces") == written(whole, "whole")
+
+
+@pytest.mark.parametrize("before", [0, (1 << 20) - 15, (1 << 20) - 9, (1 << 20) - 1, 1 << 20])
+@pytest.mark.parametrize("piece", [7, 1 << 16])
+def test_a_secret_is_hidden_in_whatever_pieces_it_comes_also_where_a_long_line_is_cut(
+    tmp_path: Path, before: int, piece: int
+) -> None:
+    shown: list[str] = []
+    log = LogWriter(tmp_path / "log", lambda _, text: shown.append(text), Mask(["correct-horse"]))
+    head, tail = b"x" * before, b"correct-horse" + b"y" * 40
+    log.write("stdout", head[: 1 << 20])
+    for start in range(0, len(tail), piece):
+        log.write("stdout", tail[start : start + piece])
+    log.write("stdout", b"\n")
+    log.close()
+    assert "".join(shown) == "x" * before + "***" + "y" * 40
+    assert b"horse" not in (tmp_path / "log").read_bytes()
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:

@@ -94,9 +94,10 @@ class Here:
         return self.lock_of(Environment(options.pop("name", "training"), **options), **call)
 
     def lock_of(self, environment: Environment, **call: Any) -> Locked:
-        return locks.lock(
-            environment.to_json(), root=self.root, interpreter=self.interpreter, home=self.home, **call
-        )
+        return self.lock_declared(environment.to_json(), **call)
+
+    def lock_declared(self, declared: dict[str, Any], **call: Any) -> Locked:
+        return locks.lock(declared, root=self.root, interpreter=self.interpreter, home=self.home, **call)
 
     def find(self, environment: Environment) -> Locked | None:
         return locks.find_lock(

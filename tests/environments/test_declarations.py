@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tilth.define.environments import Environment
-from tilth.environments.declarations import declaration_digest, normalise
+from tilth.environments.declarations import declaration_digest, declared_facts, normalise
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ def digest(here: Here, **options: object) -> str:
 def test_every_option_but_name_and_variables_matters(here: Here, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1"\ndependencies = []\n')
     (tmp_path / "r.txt").write_text("alpha\n")
+    (tmp_path / "pylock.toml").write_text("1")
+    (tmp_path / "uv.lock").write_text("2")
+    (tmp_path / "s.py").write_text("# /// script\n# dependencies = []\n# ///\n")
     digests = [
         digest(here),
         digest(here, requirements=["alpha"]),
@@ -97,10 +100,25 @@ def test_every_option_but_name_and_variables_matters(here: Here, tmp_path: Path)
         digest(here, find_links=["a"]),
         digest(here, index_url="https://example.org/simple"),
         digest(here, extra_index_urls=["https://example.org/simple"]),
+        digest(here, package_indexes={"alpha": "https://example.org/simple"}),
+        digest(here, package_indexes={"beta": "https://example.org/simple"}),
+        digest(here, constraints=["alpha<2"]),
+        digest(here, constraints=["alpha<3"]),
+        digest(here, overrides=["alpha<2"]),
+        digest(here, exclude_newer="2026-01-01"),
+        digest(here, exclude_newer="2026-01-02"),
+        digest(here, python="3.11"),
+        digest(here, lock="pylock.toml"),
+        digest(here, lock="uv.lock"),
+        digest(here, lock="uv.lock", package="member"),
+        digest(here, lock="uv.lock", groups=["a"]),
+        digest(here, script="s.py"),
     ]
     assert len(set(digests)) == len(digests)
     assert digest(here, requirements="r.txt") == digest(here, requirements=["alpha"])
-    assert digest(here, variables={"A": "1"}) == digest(here)
+    assert digest(here, constraints="r.txt") == digest(here, constraints=["alpha"])
+    for unimportant in ({"variables": {"A": "1"}}, {"secrets": ["A"]}, {"credentials": {"example.org": "a"}}):
+        assert digest(here, **unimportant) == digest(here)
 
 
 @pytest.mark.parametrize("variable", ["UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_INDEX", "UV_DEFAULT_INDEX"])
@@ -152,3 +170,36 @@ def test_a_requirement_where_a_file_is_named_is_told_from_a_missing_file(
     with pytest.raises(DefinitionError, match="names the file") as caught:
         declaration_digest(environment, root=tmp_path, interpreter=here.interpreter, home=here.home)
     assert hint in caught.value.mend
+
+
+FACTS = [
+    {"requirements": ["alpha"]}, {"requirements": ["beta"]}, {"constraints": ["alpha<2"]}, {"overrides": ["alpha"]},
+    {"exclude_newer": "2026-01-01"}, {"index_url": "https://example.org/a"}, {"index_url": "https://example.org/b"},
+    {"extra_index_urls": ["https://example.org/a"]}, {"find_links": ["a"]}, {"extras": ["a"]}, {"groups": ["a"]},
+    {"package_indexes": {"alpha": "https://example.org/a"}}, {"python": "3.12"}, {"python": "3.12.1"},
+]  # fmt: skip
+parts = st.lists(st.sampled_from(FACTS), max_size=4, unique_by=lambda each: next(iter(each)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(first=parts, second=parts)
+def test_two_declarations_have_the_same_facts_exactly_when_they_ask_for_the_same(
+    here: Here, first: list[dict[str, object]], second: list[dict[str, object]]
+) -> None:
+    (here.root / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1"\ndependencies = []\n')
+
+    def facts(chosen: list[dict[str, object]]) -> list[str]:
+        options: dict[str, object] = {}
+        for each in chosen:
+            options |= each
+        return declared_facts(Environment("any", **options).to_json(), root=here.root, home=here.home)
+
+    same = {str(each) for each in first} == {str(each) for each in second}
+    assert (facts(first) == facts(second)) == same
+
+
+def test_a_path_in_an_included_file_starts_where_the_file_is(here: Here, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "r.txt").write_text("./lib\n")
+    assert digest(here, requirements="one/r.txt") != digest(here, requirements="two/r.txt")

@@ -34,9 +34,8 @@ def test_an_index_that_refuses_asks_for_credentials_without_showing_any() -> Non
     assert type(error) is IndexUnavailable
     assert str(error) == snapshot("""\
 the package index of environment `training` refuses to answer
-  Failed to fetch: `https://example.org/simple/x/`
   HTTP status client error (401 Unauthorized) for url (https://example.org/simple/x/)
-  hint: give user name and password in `~/.netrc` or in uv's `UV_INDEX_*` variables\
+  hint: give what opens it as a secret (`credentials=`), in `~/.netrc` or in uv's own settings\
 """)
 
 

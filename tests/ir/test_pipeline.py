@@ -103,9 +103,20 @@ def test_any_change_of_the_graph_changes_the_digest() -> None:
         replace(base, nodes=(replace(node, inputs={"x": True}),)),
         replace(base, nodes=(replace(node, cache=False),)),
         replace(base, nodes=(replace(node, outputs=(Output("o", tags=("t",)),)),)),
+        replace(base, nodes=(replace(node, secrets={"A": "a"}),)),
+        replace(base, nodes=(replace(node, secrets={"A": "b"}),)),
         replace(base, sources={"m": "sha256:1"}),
     ]
     assert len({each.digest() for each in [base, *changed]}) == len(changed) + 1
+
+
+def test_a_pipeline_without_secrets_is_written_and_read_as_before_there_were_any() -> None:
+    pipeline = Pipeline(name="p", function="m:p", nodes=(Node(id="a", function="m:a"),))
+    data = pipeline.to_json()
+    assert "secrets" not in data["nodes"][0]
+    assert Pipeline.from_json(data) == pipeline
+    with_one = replace(pipeline, nodes=(Node(id="a", function="m:a", secrets={"A": "a"}),))
+    assert Pipeline.from_json(with_one.to_json()) == with_one
 
 
 def test_references_are_found_at_any_depth_in_order() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -12,10 +16,14 @@ from tests.engine.play import Project, wait_until
 from tests.index import build_wheel
 
 from tilth.home import Home
+from tilth.orchestrators.in_process import InProcessLauncher
 from tilth.records import State
+from tilth.runtime.folder import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.orchestrators.conftest import Bench
 
 STEPS = """
     import os
@@ -99,6 +107,7 @@ def test_a_failed_step_fails_the_run(project: Project) -> None:
     with project.start("run", "pipeline.py:failing", "--in-process") as command:
         assert command.wait() == 1
     assert "ValueError: bad" in command.stderr
+    assert "During handling" not in command.stderr
     assert project.last_run().state is State.FAILED
 
 
@@ -113,3 +122,36 @@ def test_ctrl_c_interrupts_the_step_and_cancels_the_run(project: Project) -> Non
     played = project.played(project.last_run())
     assert played.run.state is State.CANCELLED
     assert played.states == {"pid": "completed", "sleeps": "cancelled"}
+
+
+def test_streams_hide_secrets_for_as_long_as_the_step_runs(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where somebody else has held the stream since before, and when it is written letter by letter."""
+    held = sys.stdout
+    handler = logging.StreamHandler(sys.stderr)
+    bench.write("""
+        import logging, os, sys, threading
+        def tell():
+            for letter in "spelled: " + os.environ["TOKEN"]:
+                sys.stdout.write(letter)
+            print()
+            print("asked:", os.environ["TOKEN"], end=" ", flush=True)
+            logging.getLogger("told").warning(os.environ["TOKEN"])
+            return [os.environ["TOKEN"] == "correct-horse", os.environ["PLAIN"]]
+    """)
+    task = bench.task("tell", secrets={"TOKEN": "correct-horse"}, variables={"PLAIN": "p"})
+    assert "correct" not in repr(task)
+    logging.getLogger("told").addHandler(handler)
+    try:
+        asyncio.run(InProcessLauncher(lambda *_: None).run(task, lambda *_: None))
+    finally:
+        logging.getLogger("told").removeHandler(handler)
+    assert read_json(task.folder / "result.json")["state"] == "completed"
+    assert sys.stdout is held
+    print("after: correct-horse")
+    captured = capsys.readouterr()
+    assert captured.out == "spelled: ***\nasked: *** after: correct-horse\n"
+    assert captured.err == "***\n"
+    assert "TOKEN" not in os.environ
+    assert "write" not in vars(sys.stdout)

@@ -257,6 +257,7 @@ def test_frames_of_ours_are_in_no_part_of_a_traceback(steps: Steps, text: str) -
     assert "no running event loop" not in result["traceback"]
     if "1 / 0" in text:
         assert "ZeroDivisionError: division by zero" in lines_of(result)
+    assert "RuntimeError" not in result["traceback"]  # that there was no loop yet is nothing of the step's
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups are of 3.11")

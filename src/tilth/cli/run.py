@@ -38,6 +38,13 @@ def selection(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to run and how, the same for `run` and `plan`."""
     for option in (
         click.option("--python", metavar="PATH", help="The project's interpreter."),
+        click.option(
+            "--upgrade-package",
+            "upgrade_packages",
+            multiple=True,
+            metavar="PACKAGE",
+            help="Resolve environments that have it again, for a newer version of this one; may be repeated.",
+        ),
         click.option("--upgrade", is_flag=True, help="Resolve environments again, for newer packages."),
         run_options,
         click.option("--no-cache", is_flag=True, help="Run every step, reuse nothing."),

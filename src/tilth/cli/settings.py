@@ -14,6 +14,7 @@ from tilth.cli.usage import json_option
 def settings(*, as_json: bool) -> None:
     """Show every setting, its value and where that comes from."""
     from tilth.cli.tables import table
+    from tilth.secrets.key import key_path
     from tilth.settings import SETTINGS, home_folder, setting, worker_count
 
     # What an empty default stands for here and now.
@@ -21,6 +22,7 @@ def settings(*, as_json: bool) -> None:
         "home": str(home_folder()),
         "workers": str(worker_count()),
         "python": "found as uv finds it",
+        "secrets_key": str(key_path()),
     }
     told = [
         {

@@ -17,10 +17,13 @@ traceback_option = click.option("--traceback", is_flag=True, help="Leave nothing
 
 
 class Misuse(click.UsageError):
-    """The command line asks for something that makes no sense; `mend` says what would."""
+    """The command line asks for something that makes no sense; `why` may say why, `mend` what would."""
 
-    def __init__(self, message: str, *, mend: str = "", ctx: click.Context | None = None) -> None:
+    def __init__(
+        self, message: str, *, why: str = "", mend: str = "", ctx: click.Context | None = None
+    ) -> None:
         super().__init__(message, ctx)
+        self.why = why
         self.mend = mend
 
 
@@ -49,9 +52,9 @@ def misuse(error: click.UsageError) -> TilthError:
     context = error.ctx
     path = context.command_path if context else "tilth"
     message = error.format_message().rstrip(".")
-    mend = f"`{path} --help` shows how it is used"
+    why, mend = "", f"`{path} --help` shows how it is used"
     if isinstance(error, Misuse):
-        mend = error.mend or mend
+        why, mend = error.why, error.mend or mend
     elif isinstance(error, click.NoSuchOption) and context:
         message = f"`{path}` has no option `{error.option_name}`"
         known = [name for each in context.command.params for name in each.opts if name.startswith("-")]
@@ -60,7 +63,7 @@ def misuse(error: click.UsageError) -> TilthError:
         message = f"`{path}` needs `{error.param.human_readable_name}`"
     else:
         message = message.replace("'", "`")
-    return TilthError(message[:1].lower() + message[1:], mend=mend)
+    return TilthError(message[:1].lower() + message[1:], why=why, mend=mend)
 
 
 def tell(error: TilthError, color: bool | None = None) -> None:

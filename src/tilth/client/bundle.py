@@ -26,6 +26,7 @@ import msgspec
 from tilth.client.ignored import Ignored
 from tilth.errors import DefinitionError, DiskFull, NotFound, SetupError
 from tilth.records import Git
+from tilth.settings import setting
 
 if TYPE_CHECKING:
     import tarfile
@@ -327,12 +328,17 @@ def _without_ignored(names: list[bytes], root: Path, home: Home, ignored: Ignore
     with contextlib.suppress(ValueError):
         left_out.append(os.fsencode(home.root.relative_to(root)) + b"/")
     prefixes = tuple(left_out)
+    # The key of secrets: where it is kept by itself (see `tilth.secrets.key`), and where somebody wants it to be.
+    ends = (b".pyc", b".DS_Store", b".config/tilth/secrets.key", b"tilth-keys/secrets.key")
+    wanted = setting("secrets_key")
+    key = os.fsencode(os.path.relpath(os.path.expanduser(wanted), root)) if wanted else b""  # noqa: PTH111 - as text
     return [
         name
         for name in names
         if not (prefixes and name.startswith(prefixes))
         and (b"/" not in name or _LEFT_OUT.isdisjoint(name.split(b"/")[:-1]))
-        and not name.endswith((b".pyc", b".DS_Store"))
+        and name != key
+        and not name.endswith(ends)
         and not ignored.file(name)
     ]
 

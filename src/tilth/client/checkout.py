@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tilth.client.recorded import RecordedRun
     from tilth.engine.nodes import Unit
     from tilth.environments import Locked
-    from tilth.ir.pipeline import Node
+    from tilth.ir.pipeline import Node, Pipeline
     from tilth.store import SqlStore
 
 
@@ -61,11 +61,13 @@ class CheckedOut:
     Attributes:
         folder: Where.
         name: As `churn-3` or `churn-3/train`.
+        pipeline: That of the run.
         step_run: None for a whole run.
     """
 
     folder: Path
     name: str
+    pipeline: Pipeline
     step_run: StepRun | None
 
 
@@ -93,7 +95,7 @@ def check_out(wanted: str, folder: Path, *, offline: bool, tell: Callable[[str],
                 checkout.step(step_run, name)
             else:
                 checkout.run()
-    return CheckedOut(folder, name, step_run)
+    return CheckedOut(folder, name, recorded.pipeline, step_run)
 
 
 @contextlib.contextmanager
@@ -193,9 +195,13 @@ class _Checkout:
             python, variables = self._interpreter(step_run), None
             what = {"(client)": f"it runs in the client's interpreter, {python}"}
         self._step_folder(unit, step_run, name, values)
-        self._script(name, python, variables)
+        self._script(name, python, variables, node.secrets)
         what["step/"] = "what it is given: `step.json`, and copies of its inputs"
         what["run"] = "runs it again here, and compares what it gives; `./run --debug` does so under pdb"
+        if node.secrets:
+            what["(secrets)"] = (
+                f"`./run` needs the variables {', '.join(node.secrets)}, which are kept nowhere here"
+            )
         self._readme(f"step {name} of pipeline `{self._run.pipeline}`", what)
 
     def _which_item(self, step_run: StepRun) -> str:
@@ -327,8 +333,15 @@ class _Checkout:
                 found[name] = self._lock(name)
         return found
 
-    def _script(self, name: str, python: str, variables: Mapping[str, str] | None) -> None:
-        """What runs the step as `orchestrators.local` would, but on a terminal. `variables`: of its environment."""
+    def _script(
+        self, name: str, python: str, variables: Mapping[str, str] | None, secrets: Mapping[str, str]
+    ) -> None:
+        """What runs the step as `orchestrators.local` would, but on a terminal.
+
+        Args:
+            variables: Of its environment.
+            secrets: Their names by variable. Whoever runs the script gives the values.
+        """
         here = self._folder
         _, cwd = self._recorded.moved(here / "code")
         if not (
@@ -356,6 +369,15 @@ class _Checkout:
                 *(f"export {key}={shlex.quote(value)}" for key, value in sorted(variables.items())),
             ]
             python, flags = str(here / python), " -I"
+        for variable, secret in secrets.items():
+            told = f"error: variable `{variable}` is not set; the step gets secret `{secret}` in it"
+            hint = f"  hint: `tilth runs rerun {name} --local` gives it what is kept"
+            lines += [
+                f'if [ -z "${{{variable}+set}}" ]; then',
+                f"    printf '%s\\n' {shlex.quote(told)} {shlex.quote(hint)} >&2",
+                "    exit 1",
+                "fi",
+            ]
         lines.append(
             f'exec {shlex.quote(python)}{flags} "$tilth" again {shlex.quote(cloudpickle_folder())} '
             f'{shlex.quote(settings)} "$@"'

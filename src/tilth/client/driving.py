@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tilth.client.environments import Changed, ProjectEnvironments
     from tilth.client.project import WorkingTree
+    from tilth.engine.secrets import RunSecrets
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher
@@ -42,6 +43,7 @@ class RunOptions:
     in_process: bool = False
     offline: bool = False
     upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
     python: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def drive_run(
     listener: events.Listener,
     home: Home,
     store: SqlStore,
+    secrets: RunSecrets,
     done: list[StepRun] | None = None,
     attempts: Mapping[tuple[str, int | None], int] | None = None,
 ) -> Run:
@@ -92,6 +95,7 @@ def drive_run(
             code=tree,
             capacity=this_machine(workers),
             listener=listener,
+            secrets=secrets,
             cache_on=options.cache,
             failure_mode=options.failure_mode or pipeline.failure_mode,
             done=done or (),
@@ -149,9 +153,8 @@ def _launcher(
 
 def _run_loop(drive: Callable[[], Any]) -> Run:
     """Run to the end, also where a loop runs already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    # Not in an `except`: what fails in a step of this process would be told as failing because of that.
+    if asyncio._get_running_loop() is None:
         return cast("Run", asyncio.run(drive()))
     ended: list[Run] = []
     failed: list[BaseException] = []

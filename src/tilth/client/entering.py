@@ -20,8 +20,9 @@ from tilth.client.driving import forget_for_reuse
 from tilth.client.environments import Changed
 from tilth.client.lookup import find_environment, find_run, find_step_run, parse_reference
 from tilth.client.recorded import client_differences, open_environment, open_run
+from tilth.client.secrets import step_secrets
 from tilth.client.wording import counted, duration
-from tilth.errors import NotFound, SetupError, nearest
+from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.home import Home
 from tilth.orchestrators import Task
 from tilth.orchestrators.local import step_variables
@@ -32,6 +33,7 @@ from tilth.store import open_store, walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from tilth.client.recorded import RecordedRun
     from tilth.environments import Locked, Realised
     from tilth.store import SqlStore, Store
 
@@ -78,6 +80,7 @@ def foreground(
     *,
     pass_fds: Sequence[int] = (),
     stdout: int | None = None,
+    stderr: int | None = None,
 ) -> int:
     """Run a command on this terminal and give its exit code; 128 and the signal's number when one ended it.
 
@@ -85,7 +88,7 @@ def foreground(
 
     Args:
         pass_fds: To inherit.
-        stdout: Where its standard output goes instead.
+        stdout, stderr: Where these go instead.
     """
     process: list[subprocess.Popen[bytes]] = []
 
@@ -102,7 +105,9 @@ def foreground(
             before[number] = signal.signal(number, pass_on)
     try:
         try:
-            process.append(subprocess.Popen(command, env=variables, pass_fds=pass_fds, stdout=stdout))
+            process.append(
+                subprocess.Popen(command, env=variables, pass_fds=pass_fds, stdout=stdout, stderr=stderr)
+            )
         except OSError as error:
             raise SetupError(f"`{command[0]}` does not start: {error.strerror}") from error
         code = process[0].wait()
@@ -121,9 +126,9 @@ def _inside(
         assert run is not None
         yield _client(run, step_run, home, tell)
         return
-    lock = open_environment(
-        environment, store, home, within=open_run(run, home) if run else None, offline=offline
-    )
+    recorded = open_run(run, home) if run else None
+    lock = open_environment(environment, store, home, within=recorded, offline=offline)
+    secrets = _secrets(recorded, step_run, home, tell)
     realised, held = _ready(lock, store, home, offline, tell)
     opened = now()
     task = Task(
@@ -133,6 +138,7 @@ def _inside(
         environment=lock.digest,
         prefix=realised.path,
         variables=lock.variables,
+        secrets=secrets,
     )
     try:
         yield Inside(
@@ -176,12 +182,25 @@ def _client(run: Run, step_run: StepRun | None, home: Home, tell: Callable[[str]
     if changed := client_differences(run, interpreter, home, step_run):
         tell(f"warning: {different_client(run, changed)}")
     folder = recorded.python.parent
-    variables = dict(os.environ)
+    variables = {**os.environ, **_secrets(recorded, step_run, home, tell)}
     variables["PATH"] = f"{folder}{os.pathsep}{variables.get('PATH', os.defpath)}"
     if (folder.parent / "pyvenv.cfg").exists():
         variables["VIRTUAL_ENV"] = str(folder.parent)
     told = f"the client's interpreter of run {run.name}: Python {interpreter.version}"
     return Inside("client", recorded.python, variables, told)
+
+
+def _secrets(
+    recorded: RecordedRun | None, step_run: StepRun | None, home: Home, tell: Callable[[str], None]
+) -> dict[str, str]:
+    """What a step is given, by variable. To be without is no reason not to look around."""
+    if recorded is None or step_run is None:
+        return {}
+    try:
+        return step_secrets(recorded.pipeline, step_run.step, home)[0]
+    except TilthError as error:
+        tell(f"warning: {error.summary}" + (f"; {error.mend}" if error.mend else ""))
+        return {}
 
 
 def different_client(run: Run, changed: Sequence[str]) -> str:

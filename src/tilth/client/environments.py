@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,12 +15,12 @@ from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
 from tilth.environments import background
-from tilth.errors import SetupError, TilthError
+from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.records import Environment, Lock
 from tilth.store import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tilth.environments import Interpreter, Inventory, Locked, Realised
@@ -70,6 +71,7 @@ class ProjectEnvironments:
         self._offline = offline
         self._tell = listener
         self._locks: dict[str, Locked] = dict(given or {})
+        self._declared: dict[str, tuple[dict[str, Any], Interpreter]] = {}
         self._made_locks: dict[str, float] = {}
         self._realising: dict[str, asyncio.Future[Realised]] = {}
         self.realised: dict[str, Realised] = {}
@@ -89,19 +91,36 @@ class ProjectEnvironments:
             if name not in self._locks and (found := self._find(name)) is not None:
                 self._locks[name] = found
 
-    def make_locks(self, *, upgrade: bool = False) -> None:
+    def make_locks(self, *, upgrade: Sequence[str] | bool = False) -> None:
         """Resolve what is not resolved yet, several at a time.
 
+        Args:
+            upgrade: Resolve all anew, or those that have one of these packages, for newer versions of them.
         Raises:
             TilthError: The first that cannot be resolved, in the order of declaration.
         """
-        if not upgrade:
+        if upgrade is not True:
             self.find_locks()
-        missing = self.names if upgrade else [name for name in self.names if name not in self._locks]
-        if not missing:
-            return
-        locked = background.at_once(lambda name: self._lock(name, upgrade), missing)
-        self._locks.update(zip(missing, locked, strict=True))
+        wanted = {name: self._upgrades(name, upgrade) for name in self.names}
+        missing = [name for name in self.names if wanted[name] or name not in self._locks]
+        if missing:
+            locked = background.at_once(lambda name: self._lock(name, wanted[name]), missing)
+            self._locks.update(zip(missing, locked, strict=True))
+        if not isinstance(upgrade, bool):
+            known = {package.name for lock in self._locks.values() for package in lock.packages}
+            absent = next((each for each in upgrade if _normalised(each) not in known), "")
+            if absent:
+                raise NotFound(
+                    f"no environment has a package `{absent}` to upgrade", mend=nearest(absent, known)
+                )
+
+    def _upgrades(self, name: str, upgrade: Sequence[str] | bool) -> Sequence[str] | bool:
+        """What of an upgrade concerns one environment."""
+        if isinstance(upgrade, bool):
+            return upgrade
+        lock = self._locks.get(name)
+        has = {each.name for each in lock.packages} if lock else set()
+        return [each for each in upgrade if _normalised(each) in has]
 
     def make_unknown(self) -> None:
         """Make those of which it is not known here what they let a step import: any other can wait.
@@ -262,20 +281,49 @@ class ProjectEnvironments:
             told.append(Changed(each.digest, since, text))
         return told
 
-    def _for(self, name: str) -> tuple[dict[str, Any], Interpreter]:
-        declared = self._pipeline.environments[name]
-        return declared, envs.find_interpreter(declared.get("python"), self._interpreter, self._home)
+    def declared(self, name: str) -> tuple[dict[str, Any], Interpreter]:
+        """What is declared, with what it takes from elsewhere written out, and the interpreter it is for."""
+        if name not in self._declared:
+            with self._asked_by_steps(name):
+                expanded = envs.expand(
+                    self._pipeline.environments[name],
+                    root=self._root,
+                    client=self.inventory,
+                    imported=lambda: self._imported(name),
+                )
+                python = envs.find_interpreter(expanded.get("python"), self._interpreter, self._home)
+                self._declared[name] = expanded, python
+        return self._declared[name]
+
+    def _imported(self, name: str) -> set[str]:
+        """Top-level names of the packages that steps of an environment use, and of those their values are of."""
+        pipeline = self._pipeline
+        nodes = {node.id: node for node in pipeline.nodes}
+        used: set[str] = set()
+        for node in pipeline.nodes:
+            if node.environment != name:
+                continue
+            used |= set(pipeline.needs.get(node.function, {}))
+            given = [
+                output.type
+                for step, one in node.sources()
+                for output in nodes[step].outputs
+                if output.name == one
+            ]
+            kinds = {each.partition(".")[0] for each in [*given, *(output.type for output in node.outputs)]}
+            used |= {kind for each in self.inventory().packages for kind in kinds & set(each.modules)}
+        return used - {"tilth"}
 
     def _find(self, name: str) -> Locked | None:
+        declared, interpreter = self.declared(name)
         with self._asked_by_steps(name):
-            declared, interpreter = self._for(name)
             return envs.find_lock(declared, root=self._root, interpreter=interpreter, home=self._home)
 
-    def _lock(self, name: str, upgrade: bool) -> Locked:
+    def _lock(self, name: str, upgrade: Sequence[str] | bool) -> Locked:
         clock = time.perf_counter()
         self._tell(events.EnvironmentStarted(name, "locking"))
+        declared, interpreter = self.declared(name)
         with self._asked_by_steps(name):
-            declared, interpreter = self._for(name)
             found = envs.lock(
                 declared,
                 root=self._root,
@@ -308,6 +356,10 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
 
 
 _USUAL = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _usual_modules(distribution: str) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ class PlannedEnvironment:
     python: str
     requirements: tuple[str, ...]
     steps: tuple[str, ...]
+    origin: str = ""  # the file its lock is in; empty when it was resolved here
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,7 @@ def _environment(
     name: str, pipeline: Pipeline, environments: ProjectEnvironments, home: Home
 ) -> PlannedEnvironment:
     lock = environments.lock(name)
-    declared = pipeline.environments[name]
-    asked = declared.get("requirements", ())
+    asked = environments.declared(name)[0].get("requirements", ())
     return PlannedEnvironment(
         name=name,
         digest=lock.digest if lock else "",
@@ -172,4 +172,5 @@ def _environment(
         python=environments.minor(name),
         requirements=(asked,) if isinstance(asked, str) else tuple(asked),
         steps=tuple(node.id for node in pipeline.nodes if node.environment == name),
+        origin=lock.origin if lock else "",
     )

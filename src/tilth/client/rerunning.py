@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
 from tilth.client.recorded import client_differences, open_locks, open_run
 from tilth.client.resuming import KEPT, own_code
+from tilth.client.secrets import run_secrets, step_secrets
 from tilth.client.submit import client_environment, new_run, start
 from tilth.client.wording import short_digest
 from tilth.engine import events
@@ -28,6 +30,7 @@ from tilth.environments.files import scratch, sweep
 from tilth.errors import TilthError
 from tilth.home import Home
 from tilth.runtime.folder import read_json
+from tilth.runtime.masking import Mask
 from tilth.settings import home_folder, setting
 from tilth.store import open_store
 
@@ -92,18 +95,19 @@ def rerun_step(
 
     Args:
         wanted: `RUN/STEP` or `RUN/STEP[3]`.
-        debug: Under pdb.
+        debug: Under pdb. What it prints then goes straight to the terminal, secrets and all.
         keep: Where to check it out and leave it; else it is gone afterwards.
         stdout: Where what the step prints goes instead of this process's standard output.
     """
     home = Home(home_folder())
     with _folder(keep, home) as folder:
         made = check_out(wanted, folder, offline=offline, tell=tell)
-        options = ["--debug"] if debug else []
-        variables = dict(os.environ)  # to which the values of the step's secrets will be added here
-        with _answers() as answers:
-            command = [str(folder / "run"), "--answers", str(answers), *options]
-            code = foreground(command, variables, pass_fds=[answers], stdout=stdout)
+        assert made.step_run is not None
+        secrets, mask = step_secrets(made.pipeline, made.step_run.step, home)
+        variables = {**os.environ, **secrets}
+        with _answers() as answers, _hiding(Mask() if debug else mask, stdout) as (out, err):
+            command = [str(folder / "run"), "--answers", str(answers), *(["--debug"] if debug else [])]
+            code = foreground(command, variables, pass_fds=[answers], stdout=out, stderr=err)
         recorded, result = (
             read_json(folder / "step" / "recorded.json"),
             read_json(folder / "step" / "result.json"),
@@ -125,6 +129,7 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         found = find_run(store, run)
         recorded = open_run(found, home)
         pipeline, interpreter = recorded.pipeline, recorded.interpreter(home)
+        secrets = run_secrets(pipeline, home)
         kept = {name: value for name, value in found.options.items() if name in KEPT}
         options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
         offline = options.offline or setting("offline") == "1"
@@ -158,7 +163,7 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         listener(events.Notice(_told(found, same=same, digests=environments.digests())))
         return start(
             new, pipeline, recorded.project, tree, environments, code=[], options=options, listener=listener,
-            home=home, store=store,
+            home=home, store=store, secrets=secrets,
         )  # fmt: skip
 
 
@@ -179,6 +184,37 @@ def _folder(keep: Path | None, home: Home) -> Iterator[Path]:
     sweep(place)
     with scratch(place) as folder:
         yield folder / "step"
+
+
+@contextlib.contextmanager
+def _hiding(mask: Mask, stdout: int | None) -> Iterator[tuple[int | None, int | None]]:
+    """What a command is to have for standard output and error, so that no secret is shown there."""
+    if not mask:
+        yield stdout, None
+        return
+    sys.stdout.flush()
+    pumps, ends = [], []
+    for target in (1 if stdout is None else stdout, 2):
+        reader, writer = os.pipe()
+        ends.append(writer)
+        pumps.append(threading.Thread(target=_pump, args=(reader, target, mask)))
+        pumps[-1].start()
+    try:
+        yield ends[0], ends[1]
+    finally:
+        for end in ends:
+            os.close(end)
+        for pump in pumps:
+            pump.join()
+
+
+def _pump(reader: int, target: int, mask: Mask) -> None:
+    """Copy line by line, for half a secret would not be found."""
+    with open(reader, "rb") as lines:
+        for line in lines:
+            data = mask.bytes(line)
+            while data:
+                data = data[os.write(target, data) :]
 
 
 @contextlib.contextmanager

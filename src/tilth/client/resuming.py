@@ -14,6 +14,7 @@ from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
 from tilth.client.recorded import open_locks, open_run
+from tilth.client.secrets import run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.values import Values
@@ -55,6 +56,7 @@ def _resume(
 ) -> Run:
     recorded = open_run(found, home)
     pipeline = recorded.pipeline
+    secrets = run_secrets(pipeline, home)
     tree = own_code(recorded, folder, home, listener)
     kept = {name: value for name, value in found.options.items() if name in KEPT}
     options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
@@ -85,8 +87,8 @@ def _resume(
         holding=run,
     )
     return drive_run(
-        run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store, done=done,
-        attempts=attempts,
+        run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+        secrets=secrets, done=done, attempts=attempts,
     )  # fmt: skip
 
 

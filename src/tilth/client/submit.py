@@ -19,6 +19,7 @@ from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.imports import check_imports
 from tilth.client.project import WorkingTree
+from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from tilth.client.bundle import Bundle
     from tilth.client.plan import Plan
     from tilth.define import Pipeline as Defined
+    from tilth.engine.secrets import RunSecrets
     from tilth.environments import Interpreter
     from tilth.ir.pipeline import Pipeline
     from tilth.records import Git
@@ -106,7 +108,7 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
             home=home,
             bundle=bundle_digest(compiled.code, home) if compiled.pipeline.dynamic else "",
             cache_on=options.cache,
-            warnings=[*missing, *unknown],
+            warnings=[*missing, *unknown, *missing_secrets(compiled.pipeline, home)],
         )
 
 
@@ -124,6 +126,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     if options.in_process:
         compiled = in_client(compiled)
     pipeline = compiled.pipeline
+    secrets = run_secrets(pipeline, home)
     offline = options.offline or setting("offline") == "1"
     environments = ProjectEnvironments(
         pipeline,
@@ -136,7 +139,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     with contextlib.closing(open_store(home)) as store:
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
-        environments.make_locks(upgrade=options.upgrade)
+        environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
         _refuse_missing_imports(compiled, environments, home, listener)
         code = CodeBundle(
             id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
@@ -157,7 +160,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
         return start(
             run, pipeline, project, tree, environments, code=[code], options=options, listener=listener,
-            home=home, store=store,
+            home=home, store=store, secrets=secrets,
         )  # fmt: skip
 
 
@@ -198,6 +201,7 @@ def start(
     listener: events.Listener,
     home: Home,
     store: SqlStore,
+    secrets: RunSecrets,
 ) -> Run:
     """Record a new run and drive it to its end.
 
@@ -218,8 +222,9 @@ def start(
         run = store.start_run(run)
         store.write([*environments.records(), *map(Put, code)])
         return drive_run(
-            run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store
-        )
+            run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+            secrets=secrets,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ _CREDENTIALS = re.compile(r"https?://[^/\s@]+@|://[^/\s@:]+:[^/\s@]+@")
 _LOOKS_REQUIRED = re.compile(r"[=<>~!]=|[<>;,@\[\]]|\s")
 _MAPPINGS = ("credentials", "package_indexes", "secrets", "variables")
 _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
-_SECRET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?")
 _LOCKS = ("uv.lock", "poetry.lock", "Pipfile.lock")
 SOURCES = ("client", "imports")
@@ -314,7 +314,7 @@ def secret_names(owner: str, value: Any) -> tuple[tuple[str, str], ...]:
                 f"`secrets` of {owner} names {variable!r}, which cannot be a variable",
                 mend='give the variable too: `secrets={"VARIABLE": "name-of-the-secret"}`',
             )
-        if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+        if not isinstance(secret, str) or not SECRET_NAME.fullmatch(secret):
             raise DefinitionError(
                 f"`secrets` of {owner} names {secret!r}, which is no name for a secret",
                 mend="use letters, digits, hyphens, dots and underscores",

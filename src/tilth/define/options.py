@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tilth.define.environments import Environment
+from tilth.define.environments import Environment, secret_names
 from tilth.define.quantities import Resources, Retry, seconds
 from tilth.errors import DefinitionError, UnknownOption, nearest
 
@@ -34,6 +34,8 @@ class StepOptions(TypedDict, total=False):
         worker: `"warm"` (may share a process with steps before it) or `"fresh"`.
         materializers: Classes for values of its outputs, asked before tilth's own.
         tags: Words to find its runs by.
+        secrets: Secrets that it gets as variables: names, as `["HF_TOKEN"]`, or name of the secret by variable,
+            as `{"HF_TOKEN": "hugging-face"}`. Those of its environment are added.
         extra: Anything JSON can hold; part of the cache key, readable in the step's context.
     """
 
@@ -46,6 +48,7 @@ class StepOptions(TypedDict, total=False):
     worker: str
     materializers: Sequence[type[Materializer]]
     tags: Sequence[str]
+    secrets: Sequence[str] | Mapping[str, str]
     extra: Mapping[str, Any]
 
 
@@ -67,6 +70,7 @@ class PipelineOptions(TypedDict, total=False):
     worker: str
     materializers: Sequence[type[Materializer]]
     tags: Sequence[str]
+    secrets: Sequence[str] | Mapping[str, str]
     failure_mode: str
 
 
@@ -155,6 +159,10 @@ def _tags(value: object) -> tuple[str, ...]:
     raise DefinitionError(f"`tags` is {_described(value)}", mend='give a list of texts: `tags=["weekly"]`')
 
 
+def _secrets(value: object) -> dict[str, str]:
+    return dict(secret_names("a step or pipeline", value))
+
+
 def _extra(value: object) -> dict[str, Any]:
     from tilth.ir.values import Unencodable, encode
 
@@ -185,6 +193,7 @@ _SHARED: dict[str, Callable[[Any], Any]] = {
     "worker": _worker,
     "materializers": _materializers,
     "tags": _tags,
+    "secrets": _secrets,
 }
 STEP = {**_SHARED, "extra": _extra}
 PIPELINE = {**_SHARED, "failure_mode": _failure_mode}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tilth.engine import events
 from tilth.engine.logs import LogWriter, log_name
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tilth.engine.environments import Code, Environments
     from tilth.engine.nodes import Unit
     from tilth.engine.reuse import Reuse
+    from tilth.engine.secrets import RunSecrets
     from tilth.engine.values import Values
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher, Outcome
@@ -63,6 +66,7 @@ class Attempts:
         values: Values,
         reuse: Reuse,
         listener: events.Listener,
+        secrets: RunSecrets,
         resumed: bool,
     ) -> None:
         self._run = run
@@ -75,6 +79,7 @@ class Attempts:
         self._values = values
         self._reuse = reuse
         self._tell = listener
+        self._secrets = secrets
         self._resumed = resumed
 
     def folder(self, unit: Unit, attempt: int) -> Path:
@@ -103,6 +108,9 @@ class Attempts:
 
     async def run(self, unit: Unit, attempt: int) -> Ended:
         """Run one attempt; raises only when cancelled, and nothing of it goes on then."""
+        return self._hidden(await self._run_once(unit, attempt))
+
+    async def _run_once(self, unit: Unit, attempt: int) -> Ended:
         node = unit.node
         folder = self.folder(unit, attempt)
         if changed := self._code.changed(self._pipeline.closures[node.module]):
@@ -129,6 +137,7 @@ class Attempts:
         log = LogWriter(
             self._folder / "logs" / log_name(node.id, unit.index, attempt),
             lambda stream, text: self._tell(events.StepLine(node.id, unit.index, text, stream)),
+            self._secrets.mask,
         )
         task = Task(
             label=node.id,
@@ -137,6 +146,7 @@ class Attempts:
             environment=self._environments.digest(node.environment),
             prefix=place.prefix,
             variables=place.variables,
+            secrets=self._secrets.variables(node),
             roots=self._code.roots,
             cwd=self._code.cwd,
             timeout_s=node.timeout_s,
@@ -170,6 +180,21 @@ class Attempts:
             peak_memory=outcome.peak_memory,
             log_bytes=log.size,
         )
+
+    def _hidden(self, ended: Ended) -> Ended:
+        """How an attempt ended, without the secrets of the run: a step hides only its own."""
+        mask, failure = self._secrets.mask, ended.failure
+        if not mask:
+            return ended
+        if failure is not None:
+            failure = msgspec.structs.replace(
+                failure,
+                message=mask.text(failure.message),
+                traceback=mask.text(failure.traceback),
+                mend=mask.text(failure.mend),
+            )
+        result = mask.fields(dict(ended.result), "inputs")
+        return replace(ended, failure=failure, result=result, notice=mask.text(ended.notice))
 
     def _failure(self, outcome: Outcome, result: Mapping[str, Any]) -> Failure | None:
         if outcome.ended != "done":
@@ -246,7 +271,7 @@ def step_spec(
         }
         for each in node.outputs
     ]
-    return {
+    spec = {
         "version": 1,
         "function": node.function,
         "environment": node.environment or "the client's",
@@ -268,3 +293,6 @@ def step_spec(
             "tags": list(node.tags),
         },
     }
+    if node.secrets:
+        spec["secrets"] = list(node.secrets)  # variables, whose values the step hides in what it tells
+    return spec

@@ -45,6 +45,8 @@ def fixed_parts(
         parts["pipeline parameters"] = digest(pipeline.parameters)
     outputs = [[each.name, each.collection] for each in node.outputs]
     parts["outputs"] = digest([outputs, sorted(node.materializers.items())])
+    # Their names alone: a new value of a password is no reason to run again, and a digest of it would tell of it.
+    parts.update({f"secret `{variable}`": name for variable, name in node.secrets.items()})
     if node.extra:
         parts["extra"] = digest(node.extra)
     parts["tilth's formats"] = FORMAT

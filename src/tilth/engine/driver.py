@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores import ArtifactStore
     from tilth.engine.environments import Code, Environments
     from tilth.engine.resources import Capacity
+    from tilth.engine.secrets import RunSecrets
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher
     from tilth.records import OutputRef
@@ -70,6 +71,7 @@ class Driver:
         code: Code,
         capacity: Capacity,
         listener: events.Listener,
+        secrets: RunSecrets,
         cache_on: bool | None = None,
         failure_mode: str = "stop_new",
         done: Sequence[StepRun] = (),
@@ -117,6 +119,7 @@ class Driver:
             artifacts=artifacts,
             values=self._values,
             environments=environments,
+            mask=secrets.mask,
         )
         self._attempts = Attempts(
             run,
@@ -129,6 +132,7 @@ class Driver:
             values=self._values,
             reuse=self._reuse,
             listener=listener,
+            secrets=secrets,
             resumed=run.fence > 1,
         )
         self._nodes = Nodes(pipeline, {node.id: self._reuse.parts(node) for node in pipeline.nodes})

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from tilth.runtime.masking import Mask
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import RawIOBase
@@ -28,11 +30,15 @@ class LogLine:
 
 
 class LogWriter:
-    """Splits what comes into lines, and keeps and shows each. The file is made when the first line comes."""
+    """Splits what comes into lines, and keeps and shows each, with secrets hidden.
 
-    def __init__(self, path: Path, show: Callable[[str, str], None]) -> None:
+    The file is made when the first line comes.
+    """
+
+    def __init__(self, path: Path, show: Callable[[str, str], None], mask: Mask | None = None) -> None:
         self._path = path
         self._show = show
+        self._mask = mask or Mask()
         self._file: RawIOBase | None = None
         self._is_stored = True
         self._rest: dict[str, bytes] = {}
@@ -42,8 +48,11 @@ class LogWriter:
         """Take what a step printed; the last line may not be whole yet."""
         *lines, rest = (self._rest.pop(stream, b"") + data).split(b"\n")
         if len(rest) > _LONGEST:
-            lines.append(rest)
-            rest = b""
+            # The cut must not go through a secret: what may be the begin of one waits for its end.
+            rest = self._mask.bytes(rest)
+            kept = len(rest) - max(self._mask.longest - 1, 0)
+            lines.append(rest[:kept])
+            rest = rest[kept:]
         if rest:
             self._rest[stream] = rest
         self._put(stream, lines)
@@ -61,7 +70,7 @@ class LogWriter:
             return
         head = f"{_stamp()} {'E' if stream == 'stderr' else 'O'} ".encode()
         # A carriage return redraws a line, as progress bars do: what was there last is what is kept.
-        kept = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in lines]
+        kept = [self._mask.bytes(line.rstrip(b"\r").rpartition(b"\r")[2]) for line in lines]
         for line in kept:
             self._show(stream, line.decode("utf-8", "replace"))
         if not self._is_stored:

@@ -11,6 +11,7 @@ import msgspec
 from tilth.engine.values import artifact_name, substitute
 from tilth.ir.values import digest
 from tilth.records import Artifact, Failure, Json, OutputRef, State, StepRun, now
+from tilth.runtime.context import hidden
 from tilth.runtime.folder import read_events
 from tilth.store import Put
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tilth.engine.values import Values
     from tilth.ir.pipeline import Node, Output, Pipeline
     from tilth.records import Run
+    from tilth.runtime.masking import Mask
 
 _PRINTED = 4096  # characters of a literal input kept in a record
 
@@ -42,6 +44,7 @@ class Recorder:
         artifacts: ArtifactStore,
         values: Values,
         environments: Environments,
+        mask: Mask,
     ) -> None:
         self._run = run
         self._pipeline = pipeline
@@ -49,6 +52,7 @@ class Recorder:
         self._artifacts = artifacts
         self._values = values
         self._environments = environments
+        self._mask = mask
         self.metadata: dict[str, Json] = {}
 
     def begin(self, unit: Unit, attempt: int, *, started_at: datetime | None = None) -> StepRun:
@@ -99,7 +103,7 @@ class Recorder:
         Raises:
             DiskFull: An output cannot be taken over.
         """
-        said = read_events(folder)
+        said = self._said(folder)
         changes: list[Put] = []
         fresh: list[str] = []
         outputs: dict[str, OutputRef] = {}
@@ -165,7 +169,7 @@ class Recorder:
         seconds: Any = None,
     ) -> None:
         """Write down an attempt, or a step, that did not complete. Its folder stays, to be looked at."""
-        said = read_events(folder) if folder else []
+        said = self._said(folder) if folder else []
         fresh: list[str] = []
         saved = self._saved(record, folder, said, fresh) if folder else []
         of_run = _metadata(said, run=True)
@@ -180,6 +184,10 @@ class Recorder:
             seconds={**record.seconds, **(seconds or {})},
         )
         self._journal.add(*saved, Put(ended), artifacts=fresh)
+
+    def _said(self, folder: Path) -> list[Mapping[str, Any]]:
+        """A step hides its own secrets; this hides those it got from another step."""
+        return [hidden(event, self._mask) for event in read_events(folder)]
 
     def _take_over(self, folder: Path, digest_: str) -> Path:
         if not folder.exists() and self._artifacts.has(digest_):

@@ -2,7 +2,9 @@
 
     probe, find_interpreter, project_interpreter    which Python
     inventory, Reach                                what an interpreter has installed, and modules depend on
+    expand, foreign                                 what is declared, and for where
     find_lock, lock, open_lock                      what a declaration resolves to
+    resolve, declared_facts, write_project_lock     the same for the project to keep
     realise, is_realised, use, find_realised        the venv of a lock
     make_at                                         another one, to keep elsewhere
     changed_files, created_at, quarantine           what steps did to it
@@ -15,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tilth.environments.declarations import declared_facts as declared_facts
     from tilth.environments.interpreters import (
         Interpreter as Interpreter,
         find_interpreter as find_interpreter,
@@ -31,6 +34,15 @@ if TYPE_CHECKING:
         open_lock as open_lock,
     )
     from tilth.environments.loose import Reach as Reach
+    from tilth.environments.project_locks import (
+        ProjectLock as ProjectLock,
+        find_project_lock as find_project_lock,
+        lock_path as lock_path,
+        write_project_lock as write_project_lock,
+    )
+    from tilth.environments.resolution import resolve as resolve
+    from tilth.environments.sources import expand as expand
+    from tilth.environments.targets import foreign as foreign
     from tilth.environments.venvs import (
         Realised as Realised,
         changed_files as changed_files,
@@ -47,17 +59,23 @@ _HOME = {
     "Interpreter": "interpreters",
     "Inventory": "inventories",
     "Locked": "locks",
+    "ProjectLock": "project_locks",
     "Reach": "loose",
     "Realised": "venvs",
     "changed_files": "venvs",
     "created_at": "venvs",
+    "declared_facts": "declarations",
     "environment_digest": "locks",
+    "expand": "sources",
     "find_interpreter": "interpreters",
     "find_lock": "locks",
+    "find_project_lock": "project_locks",
     "find_realised": "venvs",
+    "foreign": "targets",
     "inventory": "inventories",
     "is_realised": "venvs",
     "lock": "locks",
+    "lock_path": "project_locks",
     "make_at": "venvs",
     "modules": "locks",
     "open_lock": "locks",
@@ -65,7 +83,9 @@ _HOME = {
     "project_interpreter": "interpreters",
     "quarantine": "venvs",
     "realise": "venvs",
+    "resolve": "resolution",
     "use": "venvs",
+    "write_project_lock": "project_locks",
 }
 
 __all__ = sorted(_HOME)

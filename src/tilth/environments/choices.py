@@ -17,6 +17,7 @@ class Choice(NamedTuple):
     digest: str  # of the file, `sha256:…`; empty where the lock has none
     file: str  # its name; empty for a repository
     source: str  # the key of a PEP 751 package that names it
+    size: int = 0  # of the file, in bytes; 0 where the lock does not say
 
     @property
     def is_wheel(self) -> bool:

@@ -8,6 +8,7 @@ nor what an index holds today. Kept cheap: neither `packaging` nor a process is 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
 
-_FORMAT = 1  # raised when locks of an older tilth must not be found
+_FORMAT = 2  # raised when locks of an older tilth must not be found
 _PLAIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*"
     r"\(?\s*(?P<versions>(?:[=<>~!]=?=?\s*[^\s,;()]+\s*,?\s*)*)\)?\s*(?:;(?P<marker>.*))?"
 )
 _INCLUDE = re.compile(r"(?:-r|--requirements?)(?:\s+|=)?(?P<path>\S.*)")
 _CONSTRAINT = re.compile(r"(?:-c|--constraints?)(?:\s+|=)?(?P<path>\S.*)")
+_LOCAL = re.compile(r"^(?:(?:-e|--editable)[ =])?\s*\.{1,2}(?:/|$)|@\s*\.{1,2}/")
 _LOCAL_FILE = re.compile(r"(?:^|file://|@\s*)(?P<path>[^\s@:]*\.(?:whl|tar\.gz|zip))(?:$|\s)")
+_SCRIPT = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 # Those of uv's variables that change what is chosen, and not merely how it is fetched.
 _VARIABLES = (
     "UV_BUILD_CONSTRAINT",
@@ -66,34 +69,104 @@ def declaration_digest(
     """The digest, as hexadecimal digits.
 
     Args:
-        environment: What `Environment.to_json` gave.
+        environment: What `Environment.to_json` gave, expanded by `sources.expand`.
         root: The code root, which relative paths are relative to.
         interpreter: What the lock is for.
         home: Where a parsed `pyproject.toml` is remembered.
     Raises:
         DefinitionError: A file that the declaration names cannot be read.
     """
-    name = environment["name"]
-    requirements = environment.get("requirements", ())
-    lines = [f"-r {requirements}"] if isinstance(requirements, str) else list(requirements)
-    links = (str(each) for each in environment.get("find_links", ()))
     declared = {
         "format": _FORMAT,
-        "requirements": sorted(set(_flatten(lines, root, name, frozenset()))),
-        "extras": sorted(environment.get("extras", ())),
-        "groups": sorted(environment.get("groups", ())),
-        "find_links": [each if "://" in each else os.path.normpath(root / each) for each in links],
-        "index_url": environment.get("index_url"),
-        "extra_index_urls": environment.get("extra_index_urls", ()),
+        "facts": declared_facts(environment, root=root, home=home),
+        "stamps": sorted(
+            stamp for _, line, folder in _lines(environment, root) for stamp in _stamp_of(line, folder)
+        ),
         "uv": _settings_of_uv(root, home),
         "python": interpreter.minor,
         "implementation": interpreter.implementation,
         "platform": interpreter.platform,
     }
+    return hashlib.sha256(msgspec.json.encode(declared)).hexdigest()
+
+
+def declared_facts(environment: Mapping[str, Any], *, root: Path, home: Home) -> list[str]:
+    """Everything declared that a resolution depends on, one line each, sorted; the same on every machine.
+
+    A line is a word and what it says, as `requirement: pandas<3`. Two declarations with equal lines have the
+    same locks; the lines that differ are why a lock is stale.
+    """
+    name = environment["name"]
+    facts = {f"requirement: {line}" for line in _flat(environment, "requirements", root)}
+    for option, word in (("constraints", "constraint"), ("overrides", "override")):
+        facts |= {f"{word}: {line}" for line in _flat(environment, option, root)}
+    for option, word in (("extras", "extra"), ("groups", "group")):
+        facts |= {f"{word}: {each}" for each in environment.get(option, ())}
+    links = (str(each) for each in environment.get("find_links", ()))
+    facts |= {f"find-links: {each if '://' in each else os.path.normpath(each)}" for each in links}
+    for option in ("index_url", "exclude_newer", "package", "python"):
+        if environment.get(option):
+            facts.add(f"{option.replace('_', '-')}: {environment[option]}")
+    # Their order is that in which they are asked.
+    facts |= {f"extra-index-url {i}: {url}" for i, url in enumerate(environment.get("extra_index_urls", ()))}
+    facts |= {f"index of {each}: {url}" for each, url in environment.get("package_indexes", {}).items()}
+    if environment.get("complete"):
+        facts.add("complete: nothing is resolved beside what is listed")
     project = environment.get("pyproject")
     if project is not None:
-        declared["pyproject"] = _dependencies(root / project, name, home)
-    return hashlib.sha256(msgspec.json.encode(declared)).hexdigest()
+        facts |= set(_project_facts(project, root, name, home))
+    script = environment.get("script")
+    if script is not None:
+        facts.add(f"script: {_shortest(script_metadata(root / script, name))}")
+    lock = environment.get("lock")
+    if lock is not None:
+        facts.add(f"lock: {_shortest(_read_text(root / lock, name))}")
+    return sorted(facts)
+
+
+def script_metadata(path: Path, name: str) -> str:
+    """The inline metadata of a script, as TOML.
+
+    Raises:
+        DefinitionError: The file cannot be read, or has none.
+
+    Source:
+        PEP 723, whose reference implementation this follows.
+    """
+    text = _read_text(path, name)
+    found = [match for match in _SCRIPT.finditer(text) if match["type"] == "script"]
+    if len(found) != 1:
+        raise DefinitionError(
+            f"environment `{name}` names the script `{path.name}`, which has "
+            + ("no inline metadata" if not found else "inline metadata twice"),
+            mend="write a comment block that begins with `# /// script` and ends with `# ///` (PEP 723)",
+        )
+    lines = found[0]["content"].splitlines()
+    return "".join(f"{line[2:] if line.startswith('# ') else line[1:]}\n" for line in lines)
+
+
+def _lines(environment: Mapping[str, Any], root: Path) -> Iterator[tuple[str, str, Path]]:
+    """The lines of the declaration and of the files it includes: what kind, the line, what it is relative to."""
+    for option in ("requirements", "constraints", "overrides"):
+        declared = environment.get(option, ())
+        lines = [f"-r {declared}"] if isinstance(declared, str) else list(declared)
+        yield from _followed("", lines, root, environment["name"], frozenset())
+
+
+def _flat(environment: Mapping[str, Any], option: str, root: Path) -> list[str]:
+    part = {"name": environment["name"], option: environment.get(option, ())}
+    return [kind + normalise(line) + _place(line, folder, root) for kind, line, folder in _lines(part, root)]
+
+
+def _place(line: str, folder: Path, root: Path) -> str:
+    """Where a path in an included file starts from, when that is not the code root."""
+    if folder == root or not _LOCAL.search(line):
+        return ""
+    return f" (below {os.path.relpath(folder, root)})"
+
+
+def _shortest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def normalise(line: str) -> str:
@@ -116,22 +189,21 @@ def normalise(line: str) -> str:
     )
 
 
-def _flatten(lines: list[str], folder: Path, name: str, seen: frozenset[Path]) -> Iterator[str]:
+def _followed(
+    kind: str, lines: list[str], folder: Path, name: str, seen: frozenset[Path]
+) -> Iterator[tuple[str, str, Path]]:
     """The lines with the content of included files in place of their names."""
     for line in lines:
-        for pattern, prefix in ((_INCLUDE, ""), (_CONSTRAINT, "constraint: ")):
+        for pattern, inner in ((_INCLUDE, kind), (_CONSTRAINT, "constraint: ")):
             match = pattern.fullmatch(line)
             if match and "://" not in match["path"]:
                 path = Path(os.path.normpath(folder / match["path"].strip()))
                 if path not in seen:
-                    inner = _logical_lines(_read_text(path, name))
-                    yield from (prefix + each for each in _flatten(inner, path.parent, name, seen | {path}))
+                    included = _logical_lines(_read_text(path, name))
+                    yield from _followed(inner, included, path.parent, name, seen | {path})
                 break
         else:
-            yield normalise(line)
-            local = _LOCAL_FILE.search(line)
-            if local:
-                yield from _stamp(folder / local["path"])
+            yield kind, line, folder
 
 
 def _logical_lines(text: str) -> list[str]:
@@ -140,7 +212,12 @@ def _logical_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _stamp(path: Path) -> Iterator[str]:
+def _stamp_of(line: str, folder: Path) -> Iterator[str]:
+    """What tells whether an archive that a line names is another one now."""
+    local = _LOCAL_FILE.search(line)
+    if local is None:
+        return
+    path = folder / local["path"]
     try:
         status = path.stat()
     except OSError:
@@ -161,14 +238,27 @@ def _read_text(path: Path, name: str) -> str:
         ) from error
 
 
-def _dependencies(path: Path, name: str, home: Home) -> object:
+def _project_facts(project: str, root: Path, name: str, home: Home) -> Iterator[str]:
     """What a `pyproject.toml` says of dependencies: its other tables may change without a new lock."""
+    path = root / project
+    project = os.path.normpath(project)
     text = _read_text(path, name)
     document = _parsed(text, home)
     if document is None:
         raise DefinitionError(f"environment `{name}` names `{path}`, which is not valid TOML")
-    # A dynamic list is what the build backend says it is, and that may read anything in the file.
-    return text if document["dynamic"] else document
+    if document["dynamic"]:
+        # A dynamic list is what the build backend says it is, and that may read anything in the file.
+        yield f"{project}: {_shortest(text)}"
+        return
+    yield f"{project} python: {document['python']}"
+    yield from (f"{project}: {normalise(each)}" for each in document["dependencies"])
+    for table in ("optional", "groups"):
+        for group, lines in document[table].items():
+            for each in lines:
+                told = normalise(each) if isinstance(each, str) else json.dumps(each, sort_keys=True)
+                yield f"{project} [{group}]: {told}"
+    if document["uv"] is not None:
+        yield f"{project} [tool.uv]: {json.dumps(document['uv'], sort_keys=True)}"
 
 
 def _parsed(text: str, home: Home) -> dict[str, Any] | None:

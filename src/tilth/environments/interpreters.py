@@ -38,6 +38,7 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
     site_packages: tuple[str, ...]
     markers: dict[str, str]  # PEP 508
     tags: tuple[str, ...]  # of wheels it can install, best first
+    elsewhere: str = ""  # what uv calls its platform, when it is not on this machine
 
 
 class _Probe(msgspec.Struct, frozen=True):
@@ -100,12 +101,12 @@ def probe(executable: Path, home: Home) -> Interpreter:
 
 
 def find_interpreter(request: str | None, default: Interpreter, home: Home) -> Interpreter:
-    """The interpreter for a declared Python version; `default` when none is declared or it fits.
+    """The interpreter for a declared Python version, or a specifier; `default` when none is declared or it fits.
 
     Raises:
         SetupError: None of that version is installed. None is ever downloaded.
     """
-    if request is None or request in (default.minor, default.version):
+    if request is None or _suits(request, default):
         return default
     entry = home.cache / "pythons" / request
     remembered = read_bytes(entry)
@@ -113,7 +114,7 @@ def find_interpreter(request: str | None, default: Interpreter, home: Home) -> I
         path = Path(os.fsdecode(remembered))
         if path.is_file():
             found = probe(path, home)
-            if request in (found.minor, found.version):
+            if _suits(request, found):
                 return found
     result = uv.call(
         ["python", "find", request, "--no-python-downloads", "--no-project", "--system", "--no-config"],
@@ -129,6 +130,16 @@ def find_interpreter(request: str | None, default: Interpreter, home: Home) -> I
     found = probe(candidates[0], home)
     remember(entry, os.fsencode(candidates[0]))
     return found
+
+
+def _suits(request: str, interpreter: Interpreter) -> bool:
+    if request in (interpreter.minor, interpreter.version):
+        return True
+    if request[0].isdigit():
+        return False
+    from packaging.specifiers import SpecifierSet  # here for cost: a version alone needs no parser
+
+    return SpecifierSet(request).contains(interpreter.version, prereleases=True)
 
 
 def project_interpreter(start: Path) -> Path:
@@ -229,12 +240,14 @@ def _installed() -> list[str]:
 def _of_pyenv(request: str) -> list[Path]:
     """Interpreters that pyenv keeps, newest first: uv sees only those that are active."""
     root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser() / "versions"
-    found = [
-        each
-        for each in root.glob("3.*/bin/python")
-        if f"{each.parent.parent.name}.".startswith(f"{request}.")
-    ]
-    return sorted(found, key=lambda path: _order(path.parent.parent.name), reverse=True)
+    found = {each.parent.parent.name: each for each in root.glob("3.*/bin/python")}
+    if request[0].isdigit():
+        fitting = [version for version in found if f"{version}.".startswith(f"{request}.")]
+    else:
+        from packaging.specifiers import SpecifierSet
+
+        fitting = list(SpecifierSet(request).filter(found))
+    return [found[version] for version in sorted(fitting, key=_order, reverse=True)]
 
 
 def _order(version: str) -> list[int]:

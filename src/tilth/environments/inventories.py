@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from tilth.environments.files import read_bytes, remember
+from tilth.environments.uv import without_credentials
 from tilth.records import Package
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
 
-_FORMAT = 2
+_FORMAT = 3
 _EXTENSION = re.compile(r"\.(?:[\w-]+\.)*(?:so|pyd)$")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _TOOLS = frozenset({"dev", "develop", "development", "doc", "docs", "lint", "test", "testing", "tests"})
@@ -40,6 +41,8 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     modules: tuple[str, ...] = ()  # top-level import names
     editable: str = ""  # the folder it is developed in
     origin: str = ""  # what tells it from others of its version, when it comes from no index
+    url: str = ""  # where it comes from then, as in a requirement `name @ url`
+    requested: bool = False  # by name, and not only required by another: as far as the installer noted that
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +131,7 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
             fields.setdefault(key, []).append(value.strip())
     if "Name" not in fields or "Version" not in fields:
         return None
-    editable, origin = _direct(info)
+    editable, origin, url = _direct(info)
     listed = (_content(info / "top_level.txt") or b"").decode("utf-8", "replace").split()
     modules = _recorded_modules(info) | {each for each in listed if each.isidentifier()}
     if editable:
@@ -140,6 +143,8 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
         modules=tuple(sorted(modules)),
         editable=editable,
         origin=origin,
+        url=url,
+        requested=(info / "REQUESTED").exists(),
     )
 
 
@@ -168,21 +173,25 @@ def _required(lines: list[str], interpreter: Interpreter) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _direct(info: Path) -> tuple[str, str]:
-    """(folder of an editable install, what identifies one from a URL, repository or folder): PEP 610."""
+def _direct(info: Path) -> tuple[str, str, str]:
+    """(folder of an editable install, what identifies one from a URL, repository or folder, the URL): PEP 610."""
     content = read_bytes(info / "direct_url.json")
     if content is None:
-        return "", ""
+        return "", "", ""
     try:
         document = json.loads(content)
     except ValueError:
-        return "", ""
+        return "", "", ""
+    url = without_credentials(document.get("url", ""))
     if document.get("dir_info", {}).get("editable"):
-        return unquote(urlsplit(document.get("url", "")).path), ""
-    commit = document.get("vcs_info", {}).get("commit_id", "")
+        return unquote(urlsplit(url).path), "", ""
+    vcs = document.get("vcs_info", {})
+    commit = vcs.get("commit_id", "")
     archive = document.get("archive_info", {})
     hashes = [f"{name}={value}" for name, value in sorted(archive.get("hashes", {}).items())]
-    return "", commit or archive.get("hash", "") or ",".join(hashes) or _recorded_digest(info)
+    below = f"#subdirectory={document['subdirectory']}" if document.get("subdirectory") else ""
+    origin = commit or archive.get("hash", "") or ",".join(hashes) or _recorded_digest(info)
+    return "", origin, (f"{vcs['vcs']}+{url}@{commit}" if commit else url) + below
 
 
 def _recorded_digest(info: Path) -> str:

@@ -1,36 +1,37 @@
-"""From a declaration to a lock: resolved once by uv, written as PEP 751, used until an upgrade is asked for.
+"""From a declaration to a lock: resolved once, written as PEP 751, used until an upgrade is asked for.
 
-`find_lock` only looks (it is what planning calls); `lock` resolves what is not there yet.
+A lock in the project, `pylock.NAME.toml`, goes before one that was made here. `find_lock` only looks (it is what
+planning calls); `lock` resolves what is not there yet.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.environments import uv
-from tilth.environments.declarations import declaration_digest
+from tilth.environments import project_locks
+from tilth.environments.declarations import declaration_digest, declared_facts
 from tilth.environments.files import (
     explaining_full_disk,
     locked as file_lock,
     read_bytes,
-    scratch,
     sweep,
     write_atomic,
 )
+from tilth.environments.indexes import Index, declared_index
+from tilth.errors import DefinitionError
 from tilth.records import Package
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tilth.environments.choices import Choice
     from tilth.environments.interpreters import Interpreter
+    from tilth.environments.project_locks import ProjectLock
     from tilth.home import Home
 
 logger = logging.getLogger(__name__)
@@ -49,9 +50,11 @@ class Locked(msgspec.Struct, frozen=True, kw_only=True):
     interpreter: str  # executable to realise it with
     packages: tuple[Package, ...]  # sorted by name
     sources: tuple[str, ...]  # of each package, as it stands in a PEP 751 document
-    index: tuple[str, ...]  # uv's options that name where to find packages, for building sdists
+    index: Index  # where its packages are found
     requirements: tuple[str, ...]  # as declared
     variables: dict[str, str]
+    exclude_newer: str = ""  # the cut-off date, for what is needed to build its packages too
+    origin: str = ""  # the file it was taken from, relative to the code root; empty when it was resolved here
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +69,20 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
 def find_lock(
     environment: Mapping[str, Any], *, root: Path, interpreter: Interpreter, home: Home
 ) -> Locked | None:
-    """The lock that answers this declaration, if it was ever resolved. Starts nothing, asks nobody."""
-    declaration = declaration_digest(environment, root=root, interpreter=interpreter, home=home)
-    return _load(declaration, environment, root=root, interpreter=interpreter, home=home)
+    """The lock that answers this declaration, if it is known without asking anybody.
+
+    Raises:
+        LockStale: The project has a lock of this name that does not answer it.
+    """
+    given = project_locks.find_project_lock(environment, root)
+    declaration = _key(environment, given, root=root, interpreter=interpreter, home=home)
+    known = _load(declaration, environment, given, root=root, interpreter=interpreter, home=home)
+    if known is not None or given is None:
+        return known
+    text = _answering(given, environment, root=root, interpreter=interpreter, home=home)
+    if any(not each.is_wheel for each in _choose(text, environment, interpreter)):
+        return None  # to be built first
+    return _remember(text, declaration, environment, given, root=root, interpreter=interpreter, home=home)
 
 
 def lock(
@@ -77,35 +91,44 @@ def lock(
     root: Path,
     interpreter: Interpreter,
     home: Home,
-    upgrade: bool = False,
+    upgrade: Sequence[str] | bool = False,
     offline: bool = False,
 ) -> Locked:
     """The lock that answers this declaration, resolved now if it never was or if `upgrade` is asked for.
 
     Args:
-        environment: What `Environment.to_json` gave.
+        environment: What `Environment.to_json` gave, expanded by `sources.expand`.
         root: The code root.
+        upgrade: Whether newer versions are taken, or of which packages.
         offline: Resolve with what uv has cached.
     Raises:
         Unresolvable: With the resolver's own reason.
         IndexUnavailable: The index does not answer, and no lock is cached.
         EnvironmentBroken: A source distribution does not build.
+        LockStale: A lock in the project does not answer it, or is asked to be upgraded by the way.
     """
-    declaration = declaration_digest(environment, root=root, interpreter=interpreter, home=home)
-    known = _load(declaration, environment, root=root, interpreter=interpreter, home=home)
+    given = project_locks.find_project_lock(environment, root)
+    if given is not None and upgrade:
+        raise project_locks.not_upgraded_here(given, environment["name"])
+    place: dict[str, Any] = {"root": root, "interpreter": interpreter, "home": home}
+    declaration = _key(environment, given, **place)
+    known = _load(declaration, environment, given, **place)
     if known is not None and not upgrade:
         return known
     with explaining_full_disk("a lock", home.locks), file_lock(home.locks / f".{declaration}.lock"):
         # Whoever held the lock before may have resolved it meanwhile.
-        again = _load(declaration, environment, root=root, interpreter=interpreter, home=home)
+        again = _load(declaration, environment, given, **place)
         if again is not None and (not upgrade or again != known):
             return again
         sweep(home.locks)
-        text = _resolve(environment, root, interpreter, home, upgrade=upgrade, offline=offline)
-        packages, sources = _select(text, environment, root, interpreter, home, offline=offline)
-        entry = _Entry(text=text, packages=packages, sources=sources, check=_check(text, packages, sources))
-        write_atomic(home.locks / f"{declaration}.json", msgspec.json.encode(entry))
-    return _locked(entry, declaration, environment, root, interpreter)
+        if given is not None:
+            text = _answering(given, environment, **place)
+        else:
+            from tilth.environments.resolution import resolve
+
+            before = known.text if known is not None else ""
+            text = resolve(environment, **place, offline=offline, upgrade=upgrade, before=before)
+        return _remember(text, declaration, environment, given, **place, offline=offline)
 
 
 def open_lock(
@@ -120,7 +143,7 @@ def open_lock(
     """A lock from its text, as recorded with a run, whether or not it is what the declaration gives today."""
     packages, sources = _select(text, environment, root, interpreter, home, offline=offline)
     entry = _Entry(text=text, packages=packages, sources=sources, check="")
-    return _locked(entry, "", environment, root, interpreter)
+    return _locked(entry, "", environment, None, root, interpreter)
 
 
 def modules(lock: Locked, home: Home) -> dict[str, frozenset[str] | None]:
@@ -145,8 +168,38 @@ def environment_digest(
     return "sha256:" + hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
 
 
+def _key(
+    environment: Mapping[str, Any],
+    given: ProjectLock | None,
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+) -> str:
+    """What a lock is remembered under: what was declared, and the project's own lock if there is one."""
+    declared = declaration_digest(environment, root=root, interpreter=interpreter, home=home)
+    if given is None:
+        return declared
+    return hashlib.sha256(f"{declared} {given.digest}".encode()).hexdigest()
+
+
+def _answering(
+    given: ProjectLock, environment: Mapping[str, Any], *, root: Path, interpreter: Interpreter, home: Home
+) -> str:
+    """The text of the project's own lock, when it answers the declaration."""
+    facts = declared_facts(environment, root=root, home=home)
+    given.check(facts, environment["name"], interpreter)
+    return given.text_with_paths()
+
+
 def _load(
-    declaration: str, environment: Mapping[str, Any], *, root: Path, interpreter: Interpreter, home: Home
+    declaration: str,
+    environment: Mapping[str, Any],
+    given: ProjectLock | None,
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
 ) -> Locked | None:
     content = read_bytes(home.locks / f"{declaration}.json")
     if content is None:
@@ -158,11 +211,33 @@ def _load(
         return None
     if entry.check != _check(entry.text, entry.packages, entry.sources):
         return None
-    return _locked(entry, declaration, environment, root, interpreter)
+    return _locked(entry, declaration, environment, given, root, interpreter)
+
+
+def _remember(
+    text: str,
+    declaration: str,
+    environment: Mapping[str, Any],
+    given: ProjectLock | None,
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    offline: bool = False,
+) -> Locked:
+    packages, sources = _select(text, environment, root, interpreter, home, offline=offline)
+    entry = _Entry(text=text, packages=packages, sources=sources, check=_check(text, packages, sources))
+    write_atomic(home.locks / f"{declaration}.json", msgspec.json.encode(entry))
+    return _locked(entry, declaration, environment, given, root, interpreter)
 
 
 def _locked(
-    entry: _Entry, declaration: str, environment: Mapping[str, Any], root: Path, interpreter: Interpreter
+    entry: _Entry,
+    declaration: str,
+    environment: Mapping[str, Any],
+    given: ProjectLock | None,
+    root: Path,
+    interpreter: Interpreter,
 ) -> Locked:
     variables = environment.get("variables", {})
     requirements = environment.get("requirements", ())
@@ -179,9 +254,11 @@ def _locked(
         interpreter=interpreter.executable,
         packages=entry.packages,
         sources=entry.sources,
-        index=tuple(_index(environment, root)),
+        index=declared_index(environment, root),
         requirements=(f"-r {requirements}",) if isinstance(requirements, str) else tuple(requirements),
         variables=dict(variables),
+        exclude_newer=environment.get("exclude_newer", ""),
+        origin=given.path.name if given is not None else environment.get("lock", ""),
     )
 
 
@@ -189,81 +266,13 @@ def _check(text: str, packages: tuple[Package, ...], sources: tuple[str, ...]) -
     return hashlib.sha256(msgspec.json.encode((text, packages, sources))).hexdigest()
 
 
-def _index(environment: Mapping[str, Any], root: Path) -> list[str]:
-    """uv's options for the declared places to find packages."""
-    options: list[str] = []
-    if environment.get("index_url"):
-        options += ["--default-index", environment["index_url"]]
-    for url in environment.get("extra_index_urls", ()):
-        options += ["--index", url]
-    for link in environment.get("find_links", ()):
-        options += ["--find-links", link if "://" in link else os.path.normpath(root / link)]
-    return options
+def _choose(text: str, environment: Mapping[str, Any], interpreter: Interpreter) -> list[Choice]:
+    from tilth.environments.pylocks import choose
 
-
-def _resolve(
-    environment: Mapping[str, Any],
-    root: Path,
-    interpreter: Interpreter,
-    home: Home,
-    *,
-    upgrade: bool,
-    offline: bool,
-) -> str:
-    name = environment["name"]
-    requirements = environment.get("requirements", ())
-    sources = [requirements] if isinstance(requirements, str) else ["-"] if requirements else []
-    typed = None if isinstance(requirements, str) else "".join(f"{each}\n" for each in sorted(requirements))
-    project = environment.get("pyproject")
-    if project is not None:
-        sources.append(project)
-    options = [f"--extra={each}" for each in environment.get("extras", ())]
-    options += [f"--group={project}:{each}" for each in environment.get("groups", ())]
-    options += [
-        *_index(environment, root),
-        *(["--offline"] if offline else []),
-        *(["--upgrade"] if upgrade else []),
-    ]
-    if not sources:
-        return _tidy('lock-version = "1.0"\ncreated-by = "tilth"\npackages = []\n', interpreter)
-    with scratch(home.locks) as folder:
-        target = folder / "pylock.toml"
-        result = uv.call(
-            ["pip", "compile", *sources, "--format", "pylock.toml", "--output-file", target, "--no-header",
-             "--python", interpreter.executable, *options],
-            root=root,
-            text=typed,
-        )  # fmt: skip
-        if result.code != 0:
-            raise uv.explain(result, name, usable=_usable(home))
-        text = target.read_text(encoding="utf-8")
-    for line in result.errors.splitlines():
-        if line.startswith("warning:"):
-            logger.warning("environment `%s`: %s", name, uv.without_credentials(line[8:].strip()))
-    return _tidy(_absolute(text, folder), interpreter)
-
-
-def _absolute(text: str, folder: Path) -> str:
-    """uv names local files relative to the lock's folder; ours is kept elsewhere."""
-    return re.sub(
-        r'(?<=[{,] )path = "([^"]+)"',
-        lambda match: f"path = {json.dumps(os.path.normpath(folder / match[1]))}",
-        text,
-    )
-
-
-def _tidy(text: str, interpreter: Interpreter) -> str:
-    # uv writes the patch release it resolved with; another patch release of the same minor may use the lock.
-    text = re.sub(r"(?m)^requires-python = .*$", f'requires-python = ">={interpreter.minor}"', text)
-    return uv.without_credentials(text)
-
-
-def _usable(home: Home) -> str:
-    count = sum(1 for each in home.locks.glob("*.json"))
-    wheels = sum(1 for each in home.wheels.glob("*/*/entry.json")) if home.wheels.is_dir() else 0
-    if not count:
-        return "nothing is cached yet"
-    return f"{count} earlier locks and {wheels} packages are cached: what uses them still runs"
+    if not environment.get("lock", "").endswith(".toml"):
+        return choose(text, environment["name"], interpreter)
+    extras, groups = environment.get("extras", ()), environment.get("groups")
+    return choose(text, environment["name"], interpreter, extras=extras, groups=groups)
 
 
 def _select(
@@ -276,15 +285,48 @@ def _select(
     offline: bool,
 ) -> tuple[tuple[Package, ...], tuple[str, ...]]:
     """The files of a lock that this interpreter takes, with those that come as source built."""
-    from tilth.environments import pylocks, wheels
+    choices = _choose(text, environment, interpreter)
+    sources = [each.source for each in choices]
+    packages = []
+    for choice in choices:
+        if choice.is_wheel:
+            package = Package(
+                name=choice.name,
+                version=choice.version,
+                digest=choice.digest,
+                file=choice.file,
+                size=choice.size,
+            )
+        else:
+            package = _build(choice, environment, root, interpreter, home, offline=offline)
+        packages.append(package)
+    return tuple(packages), tuple(sources)
 
-    name = environment["name"]
-    choices = pylocks.choose(text, name, interpreter)
-    places = _index(environment, root)
-    packages = tuple(
-        Package(name=each.name, version=each.version, digest=each.digest, file=each.file)
-        if each.is_wheel
-        else wheels.build(each, interpreter, home, name=name, index=places, offline=offline, root=root)
-        for each in choices
+
+def _build(
+    choice: Choice,
+    environment: Mapping[str, Any],
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    *,
+    offline: bool,
+) -> Package:
+    from tilth.environments import wheels
+
+    if not interpreter.executable:
+        raise DefinitionError(
+            f"`{choice.name}` of environment `{environment['name']}` has no wheel for {interpreter.platform}, "
+            f"Python {interpreter.minor}",
+            why="it comes as source, and what is built here is for this machine",
+            mend="ask for a version that has a wheel for it, or lock on such a machine",
+        )
+    return wheels.build(
+        choice,
+        interpreter,
+        home,
+        name=environment["name"],
+        index=declared_index(environment, root),
+        offline=offline,
+        root=root,
     )
-    return packages, tuple(each.source for each in choices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
@@ -23,19 +24,37 @@ from tilth.environments.choices import Choice
 from tilth.errors import DefinitionError, Unresolvable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from packaging.markers import Environment as Markers
 
     from tilth.environments.interpreters import Interpreter
 
 
-def choose(text: str, name: str, interpreter: Interpreter) -> list[Choice]:
-    """What `interpreter` takes of the lock of environment `name`, sorted by package name."""
+def choose(
+    text: str,
+    name: str,
+    interpreter: Interpreter,
+    *,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] | None = None,
+) -> list[Choice]:
+    """What `interpreter` takes of the lock of environment `name`, sorted by package name.
+
+    Args:
+        extras, groups: Of the project, where the lock itself offers several; by default its default groups.
+    """
     try:
         pylock = Pylock.from_dict(tomllib.loads(text))
         tags = [Tag(*tag.split("-")) for tag in interpreter.tags]
-        selected = list(pylock.select(environment=cast("Markers", interpreter.markers), tags=tags))
+        selected = list(
+            pylock.select(
+                environment=cast("Markers", interpreter.markers),
+                tags=tags,
+                extras=extras,
+                dependency_groups=groups,
+            )
+        )
     except (tomllib.TOMLDecodeError, PylockValidationError) as error:
         raise DefinitionError(
             f"the lock of environment `{name}` is not valid PEP 751", why=str(error)
@@ -59,8 +78,18 @@ def choose(text: str, name: str, interpreter: Interpreter) -> list[Choice]:
         if not isinstance(source, PackageVcs):
             digest = next((f"{kind}:{value}" for kind, value in _best_first(source.hashes)), "")
             file = getattr(source, "filename", "") or _file_name(source.url or source.path or "")
-        choices.append(Choice(package.name, str(package.version or ""), digest, file, _write(source)))
+        size = getattr(source, "size", None) or 0
+        choices.append(Choice(package.name, str(package.version or ""), digest, file, _write(source), size))
     return sorted(choices)
+
+
+def with_paths(text: str, change: Callable[[str], str]) -> str:
+    """A document with every local path replaced by what `change` makes of it."""
+    return re.sub(
+        r'(?<=[{,] )path = ("(?:[^"\\\\]|\\\\.)+")',
+        lambda match: f"path = {json.dumps(change(json.loads(match[1])), ensure_ascii=False)}",
+        text,
+    )
 
 
 def _best_first(hashes: Mapping[str, str]) -> list[tuple[str, str]]:

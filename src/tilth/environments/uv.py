@@ -18,9 +18,10 @@ from tilth.errors import (
     TilthError,
     Unresolvable,
 )
+from tilth.runtime.masking import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _USER = re.compile(
@@ -35,7 +36,7 @@ _MISWRITTEN = (
     "The dependency group",
     "Failed to parse",
 )
-_DOWN = (
+DOWN = (
     "error sending request",
     "Could not connect",
     "Failed to fetch",
@@ -77,11 +78,13 @@ def call(
     root: Path | None = None,
     text: str | None = None,
     search: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Result:
     """Run uv in the folder `root` with `text` on its standard input.
 
     Args:
         search: Another value for `PATH`.
+        variables: For this process alone, as credentials are.
     """
     environment = {
         "SOURCE_DATE_EPOCH": "315532800",  # the first moment a zip file can hold
@@ -89,6 +92,7 @@ def call(
         "UV_NO_PROGRESS": "1",
         "NO_COLOR": "1",
         "COLUMNS": "1000",  # its reasons are wrapped where they are shown
+        **(variables or {}),
     }
     environment.pop("FORCE_COLOR", None)
     if search is not None:
@@ -109,7 +113,8 @@ def call(
         raise SetupError(
             "uv does not start", why=str(error), mend="install it anew: `pip install uv`"
         ) from error
-    return Result(done.returncode, done.stdout, done.stderr)
+    hidden = Mask(value for name, value in (variables or {}).items() if name.endswith("_PASSWORD"))
+    return Result(done.returncode, hidden.text(done.stdout), hidden.text(done.stderr))
 
 
 def without_credentials(text: str) -> str:
@@ -156,6 +161,12 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten(lines, last=True),
             mend="ask for a version that has a wheel for this Python, or install what the build lacks",
         )
+    if re.search(r"\b40[13]\b (Unauthorized|Forbidden)", text):
+        return IndexUnavailable(
+            f"the package index of environment `{name}` refuses to answer",
+            why=_shorten([line.removeprefix("hint: ") for line in lines if re.search(r"\b40[13]\b", line)]),
+            mend="give what opens it as a secret (`credentials=`), in `~/.netrc` or in uv's own settings",
+        )
     if "No solution found" in text and "network was disabled" not in text:
         return Unresolvable(
             f"the requirements of environment `{name}` cannot be resolved",
@@ -168,13 +179,7 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten(lines),
             mend="put it back, or lock again with `--upgrade`",
         )
-    if re.search(r"\b40[13]\b (Unauthorized|Forbidden)", text):
-        return IndexUnavailable(
-            f"the package index of environment `{name}` refuses to answer",
-            why=_shorten(lines),
-            mend="give user name and password in `~/.netrc` or in uv's `UV_INDEX_*` variables",
-        )
-    if any(sign in text for sign in _DOWN):
+    if any(sign in text for sign in DOWN):
         offline = "network was disabled" in text
         telling = [line for line in lines if not line.startswith("hint:")] or lines
         # Which index, or which package: the rest is how uv came to ask.

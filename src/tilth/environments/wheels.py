@@ -37,6 +37,7 @@ from tilth.environments.files import (
     sweep,
     write_atomic,
 )
+from tilth.environments.indexes import Index
 from tilth.environments.inventories import module_names
 from tilth.errors import EnvironmentBroken
 from tilth.records import Package
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
 
+NOWHERE = Index()  # declared: uv's own settings say
 # Where a wheel came from and what uv noted about it: of this machine, and nothing of the wheel's.
 _FOREIGN = ("direct_url.json", "REQUESTED", "uv_cache.json", "uv_build.json")
 
@@ -104,7 +106,7 @@ def fetch(
     home: Home,
     *,
     name: str,
-    index: Sequence[str] = (),
+    index: Index = NOWHERE,
     offline: bool = False,
 ) -> None:
     """Bring what is not there yet into the store. Others that want the same wheels wait meanwhile.
@@ -112,13 +114,12 @@ def fetch(
     Args:
         choices: With the digests that the environment was locked with.
         name: Of the environment, for messages.
-        index: uv's options that name where to find packages.
+        index: Where to find packages.
     """
     absent = [each for each in choices if read_entry(entry_folder(each.digest, interpreter, home)) is None]
     if not absent:
         return
     sweep(home.wheels)
-    options = [*index, *(["--offline"] if offline else [])]
     wanted = [each for each in absent if each.is_wheel]
     with ExitStack() as stack:
         # In one order everywhere, or two processes with overlapping wishes would wait for each other.
@@ -127,7 +128,7 @@ def fetch(
         missing = [
             each for each in wanted if read_entry(entry_folder(each.digest, interpreter, home)) is None
         ]
-        _install(missing, interpreter, home, name, options)
+        _install(missing, interpreter, home, name, index, offline)
     for source in (each for each in absent if not each.is_wheel):
         if build(source, interpreter, home, name=name, index=index, offline=offline).digest != source.digest:
             raise EnvironmentBroken(
@@ -143,7 +144,7 @@ def build(
     home: Home,
     *,
     name: str,
-    index: Sequence[str] = (),
+    index: Index = NOWHERE,
     offline: bool = False,
     root: Path | None = None,
 ) -> Package:
@@ -164,8 +165,7 @@ def build(
     with locked(home.wheels / ".locks" / key):
         package = _read_built(remembered)
         if package is None or read_entry(entry_folder(package.digest, interpreter, home)) is None:
-            options = [*index, *(["--offline"] if offline else [])]
-            made = _install([source], interpreter, home, name, options, root=root)[0]
+            made = _install([source], interpreter, home, name, index, offline, root=root)[0]
             package = Package(name=made.name, version=made.version, digest=made.digest, file=source.file)
             write_atomic(remembered, msgspec.json.encode(package))
     return package
@@ -195,7 +195,8 @@ def _install(
     interpreter: Interpreter,
     home: Home,
     name: str,
-    options: Sequence[str],
+    index: Index,
+    offline: bool,
     *,
     root: Path | None = None,
 ) -> list[Entry]:
@@ -214,7 +215,8 @@ def _install(
         # Never hard links to uv's cache, which is what its `clone` falls back to.
         mode = "clone" if can_clone(aside) else "copy"
         arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", mode]
-        result = uv.call([*arguments, *options], root=root or aside)
+        arguments += [*index.fetching(), *(["--offline"] if offline else [])]
+        result = uv.call(arguments, root=root or aside, variables=index.variables(home))
         if result.code != 0:
             needed = f"not in the store yet: {_some(each.name for each in choices)}"
             raise uv.explain(result, name, usable=needed)
@@ -238,7 +240,7 @@ def _install(
             entries.append(_put(choice.name, version, digest, tree, scripts, interpreter, home))
     for choice in choices:
         if choice.name in shared:
-            entries += _install([choice], interpreter, home, name, options, root=root)
+            entries += _install([choice], interpreter, home, name, index, offline, root=root)
     return entries
 
 

@@ -53,6 +53,7 @@ class Node:
     materializers: dict[str, int] = field(default_factory=dict)  # `module:qualname` -> version
     tags: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)  # variable -> name of the secret
 
     @property
     def module(self) -> str:
@@ -100,7 +101,11 @@ class Pipeline:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
-        return asdict(self)
+        data = asdict(self)
+        for node in data["nodes"]:
+            if not node["secrets"]:  # so that a pipeline without any keeps the digest it always had
+                del node["secrets"]
+        return data
 
     def digest(self) -> str:
         """Equal for equal graphs, on every machine."""

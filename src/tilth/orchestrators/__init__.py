@@ -22,11 +22,15 @@ class Task(msgspec.Struct, frozen=True):
     environment: str = ""  # digest; empty for the client's own interpreter
     prefix: Path | None = None  # of the venv, for an environment of tilth's
     variables: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)  # variables too, to be shown nowhere
     roots: tuple[str, ...] = ()
     cwd: str = "."
     timeout_s: float | None = None
     memory: int | None = None  # bytes
     fresh: bool = False
+
+    def __repr__(self) -> str:
+        return f"<task `{self.label}` in {self.folder}>"
 
 
 class Outcome(msgspec.Struct, frozen=True):

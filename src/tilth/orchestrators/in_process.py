@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tilth.orchestrators import Outcome
 from tilth.runtime import client
 from tilth.runtime.call import call_step
 from tilth.runtime.folder import read_json
+from tilth.runtime.masking import Mask
 from tilth.runtime.state import peak_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class InProcessLauncher:
         for root in reversed(task.roots):
             if root not in sys.path:
                 sys.path.insert(0, root)
-        with _variables(task), _answered(self._answer), _interruptible():
+        hiding = _hiding(Mask(task.secrets.values()))
+        with _variables(task), hiding, _answered(self._answer), _interruptible():
             completed = call_step(task.folder)
         if (
             not completed
@@ -55,8 +57,9 @@ class InProcessLauncher:
 
 @contextmanager
 def _variables(task: Task) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in task.variables}
-    os.environ.update(task.variables)
+    given = {**task.variables, **task.secrets}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         yield
     finally:
@@ -65,6 +68,53 @@ def _variables(task: Task) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _hiding(mask: Mask) -> Iterator[None]:
+    """What Python code prints shows no secret. Child processes, and C code, write past this.
+
+    The streams stay what they are, and write differently for a while: handlers of loggers hold them already.
+    """
+    with ExitStack() as stack:
+        for stream in {sys.stdout, sys.stderr} - {None} if mask else ():
+            stack.enter_context(_hidden(stream, mask))
+        yield
+
+
+@contextmanager
+def _hidden(stream: Any, mask: Mask) -> Iterator[None]:
+    write, flush, lock, rest = stream.write, stream.flush, threading.RLock(), ""
+
+    def write_hidden(text: str) -> int:
+        nonlocal rest
+        with lock:
+            # The last line is kept back until it is whole, or flushed: half a secret would not be found.
+            lines, newline, rest = (rest + text).rpartition("\n")
+            if newline:
+                write(mask.text(lines + newline))
+        return len(text)
+
+    def flush_hidden() -> None:
+        nonlocal rest
+        with lock:
+            rest, last = "", rest
+            if last:
+                write(mask.text(last))
+            flush()
+
+    own = {name: vars(stream)[name] for name in ("write", "flush") if name in getattr(stream, "__dict__", {})}
+    with suppress(AttributeError):  # a stream of somebody's own that takes no attributes
+        stream.write, stream.flush = write_hidden, flush_hidden
+    try:
+        yield
+    finally:
+        flush_hidden()
+        for name in ("write", "flush"):
+            with suppress(AttributeError):
+                delattr(stream, name)
+        for name, value in own.items():
+            setattr(stream, name, value)
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def _key(task: Task) -> tuple[object, ...]:
         task.python,
         task.environment,
         tuple(sorted(task.variables.items())),
+        tuple(sorted(task.secrets.items())),
         task.roots,
         task.cwd,
         task.memory,
@@ -356,6 +357,7 @@ def step_variables(task: Task) -> dict[str, str]:
         variables["VIRTUAL_ENV"] = str(task.prefix)
         variables["PATH"] = f"{task.prefix / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
     variables.update(task.variables)
+    variables.update(task.secrets)
     return variables
 
 

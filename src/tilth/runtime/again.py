@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.errors import SetupError
 from tilth.runtime import bytecode, call, client, folder as folders
+from tilth.runtime.masking import Mask
 from tilth.runtime.worker import Channel
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def _again(folder: Path, cwd: str, name: str, answers: int | None, *, debug: boo
     bytecode.trust_only_old(spec["roots"])
     os.chdir(cwd)
     client.set_transport(_nobody(name) if answers is None else Channel(answers).ask)
-    around = _debugged if debug else _called
+    mask = Mask(os.environ[each] for each in spec.get("secrets", ()) if each in os.environ)
+
+    def around(function: Callable[..., Any], caller: Callable[[], Any]) -> Any:
+        return _debugged(function, caller, mask) if debug else caller()
+
     call.call_step(folder, around=around)
     result = folders.read_json(folder / "result.json")
     if result is None:
@@ -135,11 +140,7 @@ def _nobody(name: str) -> Callable[[str, dict[str, Any]], Any]:
     return ask
 
 
-def _called(_function: Callable[..., Any], caller: Callable[[], Any]) -> Any:
-    return caller()
-
-
-def _debugged(function: Callable[..., Any], caller: Callable[[], Any]) -> Any:
+def _debugged(function: Callable[..., Any], caller: Callable[[], Any], mask: Mask) -> Any:
     """Call the step under pdb: stop at the first line of its function, at breakpoints, and after an exception."""
     import pdb
     from bdb import BdbQuit
@@ -159,7 +160,7 @@ def _debugged(function: Callable[..., Any], caller: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         sys.settrace(None)
-        _tell(call.traceback_text(error).rstrip("\n"))
+        _tell(mask.text(call.traceback_text(error)).rstrip("\n"))
         _tell("post-mortem: `q` leaves the debugger")
         debugger.reset()
         debugger.interaction(None, _of_the_user(error.__traceback__))

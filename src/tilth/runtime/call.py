@@ -15,6 +15,7 @@ from tilth.define import graph as graphs
 from tilth.errors import LoadError, OutputError, StepError, TilthError
 from tilth.materializers.artifacts import LazySequence, load_artifact, load_item, save_artifact
 from tilth.runtime import context as contexts, folder as folders, tolerant
+from tilth.runtime.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,11 +49,13 @@ def call_step(
         around: Gets the step's function, and what calls it; gives what that gave. For a debugger.
     """
     spec = folders.read_json(folder / "step.json")
+    # Taken now: the step may do what it likes with its variables.
+    mask = Mask(os.environ[name] for name in spec.get("secrets", ()) if name in os.environ)
     seconds: dict[str, float] = {}
     try:
-        result = _run(folder, spec, seconds, started, around)
+        result = _run(folder, spec, mask, seconds, started, around)
     except _Failed as failed:
-        result = failed.result
+        result = mask.fields(failed.result, "message", "traceback", "mend", "inputs", "during")
     finally:
         contexts.enter(None)
     result["seconds"] = {name: round(value, 6) for name, value in seconds.items()}
@@ -70,6 +73,7 @@ def call_step(
 def _run(
     folder: Path,
     spec: Mapping[str, Any],
+    mask: Mask,
     seconds: dict[str, float],
     started: Callable[[], None],
     around: Callable[[Callable[..., Any], Callable[[], Any]], Any],
@@ -92,7 +96,8 @@ def _run(
     seconds["loading"] = (now := time.perf_counter()) - clock
     clock = now
 
-    contexts.enter(contexts.StepContext(folder, spec["context"], [each["name"] for each in declared]))
+    names = [each["name"] for each in declared]
+    contexts.enter(contexts.StepContext(folder, spec["context"], names, mask))
     try:
         value = around(function, lambda: _called(function, inputs))
     except BaseException as error:
@@ -109,7 +114,10 @@ def _run(
         shutil.rmtree(folder / "outputs", ignore_errors=True)
         raise _Failed("disk_full" if _is_disk_full(error) else "output", error) from None
     seconds["saving"] = time.perf_counter() - clock
-    return {"state": "completed", "outputs": outputs}
+    return {
+        "state": "completed",
+        "outputs": {name: mask.fields(each, "metadata") for name, each in outputs.items()},
+    }
 
 
 def _function(spec: Mapping[str, Any]) -> Callable[..., Any]:
@@ -158,13 +166,9 @@ def _finished(coroutine: Any) -> Any:
     """What an `async def` step gives; in a thread where a loop runs already, as when a step runs in the client."""
     import asyncio
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        is_running = False  # and out of the handler: what the step raises has nothing to do with this
-    else:
-        is_running = True
-    if not is_running:
+    if (
+        asyncio._get_running_loop() is None
+    ):  # `get_running_loop` raises, which the step's failure would tell of
         return asyncio.run(coroutine)
     from concurrent.futures import ThreadPoolExecutor
 

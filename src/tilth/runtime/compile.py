@@ -220,7 +220,22 @@ def _finish(
         materializers={_path(each, canonical): each.version for each in given.get("materializers", ())},
         tags=given.get("tags", ()),
         extra=values.encode(given.get("extra", {})),
+        secrets=_secrets(node.id, given.get("secrets", {}), environment),
     )
+
+
+def _secrets(step: str, own: Mapping[str, str], environment: Environment | None) -> dict[str, str]:
+    """Name of the secret by variable: those of the step's environment, and its own."""
+    declared = environment.to_json() if environment is not None else {}
+    secrets = {**declared.get("secrets", {}), **own}
+    for variable in declared.get("variables", {}):
+        if variable in secrets:
+            raise DefinitionError(
+                f"variable `{variable}` of step `{step}` is a secret, and also declared with a value",
+                why=f"environment `{declared['name']}` declares the value, which is recorded and shown",
+                mend="remove one of them",
+            )
+    return dict(sorted(secrets.items()))
 
 
 def _path(thing: Any, canonical: Any) -> str:

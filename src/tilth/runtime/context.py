@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DefinitionError
+from tilth.runtime.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,9 @@ class StepContext:
         tags: The step's tags.
     """
 
-    def __init__(self, folder: Path, data: Mapping[str, Any], outputs: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, data: Mapping[str, Any], outputs: Sequence[str], mask: Mask | None = None
+    ) -> None:
         self.run_id: str = data["run_id"]
         self.run_name: str = data["run_name"]
         self.pipeline: str = data["pipeline"]
@@ -38,6 +41,7 @@ class StepContext:
         self._data = data
         self._folder = folder
         self._outputs = tuple(outputs)
+        self._mask = mask or Mask()
         self._saved = 0
 
     @property
@@ -62,9 +66,20 @@ class StepContext:
         return f"<step `{self.step}`{item} of run `{self.run_name}`, attempt {self.attempt}>"
 
     def say(self, event: Mapping[str, Any]) -> None:
-        """Append one event; it is on disk when this returns."""
+        """Append one event, without the step's secrets; it is on disk when this returns."""
+        event = hidden(event, self._mask)
         with open(self._folder / "events.jsonl", "a", encoding="utf-8", errors="surrogatepass") as file:
             file.write(json.dumps(event) + "\n")
+
+
+def hidden(event: Mapping[str, Any], mask: Mask) -> Mapping[str, Any]:
+    """An event in which no secret is told."""
+    if not mask:
+        return event
+    told = mask.fields(dict(event), "metadata", "name", "tags")
+    if "manifest" in told:
+        told["manifest"] = mask.fields(told["manifest"], "metadata")
+    return told
 
 
 _context: StepContext | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilth.cli.env.enter import checkout, shell
+from tilth.cli.env.lock import lock
 from tilth.cli.env.look import list_environments, show
 from tilth.cli.usage import group
 
@@ -15,5 +16,5 @@ def env() -> None:
     """
 
 
-for _command in (list_environments, show, shell, checkout):
+for _command in (list_environments, show, lock, shell, checkout):
     env.add_command(_command)
