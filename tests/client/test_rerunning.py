@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.client.test_entering import on_a_terminal
+from tests.conftest import TILTH
 
 from tilth.client.bundle import bundle_path
 from tilth.environments.files import remove_tree
@@ -209,3 +210,71 @@ def test_a_run_whose_interpreter_is_gone_is_not_rerun(past: Past) -> None:
     assert "the interpreter that run `flow-3` was started with is gone" in said.stderr
     # An environment of tilth's has an interpreter of its own.
     past.tilth("runs", "rerun", "flow-3/train")
+
+
+SECRET = "correct-horse-battery"
+
+
+@pytest.fixture
+def with_secret(past: Past) -> Past:
+    """Run `secretive-1`, whose step was given a secret, printed it and failed with it."""
+    past.write(
+        "secretive.py",
+        """
+        import os
+        from tilth import pipeline, step
+
+        @step(secrets=["TOKEN"])
+        def uses():
+            print("the token is", os.environ["TOKEN"], flush=True)
+            raise ValueError("bad token " + os.environ["TOKEN"])
+
+        @pipeline
+        def secretive():
+            uses()
+        """,
+    )
+    subprocess.run(
+        [TILTH, "secret", "set", "TOKEN"], input=SECRET, text=True, check=True, capture_output=True,
+        cwd=past.folder, env={**os.environ, **past.variables},
+    )  # fmt: skip
+    past.tilth("run", "secretive.py", code=1)
+    return past
+
+
+def test_a_step_gets_its_secrets_again_and_shows_none(with_secret: Past) -> None:
+    said = with_secret.tilth("runs", "rerun", "secretive-1/uses", code=1)
+    assert said.stdout == "the token is ***\n"
+    assert "ValueError: bad token ***, as recorded" in said.stderr
+    told = with_secret.tilth("runs", "rerun", "secretive-1/uses", "--json", code=1)
+    assert told.json["failure"]["message"] == "bad token ***"
+    assert SECRET not in f"{said}{told}"
+
+
+def test_a_checkout_holds_no_secret_and_says_what_it_needs(with_secret: Past, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    with_secret.tilth("runs", "rerun", "secretive-1/uses", "--keep", folder, code=1)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+    assert "`./run` needs the variables TOKEN" in (folder / "README.txt").read_text()
+    done = subprocess.run([folder / "run"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: variable `TOKEN` is not set; the step gets secret `TOKEN` in it\n"
+        "  hint: `tilth runs rerun secretive-1/uses --local` gives it what is kept\n"
+    )
+    given = {**os.environ, "TOKEN": "another-token"}
+    done = subprocess.run([folder / "run"], capture_output=True, text=True, check=False, env=given)
+    assert done.stdout == "the token is another-token\n"
+
+
+def test_a_shell_gives_a_step_s_secrets_and_goes_on_without(with_secret: Past) -> None:
+    command = ["env", "shell", "secretive-1/uses", "sh", "-c", "echo ${TOKEN-none}"]
+    assert with_secret.tilth(*command).stdout == f"{SECRET}\n"
+    with_secret.tilth("secret", "delete", "TOKEN")
+    said = with_secret.tilth(*command)
+    assert said.stdout == "none\n"
+    assert "warning: step `uses` needs secret `TOKEN`, which is not set" in said.stderr
+    said = with_secret.tilth("runs", "rerun", "secretive-1/uses", code=1)
+    assert "needs secret `TOKEN`, which is not set" in said.stderr
