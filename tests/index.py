@@ -32,6 +32,7 @@ def build_wheel(
     scripts: Mapping[str, str] | None = None,
     requires_python: str = "",
     tag: str = "py3-none-any",
+    headers: Sequence[str] = (),
     data: Mapping[str, str | bytes] | None = None,
 ) -> Path:
     """Write a wheel into `folder` and return its path.
@@ -40,6 +41,7 @@ def build_wheel(
         files: Path below site-packages -> content; by default one module that holds its version.
         extras: Extra -> what it requires.
         scripts: Console script -> `module:function`.
+        headers: More lines of its METADATA.
         data: Path below the `.data` folder -> content, as `scripts/run` or `data/share/x.txt`.
     """
     escaped = name.lower().replace("-", "_").replace(".", "_")
@@ -52,7 +54,7 @@ def build_wheel(
     }
     for path, content in (data or {}).items():
         contents[f"{escaped}-{version}.data/{path}"] = _encode(content)
-    contents[f"{info}/METADATA"] = _metadata(name, version, requires, extras or {}, requires_python)
+    contents[f"{info}/METADATA"] = _metadata(name, version, requires, extras or {}, requires_python, headers)
     contents[f"{info}/WHEEL"] = (
         f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: {str(tag.endswith('-any')).lower()}\nTag: {tag}\n"
     ).encode()
@@ -123,8 +125,9 @@ def _metadata(
     requires: Sequence[str],
     extras: Mapping[str, Sequence[str]],
     requires_python: str,
+    headers: Sequence[str] = (),
 ) -> bytes:
-    lines = ["Metadata-Version: 2.2", f"Name: {name}", f"Version: {version}"]
+    lines = ["Metadata-Version: 2.2", f"Name: {name}", f"Version: {version}", *headers]
     lines += [f"Requires-Python: {requires_python}"] if requires_python else []
     lines += [f"Requires-Dist: {each}" for each in requires]
     for extra, needed in extras.items():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 5, 4, 12, 0, 0, tzinfo=timezone.utc)
 ENVIRONMENT = "sha256:" + "3f0c" * 16
+CLIENT = "sha256:" + "c11e" * 16
 CODE = "sha256:" + "c0de" * 16
 MODEL = "sha256:" + "a" * 64
 FRAME = "sha256:" + "b" * 64
@@ -79,10 +80,10 @@ def history(home: Path) -> Home:
     client = ClientEnvironment(
         python="3.11.7",
         implementation="CPython",
-        executable="/usr/bin/python3",
+        executable="/nowhere/bin/python3",
         platform="linux-x86_64",
         tilth="0.1.0",
-        packages=(Package(name="click", version="8.1.0"),),
+        environment=CLIENT,
         git=Git(commit="1a2b3c4d5e6f7a8b", branch="main", dirty=True),
     )
     common: dict[str, Any] = {
@@ -207,7 +208,17 @@ def history(home: Path) -> Home:
             variables={"OMP_NUM_THREADS": "1"},
             lock="sha256:" + "10cc" * 16,
         )
-        store.write([Put(each) for each in (load, train, score, *items, again, *tries, environment)])
+        installed = Environment(
+            id=CLIENT,
+            created_at=at(-1),
+            name="client",
+            role="client",
+            python="3.11",
+            platform="linux-x86_64",
+            packages=(Package(name="click", version="8.1.0"),),
+        )
+        known = (load, train, score, *items, again, *tries, environment, installed)
+        store.write([Put(each) for each in known])
         store.add(
             Artifact(
                 id="artifact-1",

@@ -51,7 +51,7 @@ run churn-1: completed
   started       2026-05-04 12:00:00, took 3.4 s
   code          commit 1a2b3c4d5e6f on main, with changes, bundle sha256:c0dec0dec0de
   environments  training  sha256:3f0c3f0c3f0c
-  client        CPython 3.11.7 on linux-x86_64, tilth 0.1.0, 1 package
+  client        CPython 3.11.7 on linux-x86_64, tilth 0.1.0, environment sha256:c11ec11ec11e
   metadata      accuracy = 0.97
 
 step   state      took    items        environment  why
@@ -75,7 +75,7 @@ run churn-2: failed
   started       2026-05-04 12:01:00, took 2.0 s
   code          commit 1a2b3c4d5e6f on main, with changes, bundle sha256:c0dec0dec0de
   environments  training  sha256:3f0c3f0c3f0c
-  client        CPython 3.11.7 on linux-x86_64, tilth 0.1.0, 1 package
+  client        CPython 3.11.7 on linux-x86_64, tilth 0.1.0, environment sha256:c11ec11ec11e
 
 step   state        took    attempts  environment  why
 load   reused                                      same code, inputs and environment

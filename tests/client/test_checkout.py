@@ -182,7 +182,7 @@ def test_a_bundle_that_is_gone_is_named(past: Past, tmp_path: Path) -> None:
 
 
 def test_a_lock_of_another_platform_is_refused(past: Past, tmp_path: Path) -> None:
-    environment: Environment = past.records(Environment)[0]
+    environment: Environment = past.records(Environment, name="own")[0]
     with contextlib.closing(open_store(past.home)) as store:
         store.write([Put(msgspec.structs.replace(environment, platform="macos-arm64"))])
     said = past.tilth("env", "checkout", "flow-1/train", tmp_path / "there", code=1).stderr

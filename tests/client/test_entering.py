@@ -20,8 +20,8 @@ from tests.conftest import TILTH
 from tests.engine.play import wait_until
 
 from tilth.environments.files import alone, remove_tree
-from tilth.records import Package, StepRun
-from tilth.store import open_store
+from tilth.records import Environment, Package, StepRun
+from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
     from tests.client.conftest import Past
@@ -91,10 +91,19 @@ def change_recorded_client(past: Past, *, python: str, package: str) -> None:
     """Let the record of `flow-1` say that the client's interpreter was another."""
     run = past.run("flow-1")
     assert run.client
-    packages = (*run.client.packages, Package(name=package, version="1.0"))
-    client = msgspec.structs.replace(run.client, python=python, packages=packages)
     with contextlib.closing(open_store(past.home)) as store:
+        installed = store.get(Environment, run.client.environment)
+        packages = (*installed.packages, Package(name=package, version="1.0"))
+        other = msgspec.structs.replace(installed, id="sha256:" + "f" * 64, packages=packages)
+        store.write([Put(other)])
+        client = msgspec.structs.replace(run.client, python=python, environment=other.id)
         store.replace(run, msgspec.structs.replace(run, client=client))
+
+
+def test_the_client_s_own_environment_can_be_entered_too(shared_past: Past) -> None:
+    command = ["python", "-c", "import sys; print(sys.executable)"]
+    said = shared_past.tilth("env", "shell", "client", *command)
+    assert said.stdout == f"{Path(sys.executable).with_name('python')}\n"
 
 
 def test_files_that_are_changed_inside_are_told_and_the_environment_made_anew(past: Past) -> None:

@@ -17,7 +17,18 @@ from tilth.engine.logs import LogWriter
 from tilth.errors import LoadError, NotFound, UnknownOption
 from tilth.home import Home
 from tilth.materializers.artifacts import save_artifact
-from tilth.records import Artifact, Environment, Failure, OutputRef, Package, Run, State, StepRun
+from tilth.records import (
+    Artifact,
+    ClientEnvironment,
+    Environment,
+    Failure,
+    Lock,
+    OutputRef,
+    Package,
+    Run,
+    State,
+    StepRun,
+)
 from tilth.runtime import client
 from tilth.store import Put, open_store
 
@@ -305,6 +316,35 @@ def test_environments_are_found(world):
         Client().get_environment("trainin")
 
 
+def test_every_environment_of_a_run_is_found_by_role(world):
+    text = 'lock-version = "1.0"'
+    world.store.add(Lock(id="sha256:10", text=text))
+    builder = Environment(id="sha256:b", name="builder", role="builder")
+    client = Environment(id="sha256:c", name="client", role="client")
+    built = Package(name="numpy", version="2.1", builder=builder.id)
+    training = Environment(id="sha256:e", name="training", lock="sha256:10", packages=(built,))
+    world.store.add(builder, client, training)
+    where = ClientEnvironment(
+        python="3.11.7",
+        implementation="cpython",
+        executable="p",
+        platform="x",
+        tilth="1",
+        environment=client.id,
+    )
+    made = world.store.start_run(Run(pipeline="churn", client=where, environments={"fitting": training.id}))
+    found = Client().get_run(made.name).all_environments()
+    assert [(each.role, each.name, each.digest) for each in found] == [
+        ("client", "client", client.id),
+        ("execution", "fitting", training.id),  # as the run calls it
+        ("builder", "builder", builder.id),
+    ]
+    assert [each.lock for each in found] == ["", text, ""]
+    assert [each.name for each in Client().find_environments(role="builder")] == ["builder"]
+    # What an older tilth did not record is not made up.
+    assert Client().get_run(world.run().name).all_environments() == []
+
+
 def test_what_steps_printed_is_in_order(world):
     run = world.run()
     load, item = world.step(run, "load"), world.step(run, "score", index=1)
@@ -348,6 +388,7 @@ def test_every_answer_is_json(world):
     step = world.step(run, "train", {"model": 1})
     world.log(step, "line")
     world.store.add(Environment(id="sha256:" + "a" * 64, name="training"))
+    world.store.add(Lock(id="sha256:10", text="packages = []"))
     asked = {
         "get_run": {"name": run.name},
         "get_latest_run": {"pipeline": "churn"},
@@ -359,6 +400,8 @@ def test_every_answer_is_json(world):
         "get_artifact_folder": {"digest": step.outputs["model"].digest},
         "get_environment": {"name": "training"},
         "find_environments": {},
+        "find_run_environments": {"run": run.name},
+        "get_lock": {"digest": "sha256:10"},
         "find_log_lines": {"run": run.id},
     }
     assert set(asked) == set(queries._queries(world.home.root)._methods)

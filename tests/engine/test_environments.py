@@ -74,6 +74,7 @@ def test_two_steps_pin_versions_that_exclude_each_other(project: Project) -> Non
     packages = {
         each.name: {package.name: package.version for package in each.packages}
         for each in project.records(Environment)
+        if each.role == "execution"
     }
     assert packages == {"old": {"alpha": "1.0"}, "new": {"alpha": "2.0", "beta": "1.0"}}
 

@@ -25,7 +25,7 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "plan": ("run", "Show what a run would do, and why, without doing it."),
     "runs": ("runs", "Look at runs; cancel, resume, rerun and delete them."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
-    "env": ("env", "Look at environments, enter them, and recreate past ones."),
+    "env": ("env", "Lock, look at, compare and enter environments, and recreate past ones."),
     "secret": ("secret", "Keep passwords and tokens for steps and package indexes."),
     "settings": ("settings", "Show every setting, its value and where that comes from."),
     "version": ("version", "Show the versions of tilth, Python and uv, and where the home folder is."),

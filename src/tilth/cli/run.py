@@ -80,7 +80,7 @@ def run(
     FILE is a Python file; PIPELINE names one of several in it. What steps print goes to standard output,
     each line behind the step's name, and what is said about the run to standard error.
     """
-    given = _given(parameters)
+    given = given_parameters(parameters)
     target = checked_target(target)
     from tilth.client.progress import listener
     from tilth.client.submit import run_file
@@ -97,7 +97,7 @@ def run(
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def plan(*, target: str, parameters: Sequence[str], as_json: bool, **options: Any) -> None:
     """Show what a run would do, and why, without doing it."""
-    given = _given(parameters)
+    given = given_parameters(parameters)
     target = checked_target(target)
     from tilth.cli.tables import to_json
     from tilth.client.submit import plan_file
@@ -189,7 +189,8 @@ def _environment_state(*, locked: bool, realised: bool) -> str:
     return "ready" if realised else "locked, to be made"
 
 
-def _given(parameters: Sequence[str]) -> dict[str, str]:
+def given_parameters(parameters: Sequence[str]) -> dict[str, str]:
+    """The value of each parameter, as it is written on the command line."""
     given: dict[str, str] = {}
     for each in parameters:
         name, equals, value = each.partition("=")

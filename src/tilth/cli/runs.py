@@ -222,17 +222,16 @@ def _took(run: Run | StepRun) -> str:
 
 def _facts(run: Run, home: Home) -> str:
     from tilth.cli.tables import pairs
-    from tilth.client.wording import assignments, counted, moment, short_digest
+    from tilth.client.wording import assignments, moment, short_digest
 
     state = state_text(run, home)
     took = _took(run)
     client = run.client
     runner = code = ""
     if client:
-        packages = counted(len(client.packages), "package")
-        runner = (
-            f"{client.implementation} {client.python} on {client.platform}, tilth {client.tilth}, {packages}"
-        )
+        runner = f"{client.implementation} {client.python} on {client.platform}, tilth {client.tilth}"
+        if client.environment:
+            runner += f", environment {short_digest(client.environment)}"
         if client.git:
             changed = ", with changes" if client.git.dirty else ""
             code = f"commit {client.git.commit[:12]} on {client.git.branch}{changed}"

@@ -60,7 +60,9 @@ def misuse(error: click.UsageError) -> TilthError:
         known = [name for each in context.command.params for name in each.opts if name.startswith("-")]
         mend = nearest(error.option_name, known)
     elif isinstance(error, click.MissingParameter) and error.param and context:
-        message = f"`{path}` needs `{error.param.human_readable_name}`"
+        needed = error.param
+        name = needed.opts[0] if isinstance(needed, click.Option) else needed.human_readable_name
+        message = f"`{path}` needs `{name}`"
     else:
         message = message.replace("'", "`")
     return TilthError(message[:1].lower() + message[1:], why=why, mend=mend)

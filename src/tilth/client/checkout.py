@@ -235,7 +235,7 @@ class _Checkout:
     def _interpreter(self, step_run: StepRun | None) -> str:
         """The client's, with a word where it is not what it was."""
         interpreter = self._recorded.interpreter(self._home)
-        if changed := client_differences(self._run, interpreter, self._home, step_run):
+        if changed := client_differences(self._run, interpreter, self._store, self._home, step_run):
             self._tell(f"warning: {different_client(self._run, changed)}")
         return str(self._recorded.python)
 

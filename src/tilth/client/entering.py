@@ -124,7 +124,7 @@ def _inside(
     environment, run, step_run = _resolve(wanted, store)
     if environment is None:
         assert run is not None
-        yield _client(run, step_run, home, tell)
+        yield _client(run, step_run, store, home, tell)
         return
     recorded = open_run(run, home) if run else None
     lock = open_environment(environment, store, home, within=recorded, offline=offline)
@@ -163,7 +163,10 @@ def _resolve(wanted: str, store: Store) -> tuple[Environment | None, Run | None,
         step_run = find_step_run(store, run, named.step, named.index)
         return (store.get(Environment, step_run.environment) if step_run.environment else None), run, step_run
     try:
-        return find_environment(store, wanted), None, None
+        environment = find_environment(store, wanted)
+        if not environment.lock:  # it was found installed, not made: the client's of some run
+            return None, _compiled_in(environment, store), None
+        return environment, None, None
     except NotFound:
         with contextlib.suppress(NotFound):
             run = find_run(store, wanted)
@@ -175,11 +178,24 @@ def _resolve(wanted: str, store: Store) -> tuple[Environment | None, Run | None,
         raise
 
 
-def _client(run: Run, step_run: StepRun | None, home: Home, tell: Callable[[str], None]) -> Inside:
+def _compiled_in(environment: Environment, store: Store) -> Run:
+    """The newest run whose client had this environment."""
+    for run in walk(store, Run):
+        if run.client and run.client.environment == environment.id:
+            return run
+    raise SetupError(
+        f"environment `{environment.name}` has no lock, and no run was compiled in it",
+        why="it was found installed somewhere; tilth cannot make it again",
+    )
+
+
+def _client(
+    run: Run, step_run: StepRun | None, store: Store, home: Home, tell: Callable[[str], None]
+) -> Inside:
     """The interpreter that steps of a run without an environment ran in."""
     recorded = open_run(run, home)
     interpreter = recorded.interpreter(home)
-    if changed := client_differences(run, interpreter, home, step_run):
+    if changed := client_differences(run, interpreter, store, home, step_run):
         tell(f"warning: {different_client(run, changed)}")
     folder = recorded.python.parent
     variables = {**os.environ, **_secrets(recorded, step_run, home, tell)}

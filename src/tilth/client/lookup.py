@@ -173,10 +173,13 @@ def _version(store: Store, name: str, version: str) -> Artifact:
 def find_environment(store: Store, wanted: str) -> Environment:
     """The newest environment of this name, or the one whose digest begins so, with or without `sha256:`.
 
+    Names are declared for those that steps run in; another is found by its name where none of those has it.
+
     Raises:
         NotFound: There is none, or several.
     """
-    found = list(store.find(Environment, name=wanted, limit=1))
+    found = list(store.find(Environment, name=wanted, role="execution", limit=1))
+    found = found or list(store.find(Environment, name=wanted, limit=1))
     if not found:
         digest = wanted if wanted.startswith("sha256:") else f"sha256:{wanted}"
         if len(digest) >= len("sha256:") + _PREFIX:

@@ -18,7 +18,7 @@ from tilth.engine.logs import log_name, read_log
 from tilth.errors import NotFound, UnknownOption, nearest
 from tilth.home import Home
 from tilth.materializers.artifacts import read_manifest
-from tilth.records import Artifact, Environment, Json, Record, Run, State, StepRun
+from tilth.records import Artifact, Environment, Json, Lock, Record, Run, State, StepRun
 from tilth.settings import home_folder
 from tilth.store import Page, open_store, walk
 
@@ -78,6 +78,8 @@ class Queries:
                 self.get_artifact_folder,
                 self.get_environment,
                 self.find_environments,
+                self.find_run_environments,
+                self.get_lock,
                 self.find_log_lines,
             )
         }
@@ -191,8 +193,25 @@ class Queries:
         """By name, as it was resolved last; or by digest or the beginning of one."""
         return _json(lookup.find_environment(self._store, name))
 
-    def find_environments(self, name: str | None = None, limit: int = 100, after: str | None = None) -> Json:
-        return _page(self._store.find(Environment, limit=limit, after=after, **_given(name=name)))
+    def find_environments(
+        self,
+        name: str | None = None,
+        role: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Json:
+        where = _given(name=name, role=role)
+        return _page(self._store.find(Environment, limit=limit, after=after, **where))
+
+    def find_run_environments(self, run: str) -> Json:
+        """Every environment of a run, of whatever role, under the names that the run has for them."""
+        from tilth.client.subjects import environments_of_run  # here for cost: few ask
+
+        return [_json(each) for each in environments_of_run(self._store, self._run(run))]
+
+    def get_lock(self, digest: str) -> Json:
+        """The text of a lock."""
+        return self._store.get(Lock, digest).text
 
     def find_log_lines(self, run: str, step: str | None = None, items: bool = True) -> Json:
         """What the steps of a run printed, attempt after attempt, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
 from tilth.client.environments import reopen
-from tilth.errors import EnvironmentBroken, SetupError
+from tilth.errors import EnvironmentBroken, NotFound, SetupError
 from tilth.ir.pipeline import Pipeline
 from tilth.records import Environment, Lock, Run
 from tilth.runtime.folder import read_json
@@ -183,7 +184,7 @@ def any_interpreter(recorded: RecordedRun | None, home: Home) -> Interpreter:
 
 
 def client_differences(
-    run: Run, interpreter: Interpreter, home: Home, step_run: StepRun | None = None
+    run: Run, interpreter: Interpreter, store: Store, home: Home, step_run: StepRun | None = None
 ) -> list[str]:
     """What is not any more in the client's interpreter as when the run was compiled, each in a few words.
 
@@ -193,8 +194,10 @@ def client_differences(
     client = run.client
     if client is None:
         return []
-    then = {each.name: each.version for each in client.packages}
-    now = {each.name: each.version for each in envs.inventory(interpreter, home).packages}
+    then = now = {}
+    with contextlib.suppress(NotFound):  # as of a run by an older tilth
+        then = {each.name: each.version for each in store.get(Environment, client.environment).packages}
+        now = {each.name: each.version for each in envs.inventory(interpreter, home).packages}
     names = {*then, *now} - {"tilth"}
     if step_run is not None and step_run.cache_parts:
         names &= {match[1] for each in step_run.cache_parts if (match := _REACHED.fullmatch(each))}

@@ -19,11 +19,12 @@ from tilth.client.checkout import check_out
 from tilth.client.driving import RunOptions
 from tilth.client.entering import different_client, foreground
 from tilth.client.environments import ProjectEnvironments
+from tilth.client.installed import client_environment, not_recorded
 from tilth.client.lookup import find_run
 from tilth.client.recorded import client_differences, open_locks, open_run
 from tilth.client.resuming import KEPT, own_code
 from tilth.client.secrets import run_secrets, step_secrets
-from tilth.client.submit import client_environment, new_run, start
+from tilth.client.submit import compiled_in, new_run, start
 from tilth.client.wording import short_digest
 from tilth.engine import events
 from tilth.environments.files import scratch, sweep
@@ -143,14 +144,15 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             listener=listener,
         )
         if any(node.environment is None for node in pipeline.nodes) and (
-            changed := client_differences(found, interpreter, home)
+            changed := client_differences(found, interpreter, store, home)
         ):
             listener(events.Notice(different_client(found, changed)))
+        client = client_environment(interpreter, environments.inventory())
         new = new_run(
             pipeline,
             environments,
             bundle=found.bundle,
-            client=client_environment(interpreter, environments, found.client.git if found.client else None),
+            client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
         )
         folder = home.runs / new.id
@@ -162,8 +164,8 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         same = tree.roots == recorded.roots
         listener(events.Notice(_told(found, same=same, digests=environments.digests())))
         return start(
-            new, pipeline, recorded.project, tree, environments, code=[], options=options, listener=listener,
-            home=home, store=store, secrets=secrets,
+            new, pipeline, recorded.project, tree, environments, beside=not_recorded(client, store),
+            options=options, listener=listener, home=home, store=store, secrets=secrets,
         )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from tilth.client.compilation import Compiled, compile_call, compile_file, in_cl
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.imports import check_imports
+from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
 from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.engine import events
@@ -36,7 +37,6 @@ from tilth.home import Home
 from tilth.records import (
     ClientEnvironment,
     CodeBundle,
-    Package,
     Run,
     State,
     now,
@@ -150,17 +150,18 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             "cwd": os.getcwd(),
             "python": compiled.interpreter.executable,
         }
+        client = client_environment(compiled.interpreter, environments.inventory())
         run = new_run(
             pipeline,
             environments,
             bundle=bundle.digest,
-            client=client_environment(compiled.interpreter, environments, git.result()),
+            client=compiled_in(compiled.interpreter, client.id, git.result()),
             options=options.to_json(),
         )
         tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
         return start(
-            run, pipeline, project, tree, environments, code=[code], options=options, listener=listener,
-            home=home, store=store, secrets=secrets,
+            run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
+            options=options, listener=listener, home=home, store=store, secrets=secrets,
         )  # fmt: skip
 
 
@@ -196,7 +197,7 @@ def start(
     tree: WorkingTree,
     environments: ProjectEnvironments,
     *,
-    code: Sequence[CodeBundle],
+    beside: Sequence[Put],
     options: RunOptions,
     listener: events.Listener,
     home: Home,
@@ -207,7 +208,7 @@ def start(
 
     Args:
         project: Where things are, as resuming the run needs it.
-        code: Its bundle, unless that is recorded already.
+        beside: What else is to be recorded with it: its code, the client's environment.
     """
     this_machine(options.workers or worker_count()).check(pipeline.nodes)
     folder = home.runs / run.id
@@ -220,7 +221,7 @@ def start(
             held.enter_context(Lease(folder, run.id))
         held.enter_context(cancelled_by_interrupt(store, run.id))
         run = store.start_run(run)
-        store.write([*environments.records(), *map(Put, code)])
+        store.write([*environments.records(), *beside])
         return drive_run(
             run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
             secrets=secrets,
@@ -265,19 +266,15 @@ class _InBackground:
         return self._result
 
 
-def client_environment(
-    interpreter: Interpreter, environments: ProjectEnvironments, git: Git | None
-) -> ClientEnvironment:
-    """What is recorded of the client's interpreter, and of the working tree."""
+def compiled_in(interpreter: Interpreter, environment: str, git: Git | None) -> ClientEnvironment:
+    """What is recorded of where a run is compiled. `environment`: digest of its record."""
     return ClientEnvironment(
         python=interpreter.version,
         implementation=interpreter.implementation,
         executable=interpreter.executable,
         platform=f"{interpreter.platform} {platform.release()}",
         tilth=__version__,
-        packages=tuple(
-            Package(name=each.name, version=each.version) for each in environments.inventory().packages
-        ),
+        environment=environment,
         git=git,
     )
 

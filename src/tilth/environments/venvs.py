@@ -79,6 +79,11 @@ class _StoreChanged(Exception):
     """A wheel in the store is gone or is not what it was."""
 
 
+def realisation(digest: str, home: Home) -> Realisation | None:
+    """How the venv with this digest was made; None when there is none, or its record is torn."""
+    return _read_record(_folder(digest, home))
+
+
 def is_realised(lock: Locked, home: Home) -> bool:
     """Whether `realise` would find it."""
     return _read(lock, home) is not None

@@ -94,6 +94,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str = ""  # the wheel's file name
     size: int = 0  # of the wheel, in bytes; 0 where the index did not say
     builder: str = ""  # digest of the environment that built it, where it came as source
+    origin: str = ""  # installed from no index: the folder of an editable one, else a commit or digest
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,9 +111,9 @@ class ClientEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     python: str  # full version
     implementation: str
     executable: str
-    platform: str  # `linux-x86_64`
+    platform: str  # `linux-x86_64`, and the release of the system
     tilth: str  # version
-    packages: tuple[Package, ...] = ()
+    environment: str = ""  # digest of its Environment; empty where an older tilth listed packages here
     git: Git | None = None
 
 
@@ -209,8 +210,8 @@ class Environment(Record, frozen=True, kw_only=True):
     kind: ClassVar[str] = "environment"
 
     name: Annotated[str, Indexed]
-    role: Annotated[str, Column] = "execution"
-    lock: str = ""  # id of the Lock
+    role: Annotated[str, Column] = "execution"  # one of `tilth.records.roles.ROLES`
+    lock: str = ""  # id of the Lock; empty for what was found installed
     python: str = ""  # major.minor
     platform: str = ""
     requirements: tuple[str, ...] = ()  # as declared

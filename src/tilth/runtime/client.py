@@ -97,14 +97,20 @@ class Client:
 
     def get_environment(self, name: str) -> Environment:
         """An environment as it was resolved last; or by its digest, or the beginning of one."""
-        return Environment(self._request("get_environment", {"name": name}))
+        return Environment(self._request("get_environment", {"name": name}), self._request)
 
     def find_environments(
-        self, *, name: str | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        role: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
     ) -> Page[Environment]:
-        """Resolved environments."""
-        found = self._request("find_environments", {"name": name, "limit": limit, "after": after})
-        return Page([Environment(each) for each in found["items"]], found["next"])
+        """Environments with this name, or of this role: `client`, `execution` or `builder`."""
+        params = {"name": name, "role": role, "limit": limit, "after": after}
+        found = self._request("find_environments", params)
+        return Page([Environment(each, self._request) for each in found["items"]], found["next"])
 
 
 class Page(list["_H"]):
@@ -122,7 +128,7 @@ class Run:
         name: As `churn-12`.
         state: `queued`, `running`, `completed`, `failed` or `cancelled`.
         parameters: Of the pipeline, as JSON holds them.
-        environments: Name of each environment, to its digest.
+        environments: Name of each environment that steps run in, to its digest.
         failure: Why it did not complete; else None.
         metadata: What steps logged for the run.
     """
@@ -155,6 +161,11 @@ class Run:
             steps = {each["step"]: StepRun(each, self._request, self.name) for each in found}
             self._steps = _Named(f"run `{self.name}` has reached no step", steps)
         return self._steps
+
+    def all_environments(self) -> list[Environment]:
+        """Every environment that it passed through, by role: the client's, those of steps, what built packages."""
+        found = self._request("find_run_environments", {"run": self.id})
+        return [Environment(each, self._request) for each in found]
 
     def logs(self, step: str | None = None) -> list[LogLine]:
         """What its steps printed, or one of them, oldest first."""
@@ -322,20 +333,29 @@ class Environment:
 
     Attributes:
         digest: Of what was resolved.
+        role: What happens in it: `client`, `execution` or `builder`.
         python: As `3.11`.
         requirements: As declared.
         packages: Name of each distribution, to its version.
     """
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: dict[str, Any], request: Request) -> None:
+        self._request = request
+        self._lock: str = data["lock"]
         self.digest: str = data["id"]
         self.name: str = data["name"]
+        self.role: str = data["role"]
         self.python: str = data["python"]
         self.platform: str = data["platform"]
         self.requirements: tuple[str, ...] = tuple(data["requirements"])
         self.packages: dict[str, str] = {each["name"]: each["version"] for each in data["packages"]}
         self.variables: dict[str, str] = data["variables"]
         self.created_at = _time(data["created_at"])
+
+    @property
+    def lock(self) -> str:
+        """What it was resolved to, as a PEP 751 document; empty for the client's, which was found installed."""
+        return str(self._request("get_lock", {"digest": self._lock})) if self._lock else ""
 
     def __repr__(self) -> str:
         count = len(self.packages)

@@ -294,7 +294,7 @@ def full(kind: type[Record]) -> Record:
                 executable="python",
                 platform="linux-x86_64",
                 tilth="1",
-                packages=(Package(name="numpy", version="2.0"),),
+                environment="sha256:ab",
             ),
             "started_at": _BEGIN,
             "failure": Failure(reason="exception", type="ValueError", message="näh"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilth.cli.env.compare import diff, export
 from tilth.cli.env.enter import checkout, shell
 from tilth.cli.env.lock import lock
 from tilth.cli.env.look import list_environments, show
@@ -10,11 +11,11 @@ from tilth.cli.usage import group
 
 @group("env")
 def env() -> None:
-    """Look at environments, enter them, and recreate past ones.
+    """Lock, look at, compare and enter environments, and recreate past ones.
 
     An environment is named by its name, for the newest one, or by its digest or the beginning of one.
     """
 
 
-for _command in (list_environments, show, lock, shell, checkout):
+for _command in (list_environments, show, lock, diff, export, shell, checkout):
     env.add_command(_command)
