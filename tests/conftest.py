@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 # Tests start many interpreters; each would compile every module again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -111,3 +111,25 @@ def tilth(tmp_path: Path) -> Callable[..., Ended]:
         return run_cli(*arguments, **{"cwd": tmp_path, **options})
 
     return run
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """`mount("-o", "size=16m")`: a disk of its own; `mount("--bind", folder, at=place)`: another name."""
+    mounted: list[Path] = []
+
+    def mount(*options: str, at: Path | None = None) -> Path:
+        folder = at or tmp_path / f"disk{len(mounted)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        what = () if "--bind" in options else ("-t", "tmpfs", "tilth-test")
+        made = subprocess.run(
+            ["mount", *options, *what, str(folder)], capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            pytest.skip(f"nothing can be mounted here: {made.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -152,7 +152,17 @@ def test_the_errors_page_has_every_class() -> None:
 
 def test_the_command_line_page_has_every_command() -> None:
     page = made("command-line")
-    every = ["run", "plan", "version", "settings", "env list", "env show"]
+    every = [
+        "run",
+        "plan",
+        "version",
+        "settings",
+        "doctor",
+        "cache info",
+        "env list",
+        "env show",
+        "env prune",
+    ]
     every += [f"artifacts {verb}" for verb in ("list", "show", "get")]
     every += [f"secret {verb}" for verb in ("set", "list", "delete")]
     every += [f"runs {verb}" for verb in ("list", "show", "logs", "cancel", "resume", "delete")]

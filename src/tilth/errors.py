@@ -8,6 +8,7 @@ The tree shows whose fault it is; a class exists where a caller would act differ
     ├── SetupError              this machine, project or home folder is not ready
     │   ├── HomeTooNew          TILTH_HOME was written by a newer tilth
     │   ├── DiskFull            no space left where something had to be written
+    │   ├── HomeUnwritable      TILTH_HOME is read-only, or somebody else's
     │   ├── Unresolvable        the requirements of an environment cannot be resolved
     │   ├── LockStale           a lock does not answer what is declared any more
     │   └── EnvironmentBroken   an environment could not be made, or was changed by a step
@@ -86,6 +87,10 @@ class DiskFull(SetupError):
     """No space left where something had to be written."""
 
     status = 507
+
+
+class HomeUnwritable(SetupError):
+    """TILTH_HOME, or a folder in it, cannot be written to."""
 
 
 class Unresolvable(SetupError):

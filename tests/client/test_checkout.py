@@ -93,6 +93,8 @@ def test_what_was_read_only_in_the_store_is_a_copy(shared_past: Past, tmp_path: 
 
 def test_a_checkout_outlives_the_home_folder(past: Past, tmp_path: Path) -> None:
     past.tilth("env", "checkout", "flow-1/train", tmp_path / "there")
+    past.tilth("env", "prune", "--all")
+    assert "output output: same as recorded" in again(tmp_path / "there")
     remove_tree(past.home.root)
     shutil.rmtree(past.folder)
     assert "output output: same as recorded" in again(tmp_path / "there")

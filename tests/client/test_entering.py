@@ -145,6 +145,14 @@ def test_an_open_environment_is_held(past: Past) -> None:
         assert unused
 
 
+def test_pruning_leaves_an_open_environment_alone(past: Past) -> None:
+    prune = f'"{TILTH}" env prune --all'
+    said = past.tilth("env", "shell", "own", "--", "sh", "-c", f"{prune} >&2 && alpha-says")
+    assert said.stdout == "alpha 1.0\n"
+    past.tilth("env", "prune", "--all")
+    assert not past.venv().exists()
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

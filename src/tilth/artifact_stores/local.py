@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilth.errors import DiskFull, NotFound, SetupError
+from tilth.errors import DiskFull, HomeUnwritable, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,7 @@ class LocalArtifactStore:
                 mend="make room on that disk, or set `TILTH_HOME` to a folder on another",
             )
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            return SetupError(
+            return HomeUnwritable(
                 f"artifacts cannot be written to `{self.root}`",
                 why=f"{error.strerror}: `{error.filename}`",
                 mend="make it a folder you may write to, or set `TILTH_HOME` to one",

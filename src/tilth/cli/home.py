@@ -19,4 +19,4 @@ def home() -> Home:
 
 def records() -> SqlStore:
     """The records in the home folder, to be used in a `with` statement."""
-    return open_store(home())
+    return open_store(home(), to_read=True)

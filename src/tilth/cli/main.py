@@ -27,6 +27,8 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
     "env": ("env", "Lock, look at, compare and enter environments, and recreate past ones."),
     "secret": ("secret", "Keep passwords and tokens for steps and package indexes."),
+    "cache": ("cache", "Look at what is kept on this machine."),
+    "doctor": ("doctor", "Look for what is wrong with this machine, and how to mend it."),
     "settings": ("settings", "Show every setting, its value and where that comes from."),
     "version": ("version", "Show the versions of tilth, Python and uv, and where the home folder is."),
 }

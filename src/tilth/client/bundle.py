@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tilth.client.ignored import Ignored
-from tilth.errors import DefinitionError, DiskFull, NotFound, SetupError
+from tilth.errors import DefinitionError, DiskFull, HomeUnwritable, NotFound, SetupError
 from tilth.records import Git
 from tilth.settings import setting
 
@@ -379,7 +379,8 @@ def _write(entries: Sequence[_Entry], root: Path, path: Path) -> None:
     except OSError as error:
         raise _disk_full(error, path) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk there is none, and this would hide why
+            aside.unlink(missing_ok=True)
 
 
 def _add(archive: tarfile.TarFile, entry: _Entry, root: bytes) -> None:
@@ -441,7 +442,11 @@ def _disk_full(error: OSError, path: Path) -> SetupError:
         return DiskFull(
             "no space left for the project's code", why=f"while writing {path}", mend="free some space"
         )
-    return SetupError(f"the project's code cannot be written: {error.strerror}", why=f"while writing {path}")
+    return HomeUnwritable(
+        f"the project's code cannot be written: {(error.strerror or str(error)).lower()}",
+        why=f"while writing `{path}`",
+        mend=f"make `{path.parent}` a folder you may write to, or set `TILTH_HOME` to one",
+    )
 
 
 def _unreadable(name: bytes, error: OSError) -> DefinitionError:

@@ -38,7 +38,7 @@ def existing(home: Home) -> Iterator[tuple[Home, SqlStore]]:
             empty = Home(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tilth-"))))
             records = empty
             shown = home if home.root.exists() else empty
-        yield shown, stack.enter_context(open_store(records))
+        yield shown, stack.enter_context(open_store(records, to_read=True))
 
 
 @dataclass(frozen=True)

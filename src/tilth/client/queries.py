@@ -47,7 +47,7 @@ def _queries(root: Path) -> Queries:
         if root not in _open:
             close()
             home = Home(root)
-            _open[root] = Queries(open_store(home), LocalArtifactStore(home.artifacts), home)
+            _open[root] = Queries(open_store(home, to_read=True), LocalArtifactStore(home.artifacts), home)
         return _open[root]
 
 

@@ -24,6 +24,7 @@ from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
+from tilth.environments.files import home_unwritable
 from tilth.errors import (
     DefinitionError,
     DiskFull,
@@ -234,6 +235,9 @@ def _explaining_full_disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
+        unwritable = home_unwritable(error, folder.parent)
+        if unwritable is not None:
+            raise unwritable from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilth.errors import DiskFull
+from tilth.errors import DiskFull, HomeUnwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,36 +30,92 @@ _FICLONE = 0x40049409  # linux/fs.h
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock at `path`; others wait, in this process or another. The file stays behind, empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _open_locked(path, fcntl.LOCK_EX)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
 
 
 class Shared:
-    """One use of what many may use at once; see `alone`. Ends when closed or dropped, or with the process."""
+    """One use of what many may use at once; see `alone`. Ends when closed or dropped, or with the process.
+
+    When the last one began or ended is the file's time of change.
+    """
 
     def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self.close = weakref.finalize(self, os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try:
+            descriptor = _open_locked(path, fcntl.LOCK_SH)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            # From a read-only disk nobody takes anything away: there is nothing to hold.
+            descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        _note_use(descriptor)
+        self.close = weakref.finalize(self, _end_use, descriptor)
+
+
+def _end_use(descriptor: int) -> None:
+    _note_use(descriptor)
+    os.close(descriptor)
+
+
+def _note_use(descriptor: int) -> None:
+    with suppress(OSError):  # it only tells what to remove first
+        os.utime(descriptor)
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[bool]:
-    """Whether nobody has a `Shared` of `path`; if so, nobody gets one meanwhile."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Whether nobody has `path` `locked` or a `Shared` of it; if so, nobody gets one meanwhile.
+
+    Who is alone may remove the file: those who wait for it find out, and make a new one.
+    """
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        descriptor = _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
     finally:
         os.close(descriptor)
+
+
+def is_used(path: Path) -> bool:
+    """Whether somebody has `path` `locked` or a `Shared` of it now. Makes no file; looks for a moment only."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _open_locked(path: Path, how: int) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # removed while this waited for it: a lock that nobody else will ask for
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
 
 
 @contextmanager
@@ -138,7 +194,11 @@ def remove_tree(path: Path) -> None:
     """Delete a folder even when it and what is in it is read-only. Nothing happens when it is not there."""
     if not path.is_dir() or path.is_symlink():
         return
-    if os.geteuid() != 0:
+    if os.geteuid() == 0:  # who mostly needs no permission: in some containers even root does
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+    with suppress(OSError):
         _make_writable(path)
     shutil.rmtree(path, ignore_errors=True)
 
@@ -148,6 +208,16 @@ def move_folder(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source.chmod(0o755)
     source.rename(target)
+
+
+def throw_away(folder: Path, within: Path) -> Path:
+    """Rename a folder to where nobody looks for it, for `remove_tree`; `sweep` finishes what that does not.
+
+    Takes no room, so it works on a full disk too.
+    """
+    aside = within / f"{_SCRATCH}{os.urandom(6).hex()}"
+    move_folder(folder, aside)
+    return aside
 
 
 def clone_file(source: str, target: str) -> bool:
@@ -174,15 +244,50 @@ def can_clone(folder: Path) -> bool:
         target.unlink(missing_ok=True)
 
 
+def sharing(source: Path, target: Path) -> tuple[bool, bool]:
+    """Whether files of one folder can be hard-linked, and cloned, into another. Leaves nothing in either."""
+    with scratch(source) as old, scratch(target) as new:
+        (old / "file").write_bytes(b"x")
+        try:
+            os.link(old / "file", new / "link")
+            links = True
+        except OSError:
+            links = False
+        try:
+            clones = clone_file(os.fspath(old / "file"), os.fspath(new / "clone"))
+        except OSError:
+            clones = False
+    return links, clones
+
+
 @contextmanager
 def explaining_full_disk(what: str, folder: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that names the place."""
+    """Turn "no space left", and that nothing may be written there, into an error that names the place."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(what, folder) from error
+        unwritable = home_unwritable(error, folder)
+        if unwritable is not None:
+            raise unwritable from error
         raise
+
+
+def home_unwritable(error: OSError, folder: Path) -> HomeUnwritable | None:
+    """The error for a write into a folder of the home, or beside it, that was refused; None for any other."""
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return None
+    home = folder.parent
+    for each in (error.filename2, error.filename):
+        place = Path(os.fsdecode(each)) if isinstance(each, (str, bytes)) else None
+        if place is not None and place.is_relative_to(home):
+            return HomeUnwritable(
+                f"`{home.joinpath(*place.relative_to(home).parts[:1])}` cannot be written to",
+                why=f"{(error.strerror or str(error)).lower()}: `{place}`",
+                mend="make it a folder you may write to, or set `TILTH_HOME` to one",
+            )
+    return None
 
 
 def disk_full(what: str, folder: Path) -> DiskFull:
@@ -190,7 +295,7 @@ def disk_full(what: str, folder: Path) -> DiskFull:
     return DiskFull(
         f"no space left to write {what}",
         why=f"the disk that holds `{folder}` is full; nothing half-made was kept",
-        mend="free some space, or point `TILTH_HOME` to another disk",
+        mend="free some space, as `tilth env prune` does, or point `TILTH_HOME` to another disk",
     )
 
 

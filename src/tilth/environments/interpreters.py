@@ -124,7 +124,7 @@ def find_interpreter(request: str | None, default: Interpreter, home: Home) -> I
     if not candidates:
         raise SetupError(
             f"no Python {request} is installed",
-            why=f"installed: {', '.join(_installed()) or 'none that uv can find'}",
+            why=f"installed: {', '.join(installed_versions()) or 'none that uv can find'}",
             mend=f"install it, for instance with `uv python install {request}`, or declare another `python`",
         )
     found = probe(candidates[0], home)
@@ -226,7 +226,8 @@ def _ask(path: Path) -> Interpreter:
     return said if "shims" in path.parts else msgspec.structs.replace(said, executable=str(path))
 
 
-def _installed() -> list[str]:
+def installed_versions() -> list[str]:
+    """The versions that uv or pyenv can give, oldest first."""
     arguments = ["python", "list", "--only-installed", "--output-format", "json", "--no-config"]
     result = uv.call(arguments, search=_path_without_shims())
     try:

@@ -217,7 +217,7 @@ def _with_dependencies(text: str, command: _Command, folder: Path) -> str:
     def add(match: re.Match[str]) -> str:
         names = sorted(asked.get(match["name"], set()) & known)
         listed = ", ".join(f'{{ name = "{each}" }}' for each in names)
-        return f"{match[0]}dependencies = [{listed}]\n" if names else match[0]
+        return f"{match[0]}dependencies = [{listed}]\n"
 
     return re.sub(
         r'(?m)^\[\[packages\]\]\nname = "(?P<name>[^"]+)"\n(?:(?:version|marker|requires-python) = .*\n)*',

@@ -150,16 +150,10 @@ def _requires(
     requires: dict[str, dict[str, str] | None] = dict.fromkeys(by_name)
     lines: dict[str, list[str]] = {}
     for name, package in by_name.items():
-        named = locked.get(name)
-        if named is not None:
-            requires[name] = {each: "" for each in named if each in by_name}
-            continue
         found = metadata(package)
         if found is not None:
             lines[name] = list(found)
-    if not lines:
-        return requires
-    known = markers()
+    known = markers() if lines else {}
     waiting = list(lines)
     while waiting:  # an extra that somebody asks for later may add to what was seen already
         name = waiting.pop()
@@ -170,6 +164,11 @@ def _requires(
                 extras[each] |= more
                 if each in lines:
                     waiting.append(each)
+    for name in by_name:
+        named = locked.get(name)
+        if named is not None:  # what was resolved is right; METADATA adds in which words it was asked for
+            told = requires[name] or {}
+            requires[name] = {each: told.get(each, "") for each in named if each in by_name}
     return requires
 
 

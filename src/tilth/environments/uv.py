@@ -144,6 +144,14 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
         from tilth.environments.files import disk_full
 
         return disk_full(f"environment `{name}`", _uv_cache())
+    if "os error 30)" in text or "os error 13)" in text:
+        cache = _uv_cache()
+        if os.fspath(cache) in text:
+            return SetupError(
+                f"environment `{name}` needs uv's cache, which cannot be written to",
+                why=lines[-1],
+                mend=f"make `{cache}` a folder you may write to, or set `UV_CACHE_DIR` to one",
+            )
     if any(sign in text for sign in _MISWRITTEN):
         return DefinitionError(
             f"the requirements of environment `{name}` cannot be read",

@@ -2,7 +2,7 @@
 
 environments/DIGEST/                a venv; `tilth.json` says how it was made, `.tilth-files` what is in it
 environments/.DIGEST.suspect        it was changed while others use it, or a file it shares was: look again
-environments/.DIGEST.users          locked by those who use it: nobody takes it away under them
+environments/.DIGEST.users          locked by those who use it: nobody takes it away under them; dated by the last use
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import time
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -73,6 +74,7 @@ class Realisation(msgspec.Struct, frozen=True, kw_only=True):
     tilth: str
     created_at: str
     wheels: tuple[str, ...]  # digests, in the order they were linked
+    cache_tag: str = ""  # of the wheels' bytecode; empty in records from before it was noted
 
 
 class _StoreChanged(Exception):
@@ -81,7 +83,7 @@ class _StoreChanged(Exception):
 
 def realisation(digest: str, home: Home) -> Realisation | None:
     """How the venv with this digest was made; None when there is none, or its record is torn."""
-    return _read_record(_folder(digest, home))
+    return read_record(_folder(digest, home))
 
 
 def is_realised(lock: Locked, home: Home) -> bool:
@@ -103,7 +105,8 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
         return _realised(folder, lock.digest, start, created=False)
     with (
         explaining_full_disk(f"environment `{lock.name}`", home.environments),
-        file_lock(home.environments / f".{folder.name}.lock"),
+        file_lock(lock_file(folder, home)),
+        ExitStack() as held,
     ):
         if _read(lock, home) is not None:
             return _realised(folder, lock.digest, start, created=False)
@@ -113,6 +116,7 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
             if _read(lock, home) is not None:
                 return _realised(folder, lock.digest, start, created=False)
         interpreter = probe(Path(lock.interpreter), home)
+        held.enter_context(closing(wheels.keep(home)))
         _while_the_store_changes(lambda: _make(lock, folder, interpreter, home, offline), lock, home)
     return _realised(folder, lock.digest, start, created=True)
 
@@ -136,7 +140,7 @@ def make_at(
         remove_tree(folder)
         _fill(folder, moves_to or folder, lock, interpreter, home, offline)
 
-    with explaining_full_disk(f"environment `{lock.name}`", folder.parent):
+    with explaining_full_disk(f"environment `{lock.name}`", folder.parent), closing(wheels.keep(home)):
         _while_the_store_changes(make, lock, home)
 
 
@@ -144,7 +148,8 @@ def use(lock: Locked, home: Home, *, offline: bool = False) -> tuple[Realised, S
     """The venv of a lock, as by `realise`, and what keeps it where it is until that is closed."""
     while True:
         realised = realise(lock, home, offline=offline)
-        held = Shared(_users(realised.path, home))
+        with explaining_full_disk(f"that environment `{lock.name}` is in use", home.environments):
+            held = Shared(users_file(realised.path, home))
         if _read(lock, home) is not None:
             return realised, held
         held.close()  # it was put aside, or suspected, in between
@@ -157,14 +162,14 @@ def find_realised(lock: Locked, home: Home, *, suspected: bool = False) -> Reali
         suspected: Only when it has to be looked at before it is next used.
     """
     folder = _folder(lock.digest, home)
-    if _read_record(folder) is None or (suspected and not _suspect(folder, home).exists()):
+    if read_record(folder) is None or (suspected and not suspect_file(folder, home).exists()):
         return None
     return _realised(folder, lock.digest, time.perf_counter(), created=False)
 
 
 def created_at(realised: Realised) -> datetime:
     """When a venv was made, to the second; long ago when its record is torn."""
-    record = _read_record(realised.path)
+    record = read_record(realised.path)
     return datetime.fromisoformat(record.created_at) if record else datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -173,7 +178,10 @@ def changed_files(realised: Realised) -> list[str]:
     content = read_bytes(realised.path / _MANIFEST)
     if content is None:
         return [_MANIFEST]
-    before = msgspec.msgpack.decode(content, type=_Files)
+    try:
+        before = msgspec.msgpack.decode(content, type=_Files)
+    except msgspec.MsgspecError:
+        return [_MANIFEST]
     after = _scan(os.fspath(realised.path))
     changed: list[str] = []
     for folder in before.keys() | after.keys():
@@ -196,31 +204,31 @@ def quarantine(realised: Realised, home: Home) -> Path | None:
     when others use it, who would break: whoever realises it next deals with it, or when it is gone already.
     """
     folder = realised.path
-    with file_lock(home.environments / f".{folder.name}.lock"):
+    with file_lock(lock_file(folder, home)):
         return _quarantine(folder, home) if folder.exists() else None
 
 
 def _quarantine(folder: Path, home: Home) -> Path | None:
-    with alone(_users(folder, home)) as unused:
+    with alone(users_file(folder, home)) as unused:
         if unused:
             return _set_aside(folder, home)
-    _suspect(folder, home).touch()
-    _suspect_sharers(folder, home)
+    suspect_file(folder, home).touch()
+    suspect_sharers(folder, home)
     return None
 
 
 def _set_aside(folder: Path, home: Home) -> Path:
-    _suspect_sharers(folder, home)
+    suspect_sharers(folder, home)
     aside = home.environments / ".quarantine" / folder.name
     remove_tree(aside)
     move_folder(folder, aside)
-    _suspect(folder, home).unlink(missing_ok=True)
+    suspect_file(folder, home).unlink(missing_ok=True)
     return aside
 
 
-def _suspect_sharers(folder: Path, home: Home) -> None:
+def suspect_sharers(folder: Path, home: Home) -> None:
     """Throw away the wheels that were changed through a venv, and have the others made of them looked at."""
-    record = _read_record(folder)
+    record = read_record(folder)
     if record is not None:
         damaged = _discard_damaged(record, home)
         if damaged:
@@ -242,15 +250,15 @@ def _suspect_others(damaged: set[str], folder: Path, home: Home) -> None:
     for other in home.environments.iterdir():
         if other.name.startswith(".") or other == folder:
             continue
-        record = _read_record(other)
+        record = read_record(other)
         if record is None or damaged & set(record.wheels):
-            _suspect(other, home).touch()
+            suspect_file(other, home).touch()
 
 
 def _replace_unusable(folder: Path, lock: Locked, home: Home) -> None:
     """Deal with a venv that `_read` refused: suspected, its interpreter gone, or its record torn."""
-    suspicion = _suspect(folder, home)
-    record = _read_record(folder)
+    suspicion = suspect_file(folder, home)
+    record = read_record(folder)
     if record is not None and suspicion.exists() and (folder / "bin" / "python").exists():
         suspicion.unlink()
         if not changed_files(_realised(folder, lock.digest, 0.0, created=False)):
@@ -268,16 +276,17 @@ def _replace_unusable(folder: Path, lock: Locked, home: Home) -> None:
 def _read(lock: Locked, home: Home) -> Realisation | None:
     """The record of a venv that can be used as it is."""
     folder = _folder(lock.digest, home)
-    record = _read_record(folder)
+    record = read_record(folder)
     if record is None or record.digest != lock.digest:
         return None
     # `exists` follows the link: an interpreter that was removed makes this a venv no more.
-    if not (folder / "bin" / "python").exists() or _suspect(folder, home).exists():
+    if not (folder / "bin" / "python").exists() or suspect_file(folder, home).exists():
         return None
     return record
 
 
-def _read_record(folder: Path) -> Realisation | None:
+def read_record(folder: Path) -> Realisation | None:
+    """How the venv in a folder was made; None when there is none, or its record is torn."""
     content = read_bytes(folder / _RECORD)
     if content is None:
         return None
@@ -322,6 +331,7 @@ def _make(
             tilth=__version__,
             created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             wheels=tuple(each.digest for each in choices),
+            cache_tag=interpreter.cache_tag,
         )
         for below in manifest:
             (venv / below).chmod(0o555)
@@ -457,12 +467,19 @@ def _folder(digest: str, home: Home) -> Path:
     return home.environments / digest.rpartition(":")[2]
 
 
-def _suspect(folder: Path, home: Home) -> Path:
+def suspect_file(folder: Path, home: Home) -> Path:
+    """There when a venv must be looked at before it is next used."""
     return home.environments / f".{folder.name}.suspect"
 
 
-def _users(folder: Path, home: Home) -> Path:
+def users_file(folder: Path, home: Home) -> Path:
+    """Where those who use a venv say so, while they do; its time is that of the last use."""
     return home.environments / f".{folder.name}.users"
+
+
+def lock_file(folder: Path, home: Home) -> Path:
+    """Held by whoever makes a venv or takes it away."""
+    return home.environments / f".{folder.name}.lock"
 
 
 def _realised(folder: Path, digest: str, start: float, *, created: bool) -> Realised:

@@ -16,7 +16,7 @@ import json
 import os
 import posixpath
 import re
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +25,7 @@ from tilth.environments import skeleton, uv
 from tilth.environments.bytecode import compile_trees
 from tilth.environments.choices import compose
 from tilth.environments.files import (
+    Shared,
     can_clone,
     disk_full,
     explaining_full_disk,
@@ -92,6 +93,17 @@ def changed(folder: Path, entry: Entry) -> bool:
         if (status.st_size, status.st_mtime_ns, status.st_mode & 0o7777) != stamp:
             return True
     return False
+
+
+def keep(home: Home) -> Shared:
+    """What keeps everything in the store there until it is closed: `tilth env prune` takes what nobody needs."""
+    home.wheels.mkdir(parents=True, exist_ok=True)
+    return Shared(users_file(home))
+
+
+def users_file(home: Home) -> Path:
+    """Where those who make environments say that they need the store, while they do."""
+    return home.wheels / ".users"
 
 
 def discard(folder: Path, home: Home) -> None:
@@ -162,7 +174,7 @@ def build(
     )
     key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
     remembered = home.wheels / "built" / f"{key}.json"
-    with locked(home.wheels / ".locks" / key):
+    with closing(keep(home)), locked(home.wheels / ".locks" / key):
         package = _read_built(remembered)
         if package is None or read_entry(entry_folder(package.digest, interpreter, home)) is None:
             made = _install([source], interpreter, home, name, index, offline, root=root)[0]

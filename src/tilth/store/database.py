@@ -13,18 +13,16 @@ import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from tilth.errors import Conflict, DiskFull, HomeTooNew, SetupError
+from tilth.errors import Conflict, DiskFull, HomeTooNew, HomeUnwritable, SetupError
+from tilth.mounts import MOUNTS, mount_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE_S = 60.0  # how long to wait for another process's transaction; ours take milliseconds
-_NETWORK = frozenset(
-    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre"}
-    | {"ncpfs", "nfs", "nfs4", "smb3", "smbfs", "vboxsf", "vmhgfs"}
-)
 _LOW_SPACE = 1 << 20
 
 
@@ -42,6 +40,41 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_still(path: Path) -> sqlite3.Connection:
+    """A connection to a file that nobody can write to; see `is_still`. It is at the newest version, or refused."""
+    connection = sqlite3.connect(
+        f"file:{quote(os.fspath(path))}?mode=ro&immutable=1",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        latest = _latest(MIGRATIONS)
+        version = _version(connection)
+        if version > latest:
+            raise _too_new(connection, path, version, latest)
+        if version < latest:
+            raise _not_writable(
+                path, "it was written by an older tilth, and must be brought to this version first"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_still(path: Path) -> bool:
+    """Whether a database lies on a disk that is mounted read-only, whole, so that it can be read without its log."""
+    try:
+        if not _is_read_only(path):
+            return False
+        log = path.with_name(f"{path.name}-wal")
+        return not log.exists() or log.stat().st_size == 0
+    except OSError:
+        return False
+
+
 def settle(connection: sqlite3.Connection, path: Path, migrations: Path = MIGRATIONS) -> None:
     """Bring the file to the newest version, keeping a copy of what it was; quick when it is there.
 
@@ -49,7 +82,7 @@ def settle(connection: sqlite3.Connection, path: Path, migrations: Path = MIGRAT
         HomeTooNew: A newer tilth has been here.
     """
     files = sorted(migrations.glob("*.sql"))
-    latest = int(files[-1].name[:4])
+    latest = _latest(migrations)
     version = _version(connection)
     if version > latest:
         raise _too_new(connection, path, version, latest)
@@ -78,24 +111,17 @@ def translated(path: Path) -> Iterator[None]:
         raise _not_writable(path, error.strerror or str(error)) from error
 
 
-def on_network(folder: Path, mounts: Path = Path("/proc/mounts")) -> bool:
+def on_network(folder: Path, mounts: Path = MOUNTS) -> bool:
     """Whether a folder lies on a file system shared between machines, where WAL's shared memory cannot work.
 
     Source: sqlite.org/wal.html, "All processes using a database must be on the same host computer".
     """
-    try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return False  # no such file on this system: nothing known against it
-    place = os.path.realpath(folder)
-    longest, kind = "", ""
-    for line in lines:
-        _, point, each, *_ = line.split(" ")
-        point = point.encode("utf-8", "surrogateescape").decode("unicode_escape") if "\\" in point else point
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(longest):  # the last mount on one point hides those before
-            longest, kind = point, each
-    return kind in _NETWORK or kind.startswith("fuse.")
+    mount = mount_of(folder, mounts)
+    return mount is not None and mount.is_network  # where nobody tells, nothing is known against it
+
+
+def _latest(migrations: Path) -> int:
+    return max(int(each.name[:4]) for each in migrations.glob("*.sql"))
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -195,7 +221,8 @@ def _translate(error: sqlite3.Error, path: Path) -> Exception:
             mend=f"see which with `fuser {path}`: a stopped or hanging process must end first",
         )
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return _not_writable(path, str(error))
+        still = "its disk is mounted read-only"
+        return _not_writable(path, still if _is_read_only(path) else str(error))
     if name.startswith("SQLITE_IOERR"):
         return SetupError(
             f"the database `{path}` cannot be read or written",
@@ -212,6 +239,13 @@ def _translate(error: sqlite3.Error, path: Path) -> Exception:
     return error
 
 
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def _is_full(path: Path) -> bool:
     try:
         return shutil.disk_usage(path.parent).free < _LOW_SPACE
@@ -223,12 +257,12 @@ def _disk_full(path: Path) -> DiskFull:
     return DiskFull(
         f"no space left for the database `{path}`",
         why="what was being written is left out as a whole; everything before is kept",
-        mend="make room on that disk, or set `TILTH_HOME` to a folder on another",
+        mend="make room on that disk, as `tilth env prune` does, or set `TILTH_HOME` to a folder on another",
     )
 
 
-def _not_writable(path: Path, why: str) -> SetupError:
-    return SetupError(
+def _not_writable(path: Path, why: str) -> HomeUnwritable:
+    return HomeUnwritable(
         f"the database `{path}` cannot be opened and written to",
         why=why,
         mend=f"make `{path.parent}` a folder you may write to, or set `TILTH_HOME` to one",

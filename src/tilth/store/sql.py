@@ -32,9 +32,15 @@ _FEW = 8  # values of one column that are asked for one by one
 _encoder = msgspec.json.Encoder()
 
 
-def open_store(home: Home) -> SqlStore:
-    """The store of a home folder, made or migrated when it must be."""
-    return SqlStore(home.database)
+def open_store(home: Home, *, to_read: bool = False) -> SqlStore:
+    """The store of a home folder, made or migrated when it must be.
+
+    Args:
+        to_read: A home on a read-only disk will do; writing fails then.
+    Raises:
+        HomeUnwritable, HomeTooNew, SetupError: It cannot be opened.
+    """
+    return SqlStore(home.database, to_read=to_read)
 
 
 class SqlStore:
@@ -44,13 +50,16 @@ class SqlStore:
     shared with a forked child; open another store there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, to_read: bool = False) -> None:
         self.path = path
         self._tables: dict[type[Record], _Table[Any]] = {}
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         with database.translated(path):
+            if to_read and database.is_still(path):
+                self._reader = database.connect_still(path)
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reader = database.connect(path)
             try:

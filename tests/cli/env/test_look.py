@@ -151,12 +151,21 @@ from-source 1.0  requested: from-source
     assert all(each["unpacked_size"] > 0 for each in packages.values())
 
 
-def test_what_nobody_knows_is_said(past: Project, home: Path) -> None:
+def test_what_a_lock_says_is_known_without_the_packages(past: Project, home: Path) -> None:
     shutil.rmtree(home / "wheels")
     said = past("show", "churn-2/train").stdout
-    assert "alpha 2.0        requested: alpha==2.0; what it requires is not known\n" in said
-    assert "beta 2.0         why it is there is not known; what it requires is not known\n" in said
-    assert past("show", "churn-2/train", "--json").json["packages"][1]["requires"] is None
+    assert "alpha 2.0        requested: alpha==2.0\n└── beta 2.0\n" in said
+    assert past("show", "churn-2/train", "--json").json["packages"][1]["requires"] == {}
+
+
+def test_what_nobody_knows_is_said(past: Project, home: Path) -> None:
+    lock = past.root / "pylock.toml"
+    text = past("export", "churn-2/train", "--format", "pylock").stdout
+    lock.write_text(re.sub(r"(?m)^dependencies = .*\n", "", text))
+    shutil.rmtree(home / "wheels")
+    said = past("show", "pylock.toml").stdout
+    assert "alpha 2.0" in said
+    assert "why it is there is not known; what it requires is not known\n" in said
 
 
 def test_how_it_was_made_and_who_used_it_is_shown(past: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tilth.cli.env.compare import diff, export
 from tilth.cli.env.enter import checkout, shell
+from tilth.cli.env.keep import prune
 from tilth.cli.env.lock import lock
 from tilth.cli.env.look import list_environments, show
 from tilth.cli.usage import group
@@ -17,5 +18,5 @@ def env() -> None:
     """
 
 
-for _command in (list_environments, show, lock, diff, export, shell, checkout):
+for _command in (list_environments, show, lock, diff, export, shell, checkout, prune):
     env.add_command(_command)
