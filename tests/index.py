@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,42 +82,111 @@ def build_sdist(
     requires: Sequence[str] = (),
     files: Mapping[str, str | bytes] | None = None,
     broken: str = "",
+    build_requires: Sequence[str] = (),
+    dynamic_requires: Sequence[str] = (),
+    below: str = "",
+    more: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write an sdist that builds itself with the standard library alone, and return its path.
+    """Write an sdist that builds itself, and return its path.
 
     Args:
-        files: As for `build_wheel`: what the built wheel holds.
-        broken: When given, building prints this to stderr and fails.
+        below: The folder in it that holds the project, as `python/`.
+        more: Further files: path in the archive, as it is -> content.
+
+    The rest is as for `source_files`.
     """
+    contents = source_files(
+        name,
+        version,
+        requires=requires,
+        files=files,
+        broken=broken,
+        build_requires=build_requires,
+        dynamic_requires=dynamic_requires,
+    )
     escaped = name.lower().replace("-", "_").replace(".", "_")
-    content = files if files is not None else {f"{escaped}.py": f"VERSION = {version!r}\n"}
-    # The backend is this very module, so an sdist needs nothing from an index to build.
-    backend = Path(__file__).read_text(encoding="utf-8") + (
-        "\n\ndef build_wheel_hook(wheel_directory, config_settings=None, metadata_directory=None):\n"
-        + (f"    import sys\n    sys.exit({broken!r})\n" if broken else "")
-        + f"    return build_wheel(Path(wheel_directory), {name!r}, {version!r}, requires={list(requires)!r},"
-        f" files={dict(content)!r}).name\n"
-    )
-    # PEP 517 calls `build_wheel`; the name is taken here by the builder with another signature.
-    shim = "from builder import build_wheel_hook as build_wheel\n"
-    project = (
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        f'[project]\nname = "{name}"\nversion = "{version}"\ndependencies = {list(requires)!r}\n'
-    )
-    entries = {
-        "builder.py": backend.encode(),
-        "backend.py": shim.encode(),
-        "pyproject.toml": project.encode(),
-        "PKG-INFO": _metadata(name, version, requires, {}, ""),
-    }
+    entries = {f"{escaped}-{version}/{below}{path}": body for path, body in contents.items()}
     folder.mkdir(parents=True, exist_ok=True)
     sdist = folder / f"{escaped}-{version}.tar.gz"
     with tarfile.open(sdist, "w:gz") as archive:
-        for path, body in entries.items():
-            entry = tarfile.TarInfo(f"{escaped}-{version}/{path}")
+        for path, body in {**entries, **(more or {})}.items():
+            entry = tarfile.TarInfo(path)
             entry.size = len(body)
             archive.addfile(entry, io.BytesIO(body))
     return sdist
+
+
+def write_project(folder: Path, name: str, version: str, **options: Any) -> Path:
+    """Write what `build_sdist` packs as files of a folder, which need not exist; returns it."""
+    for path, body in source_files(name, version, **options).items():
+        if path != "PKG-INFO":
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(body)
+    return folder
+
+
+def source_files(
+    name: str,
+    version: str,
+    *,
+    requires: Sequence[str] = (),
+    files: Mapping[str, str | bytes] | None = None,
+    broken: str = "",
+    build_requires: Sequence[str] = (),
+    dynamic_requires: Sequence[str] = (),
+    sources: str = "",
+) -> dict[str, bytes]:
+    """The files of a project that builds itself with the standard library alone, and what it asks for.
+
+    Args:
+        files: As for `build_wheel`: what the built wheel holds. They lie in the project, below `content`.
+        broken: When given, building prints this to stderr and fails.
+        build_requires: What `[build-system]` requires. The backend imports the module of each.
+        dynamic_requires: What the backend requires besides when it is asked. It imports these too.
+        sources: The end of `pyproject.toml`.
+
+    The versions of what it was built with are in the wheel's module `NAME_built`: `WITH = {"helper": "1.0"}`.
+    """
+    escaped = name.lower().replace("-", "_").replace(".", "_")
+    content = files if files is not None else {f"{escaped}.py": f"VERSION = {version!r}\n"}
+    static, dynamic = [_module(each) for each in build_requires], [_module(each) for each in dynamic_requires]
+    fail = f"    sys.exit({broken!r})\n" if broken else ""
+    hooks = f"""
+import importlib
+import sys
+
+
+def get_requires_for_build_wheel(config_settings=None):
+    for module in {static!r}:
+        importlib.import_module(module)
+    return {list(dynamic_requires)!r}
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+{fail}    versions = {{each: importlib.import_module(each).VERSION for each in {static + dynamic!r}}}
+    here = builder.Path("content")
+    files = {{each.relative_to(here).as_posix(): each.read_bytes() for each in here.rglob("*") if each.is_file()}}
+    if versions:
+        files["{escaped}_built.py"] = f"WITH = {{versions!r}}\\n"
+    folder = builder.Path(wheel_directory)
+    return builder.build_wheel(folder, {name!r}, {version!r}, requires={list(requires)!r}, files=files).name
+"""
+    project = (
+        f'[build-system]\nrequires = {list(build_requires)!r}\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "{version}"\ndependencies = {list(requires)!r}\n'
+    )
+    return {
+        # The backend is this very module, so a project needs nothing from an index to build.
+        "builder.py": Path(__file__).read_bytes(),
+        "backend.py": f"import builder\n{hooks}".encode(),
+        "pyproject.toml": (project + sources).encode(),
+        "PKG-INFO": _metadata(name, version, requires, {}, ""),
+        **{f"content/{path}": _encode(body) for path, body in content.items()},
+    }
+
+
+def _module(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9_-]", requirement, maxsplit=1)[0].replace("-", "_")
 
 
 def _metadata(

@@ -18,7 +18,9 @@ class Home:
     bundles/DIGEST.tar          code
     runs/RUN_ID/                pipeline.json, lease, cancel, logs/, steps/
     locks/DECLARATION.json      what a declaration was resolved to
+    locks/builders/             the locks of environments that built wheels
     wheels/DIGEST/              unpacked wheels, with bytecode, read-only
+    wheels/built/, .kept/       what was built here, and the wheels themselves
     environments/DIGEST/        venvs, hard-linked from wheels/
     secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests

@@ -44,6 +44,12 @@ SETTINGS = {
         "file with the key of secrets kept in a file; by default in the platform's folder for configuration, "
         "as `~/.config/tilth/secrets.key`",
     ),
+    "advisories": Setting(
+        "TILTH_ADVISORIES",
+        "",
+        "known vulnerabilities that `tilth env check` looks for: a folder, JSON or zip file of OSV records, "
+        "or the URL of a service with the OSV API; by default none",
+    ),
     "progress": Setting("TILTH_PROGRESS", "auto", "`live`, `plain` or `none`; `auto` is live on a terminal"),
 }
 

@@ -156,6 +156,7 @@ workers       3                     `TILTH_WORKERS`      TILTH_WORKERS
 offline       0                     default              TILTH_OFFLINE
 secret_store  auto                  default              TILTH_SECRET_STORE
 secrets_key   /k                    `TILTH_SECRETS_KEY`  TILTH_SECRETS_KEY
+advisories    none                  default              TILTH_ADVISORIES
 progress      auto                  default              TILTH_PROGRESS
 """)
     told = {each["setting"]: each for each in cli("settings", "--json").json}

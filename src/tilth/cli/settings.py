@@ -14,6 +14,7 @@ from tilth.cli.usage import json_option
 def settings(*, as_json: bool) -> None:
     """Show every setting, its value and where that comes from."""
     from tilth.cli.tables import table
+    from tilth.environments.uv import without_credentials
     from tilth.secrets.key import key_path
     from tilth.settings import SETTINGS, home_folder, setting, worker_count
 
@@ -23,11 +24,12 @@ def settings(*, as_json: bool) -> None:
         "workers": str(worker_count()),
         "python": "found as uv finds it",
         "secrets_key": str(key_path()),
+        "advisories": "none",
     }
     told = [
         {
             "setting": name,
-            "value": setting(name) or stands_for[name],
+            "value": without_credentials(setting(name)) or stands_for[name],
             "from": f"`{each.variable}`" if os.environ.get(each.variable) else "default",
             "variable": each.variable,
             "meaning": each.meaning,

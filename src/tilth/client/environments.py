@@ -15,6 +15,7 @@ from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
 from tilth.environments import background
+from tilth.environments.import_names import usual_modules
 from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.records import Environment, Lock
 from tilth.store import Put
@@ -143,23 +144,12 @@ class ProjectEnvironments:
 
     def records(self) -> list[Put]:
         """What to remember of the environments."""
-        changes: list[Put] = []
-        for each in self._locks.values():
-            changes.append(Put(Lock(id=each.lock, text=each.text, declaration=each.declaration)))
-            changes.append(
-                Put(
-                    Environment(
-                        id=each.digest,
-                        name=each.name,
-                        lock=each.lock,
-                        python=each.python,
-                        platform=each.platform,
-                        requirements=each.requirements,
-                        packages=each.packages,
-                        variables=each.variables,
-                    )
-                )
-            )
+        locks = list(self._locks.values())
+        changes = [change for each in locks for change in _records_of(each, role="execution")]
+        built = [each for each in locks if any(package.builder for package in each.packages)]
+        builders = {made.digest: made for each in built for made in envs.builders_of(each, self._home)}
+        for digest in builders.keys() - self.digests().values():
+            changes += _records_of(builders[digest], role="builder")
         return changes
 
     def digests(self) -> dict[str, str]:
@@ -203,7 +193,7 @@ class ProjectEnvironments:
         return frozenset(
             module
             for name, each in known.items()
-            for module in (_usual_modules(name) if each is None else each)
+            for module in (usual_modules(name) if each is None else each)
         )
 
     async def place(self, name: str | None) -> Place:
@@ -348,6 +338,21 @@ class ProjectEnvironments:
             raise
 
 
+def _records_of(lock: Locked, *, role: str) -> list[Put]:
+    environment = Environment(
+        id=lock.digest,
+        name=lock.name,
+        role=role,
+        lock=lock.lock,
+        python=lock.python,
+        platform=lock.platform,
+        requirements=lock.requirements,
+        packages=lock.packages,
+        variables=lock.variables,
+    )
+    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
+
+
 def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised, list[str]]]:
     """Those whose files are not as they were made: name, venv, files. Each once, whatever it is called."""
     venvs = {each.digest: (name, each) for name, each in realised.items()}
@@ -355,16 +360,8 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
     return [each for each in looked if each[2]]
 
 
-_USUAL = {"scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
-
-
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _usual_modules(distribution: str) -> tuple[str, ...]:
-    """What a wheel that was never seen here probably lets a step import."""
-    return (_USUAL.get(distribution, distribution.replace("-", "_")),)
 
 
 def reopen(
@@ -390,6 +387,12 @@ def reopen(
                 mend="start a new run: it makes a lock for this machine",
             )
         opened[name] = envs.open_lock(
-            lock.text, declared[name], root=root, interpreter=wanted, home=home, offline=offline
+            lock.text,
+            declared[name],
+            root=root,
+            interpreter=wanted,
+            home=home,
+            packages=environment.packages,
+            offline=offline,
         )
     return opened

@@ -52,6 +52,7 @@ class PlannedStep:
     cached: bool | None  # None: that depends on a step that would run
     reason: str
     upstream: tuple[str, ...]
+    outputs: dict[str, str]  # name -> digest, of what would be reused
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,14 @@ def plan(
     nodes = Nodes(pipeline, {node.id: reuse.parts(node) for node in pipeline.nodes})
     waiting = deque(state for state in nodes if not state.waiting)
     decided: dict[str, tuple[bool | None, str]] = {}
+    kept: dict[str, dict[str, str]] = {}
     while waiting:
         state = waiting.popleft()
         reused, reason, found = _decide(state, values, reuse, environments)
         decided[state.node.id] = reused, reason
         if found is not None:
             values.give(state.node.id, found.outputs)
+            kept[state.node.id] = {name: ref.digest for name, ref in found.outputs.items()}
             waiting += nodes.release(state)
     steps = []
     for state in nodes:
@@ -130,6 +133,7 @@ def plan(
                 cached=cached,
                 reason=reason,
                 upstream=tuple(sorted(state.node.upstream())),
+                outputs=kept.get(state.node.id, {}),
             )
         )
     return Plan(

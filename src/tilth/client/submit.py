@@ -9,15 +9,16 @@ import platform
 import shutil
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import __version__
 from tilth.artifact_stores import LocalArtifactStore
+from tilth.client import checks
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
-from tilth.client.imports import check_imports
 from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
 from tilth.client.secrets import missing_secrets, run_secrets
@@ -26,7 +27,6 @@ from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
 from tilth.environments.files import home_unwritable
 from tilth.errors import (
-    DefinitionError,
     DiskFull,
     IndexUnavailable,
     RunCancelled,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from tilth.environments import Interpreter
     from tilth.ir.pipeline import Pipeline
     from tilth.records import Git
-    from tilth.store import SqlStore
+    from tilth.store import SqlStore, Store
 
 
 def call(pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> runtime.client.Run:
@@ -99,18 +99,26 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
         environments = ProjectEnvironments(
             compiled.pipeline, root=compiled.code.root, interpreter=compiled.interpreter, home=home
         )
+        checks.refuse_pythons(compiled.pipeline, compiled.interpreter, home)
         environments.find_locks()
-        missing, unknown = check_imports(compiled.pipeline, environments, home, absent=compiled.absent)
-        return plan(
+        found = [
+            *checks.at_compile(compiled.pipeline, environments, home, absent=compiled.absent),
+            *checks.since_last_run(compiled.pipeline, environments, compiled.interpreter, store),
+        ]
+        artifacts = LocalArtifactStore(home.artifacts)
+        planned = plan(
             compiled.pipeline,
             environments=environments,
             store=store,
-            artifacts=LocalArtifactStore(home.artifacts),
+            artifacts=artifacts,
             home=home,
             bundle=bundle_digest(compiled.code, home) if compiled.pipeline.dynamic else "",
             cache_on=options.cache,
-            warnings=[*missing, *unknown, *missing_secrets(compiled.pipeline, home)],
         )
+        kept = {(step.id, name): digest for step in planned.steps for name, digest in step.outputs.items()}
+        found = [*found, *checks.of_stored(compiled.pipeline, environments, home, artifacts, kept)]
+        told = [*(each.told() for each in found), *missing_secrets(compiled.pipeline, home)]
+        return replace(planned, warnings=tuple(dict.fromkeys(told)))
 
 
 def _python(options: RunOptions) -> str | None:
@@ -140,8 +148,9 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     with contextlib.closing(open_store(home)) as store:
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
+        checks.refuse_pythons(pipeline, compiled.interpreter, home)
         environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
-        _refuse_missing_imports(compiled, environments, home, listener)
+        _check_environments(compiled, environments, home, store, listener)
         code = CodeBundle(
             id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
         )
@@ -283,24 +292,28 @@ def compiled_in(interpreter: Interpreter, environment: str, git: Git | None) -> 
     )
 
 
-def _refuse_missing_imports(
-    compiled: Compiled, environments: ProjectEnvironments, home: Home, listener: events.Listener
+def _check_environments(
+    compiled: Compiled,
+    environments: ProjectEnvironments,
+    home: Home,
+    store: Store,
+    listener: events.Listener,
 ) -> None:
-    """What a step imports and its environment lacks is told before anything runs."""
+    """What steps cannot import or read is told before anything runs."""
     pipeline, absent = compiled.pipeline, compiled.absent
-    _, unknown = check_imports(pipeline, environments, home, absent=absent)
-    if unknown:
+    found = checks.at_compile(pipeline, environments, home, absent=absent, guess=False)
+    if any(each.uncertain for each in found):
         try:
             environments.make_unknown()
         except IndexUnavailable as error:
             listener(events.Notice(f"imports are not checked: {error.summary}"))
-    missing, _ = check_imports(pipeline, environments, home, absent=absent)
-    if missing:
-        raise DefinitionError(
-            missing[0],
-            why="\n".join(missing[1:5]),
-            mend="add the package to the requirements of the step's environment, or import it in the step that has it",
-        )
+        else:
+            found = checks.at_compile(pipeline, environments, home, absent=absent)
+    checks.refuse(found)
+    found += checks.since_last_run(pipeline, environments, compiled.interpreter, store)
+    for each in found:
+        if not each.uncertain:
+            listener(events.Notice(each.told()))
 
 
 def _check(options: RunOptions) -> None:

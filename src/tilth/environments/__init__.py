@@ -9,6 +9,7 @@
     make_at                                         another one, to keep elsewhere
     changed_files, created_at, quarantine           what steps did to it
     modules                                         what a lock lets a step import
+    builders_of                                     what built those of its packages that came as source
 
 Names load on first use: planning a run needs few of them.
 """
@@ -17,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tilth.environments.builders import builders_of as builders_of
     from tilth.environments.declarations import declared_facts as declared_facts
     from tilth.environments.interpreters import (
         Interpreter as Interpreter,
@@ -62,6 +64,7 @@ _HOME = {
     "ProjectLock": "project_locks",
     "Reach": "loose",
     "Realised": "venvs",
+    "builders_of": "builders",
     "changed_files": "venvs",
     "created_at": "venvs",
     "declared_facts": "declarations",

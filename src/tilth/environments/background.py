@@ -25,7 +25,8 @@ _ending = False
 
 def in_thread(work: Callable[[], R]) -> Future[R]:
     """Begin a call in a thread of its own that ends with the process."""
-    from concurrent.futures import Future  # here for cost: planning a run starts nothing
+    import contextvars  # here for cost, as the next: planning a run starts nothing
+    from concurrent.futures import Future
 
     future: Future[R] = Future()
     future.set_running_or_notify_cancel()  # from here on whoever waits may leave, but not stop it
@@ -38,7 +39,8 @@ def in_thread(work: Callable[[], R]) -> Future[R]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=settle, daemon=True).start()
+    # What is known of why a call is made goes along, such as for whom something is built.
+    threading.Thread(target=contextvars.copy_context().run, args=(settle,), daemon=True).start()
     return future
 
 

@@ -18,6 +18,7 @@ class Choice(NamedTuple):
     file: str  # its name; empty for a repository
     source: str  # the key of a PEP 751 package that names it
     size: int = 0  # of the file, in bytes; 0 where the lock does not say
+    builder: str = ""  # digest of the environment that built it, where it came as source and was built before
 
     @property
     def is_wheel(self) -> bool:

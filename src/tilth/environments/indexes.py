@@ -43,8 +43,8 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
             options += ["--index", f"tilth-single-{number}={url}"]
         return options
 
-    def variables(self, home: Home) -> dict[str, str]:
-        """Variables that tell uv what opens the places. They are for its process alone.
+    def logins(self, home: Home) -> dict[str, tuple[str, str]]:
+        """User and password by host.
 
         Raises:
             NotFound: There is no such secret.
@@ -53,7 +53,15 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
             return {}
         from tilth.secrets import logins, open_secrets
 
-        known = logins(self.credentials, open_secrets(home))
+        return logins(self.credentials, open_secrets(home))
+
+    def variables(self, home: Home) -> dict[str, str]:
+        """Variables that tell uv what opens the places. They are for its process alone.
+
+        Raises:
+            NotFound: There is no such secret.
+        """
+        known = self.logins(home)
         named = {"tilth-default": self.default}
         named |= {f"tilth-{number}": url for number, url in enumerate(self.extra)}
         named |= {f"tilth-single-{number}": url for number, url in enumerate(self.single.values())}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -64,6 +65,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     sources: tuple[str, ...]
     check: str
+    local: str = ""  # what the local folders among the sources held when it was made
 
 
 def find_lock(
@@ -126,8 +128,9 @@ def lock(
         else:
             from tilth.environments.resolution import resolve
 
-            before = known.text if known is not None else ""
-            text = resolve(environment, **place, offline=offline, upgrade=upgrade, before=before)
+            before = _read(declaration, home)  # also one that a changed folder has made stale
+            kept = before.text if before is not None else ""
+            text = resolve(environment, **place, offline=offline, upgrade=upgrade, before=kept)
         return _remember(text, declaration, environment, given, **place, offline=offline)
 
 
@@ -139,10 +142,17 @@ def open_lock(
     interpreter: Interpreter,
     home: Home,
     offline: bool = False,
+    packages: Sequence[Package] = (),
 ) -> Locked:
-    """A lock from its text, as recorded with a run, whether or not it is what the declaration gives today."""
-    packages, sources = _select(text, environment, root, interpreter, home, offline=offline)
-    entry = _Entry(text=text, packages=packages, sources=sources, check="")
+    """A lock from its text, as recorded with a run, whether or not it is what the declaration gives today.
+
+    Args:
+        packages: As they were recorded: what was built then is taken as it is, and not built from the files of today.
+    """
+    choices = _choose(text, environment, interpreter)
+    built = {each.name: each for each in packages if each.builder}
+    chosen, sources = _select(choices, environment, root, interpreter, home, offline=offline, built=built)
+    entry = _Entry(text=text, packages=chosen, sources=sources, check="")
     return _locked(entry, "", environment, None, root, interpreter)
 
 
@@ -201,6 +211,13 @@ def _load(
     interpreter: Interpreter,
     home: Home,
 ) -> Locked | None:
+    entry = _read(declaration, home)
+    if entry is None or _local(entry.sources, root, home) != entry.local:
+        return None
+    return _locked(entry, declaration, environment, given, root, interpreter)
+
+
+def _read(declaration: str, home: Home) -> _Entry | None:
     content = read_bytes(home.locks / f"{declaration}.json")
     if content is None:
         return None
@@ -209,9 +226,16 @@ def _load(
     except msgspec.MsgspecError:
         logger.info("the lock entry %s was torn: it is made anew", declaration)
         return None
-    if entry.check != _check(entry.text, entry.packages, entry.sources):
-        return None
-    return _locked(entry, declaration, environment, given, root, interpreter)
+    return entry if entry.check == _check(entry.text, entry.packages, entry.sources) else None
+
+
+def _local(sources: Sequence[str], root: Path, home: Home) -> str:
+    """What the local folders among the sources hold now."""
+    if not any(each.startswith("directory = ") for each in sources):
+        return ""
+    from tilth.environments import local
+
+    return local.stamp(sources, root, home)
 
 
 def _remember(
@@ -225,8 +249,11 @@ def _remember(
     home: Home,
     offline: bool = False,
 ) -> Locked:
-    packages, sources = _select(text, environment, root, interpreter, home, offline=offline)
-    entry = _Entry(text=text, packages=packages, sources=sources, check=_check(text, packages, sources))
+    choices = _choose(text, environment, interpreter)
+    held = _local([each.source for each in choices], root, home)  # before: a file may change during a build
+    packages, sources = _select(choices, environment, root, interpreter, home, offline=offline)
+    check = _check(text, packages, sources)
+    entry = _Entry(text=text, packages=packages, sources=sources, check=check, local=held)
     write_atomic(home.locks / f"{declaration}.json", msgspec.json.encode(entry))
     return _locked(entry, declaration, environment, given, root, interpreter)
 
@@ -276,19 +303,20 @@ def _choose(text: str, environment: Mapping[str, Any], interpreter: Interpreter)
 
 
 def _select(
-    text: str,
+    choices: Sequence[Choice],
     environment: Mapping[str, Any],
     root: Path,
     interpreter: Interpreter,
     home: Home,
     *,
     offline: bool,
+    built: Mapping[str, Package] | None = None,
 ) -> tuple[tuple[Package, ...], tuple[str, ...]]:
-    """The files of a lock that this interpreter takes, with those that come as source built."""
-    choices = _choose(text, environment, interpreter)
-    sources = [each.source for each in choices]
+    """The packages that were chosen, with those that come as source built; and what brings each back."""
+    sources = []
     packages = []
     for choice in choices:
+        source = choice.source
         if choice.is_wheel:
             package = Package(
                 name=choice.name,
@@ -297,9 +325,15 @@ def _select(
                 file=choice.file,
                 size=choice.size,
             )
+        elif built and choice.name in built:
+            from tilth.environments.pylocks import with_paths
+
+            package = built[choice.name]
+            source = with_paths(source, lambda path: os.path.normpath(root / path))
         else:
-            package = _build(choice, environment, root, interpreter, home, offline=offline)
+            package, source = _build(choice, environment, root, interpreter, home, offline=offline)
         packages.append(package)
+        sources.append(source)
     return tuple(packages), tuple(sources)
 
 
@@ -311,7 +345,7 @@ def _build(
     home: Home,
     *,
     offline: bool,
-) -> Package:
+) -> tuple[Package, str]:
     from tilth.environments import wheels
 
     if not interpreter.executable:
@@ -329,4 +363,5 @@ def _build(
         index=declared_index(environment, root),
         offline=offline,
         root=root,
+        exclude_newer=environment.get("exclude_newer", ""),
     )

@@ -68,14 +68,8 @@ def choose(
         ) from error
     choices = []
     for package, source in selected:
-        if isinstance(source, PackageDirectory):
-            raise DefinitionError(
-                f"environment `{name}` asks for `{package.name}` from the folder `{source.path}`",
-                why="a folder changes, and what was locked must not",
-                mend="build it with `uv build --wheel`, and name the folder of the wheel in `find_links`",
-            )
         digest, file = "", ""
-        if not isinstance(source, PackageVcs):
+        if not isinstance(source, (PackageDirectory, PackageVcs)):
             digest = next((f"{kind}:{value}" for kind, value in _best_first(source.hashes)), "")
             file = getattr(source, "filename", "") or _file_name(source.url or source.path or "")
         size = getattr(source, "size", None) or 0
@@ -100,10 +94,12 @@ def _file_name(url: str) -> str:
     return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
 
 
-def _write(source: PackageArchive | PackageSdist | PackageVcs | PackageWheel) -> str:
+def _write(source: PackageArchive | PackageDirectory | PackageSdist | PackageVcs | PackageWheel) -> str:
     if isinstance(source, PackageVcs):
         names = ("type", "url", "path", "requested_revision", "commit_id", "subdirectory")
         return f"vcs = {{ {_pairs(source, names)} }}"
+    if isinstance(source, PackageDirectory):
+        return f"directory = {{ {_pairs(source, ('path', 'subdirectory'))} }}"
     hashes = ", ".join(f"{kind} = {json.dumps(value)}" for kind, value in sorted(source.hashes.items()))
     body = f"{{ {_pairs(source, ('name', 'url', 'path', 'subdirectory'))}, hashes = {{ {hashes} }} }}"
     if isinstance(source, PackageWheel):

@@ -9,9 +9,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tilth.environments import exports, uv
+from tilth.environments import exports, local, uv
 from tilth.environments.files import scratch
 from tilth.environments.indexes import declared_index
+from tilth.environments.origins import Asked
 from tilth.environments.pylocks import with_paths
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def resolve(
         if "lock" in environment:
             text = _absolute(target.read_text(encoding="utf-8"), folder)
         else:
+            if not isinstance(environment.get("requirements", ()), str):
+                local.check_requirements(environment.get("requirements", ()), root, name=environment["name"])
             command = _Command(environment, root, interpreter, folder, universal)
             if before and upgrade is not True:
                 target.write_text(before, encoding="utf-8")
@@ -92,7 +95,7 @@ def _compile(
         variables=command.index.variables(home),
     )
     if result.code != 0:
-        raise uv.explain(result, command.name, usable=_usable(home))
+        raise uv.explain(result, command.name, usable=_usable(home), asked=command.asked(home))
     _warn(result.errors, command.name)
     text = _absolute(target.read_text(encoding="utf-8"), target.parent)
     return _with_dependencies(text, command, target.parent)
@@ -123,6 +126,10 @@ class _Command:
         self._folder = folder
         self.text: str | None = None  # for standard input
         self.sources = self._sources()
+
+    def asked(self, home: Home) -> Asked:
+        """What is told of when it fails."""
+        return Asked(self._environment, self.root, self._interpreter, home)
 
     def arguments(self) -> list[str | Path]:
         """All but the form and place of what is written."""

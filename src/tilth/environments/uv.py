@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tilth.environments.origins import Asked
+
 _USER = re.compile(
     r"(?P<scheme>[\w.+-]*)://(?P<user>[^/\s\"`<>:@]*)(?P<rest>[^/\s\"`<>]*)@"
 )  # to the last `@`
@@ -45,6 +47,9 @@ DOWN = (
     "dns error",
     "network was disabled",
 )
+
+
+_MISSING = re.compile(r"(?:Because|because|and) (\S+) was not found in the (?:package registry|provided)")
 
 
 class Result(NamedTuple):
@@ -128,11 +133,12 @@ def _without_user(match: re.Match[str]) -> str:
     return f"{match['scheme']}://{kept}"
 
 
-def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
+def explain(result: Result, name: str, *, usable: str = "", asked: Asked | None = None) -> TilthError:
     """The error for a failed call on behalf of the environment `name`.
 
     Args:
         usable: What can be done without the index, in one line, for when it is down.
+        asked: What was to be resolved, for saying whose requirement it is that fails.
     """
     lines = _reason(result.errors)
     text = "\n".join(lines)
@@ -158,17 +164,15 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             why=_shorten([re.sub(r" in `-` at position \d+", "", line) for line in lines]),
         )
     if "Hash mismatch" in text:
+        return _replaced(text, name)
+    if re.search(r"unsafe (member path|symbolic-link|hard-link)", text):
         return EnvironmentBroken(
-            f"a package of environment `{name}` is not the one that was locked",
+            f"an archive of environment `{name}` leads outside of its folder",
             why=_shorten(lines),
-            mend="somebody replaced the file on the index; lock again with `--upgrade` if that is meant",
+            mend="do not use that package; tell whoever keeps the index",
         )
     if "Failed to build" in text or "build backend returned an error" in text:
-        return EnvironmentBroken(
-            f"a source distribution of environment `{name}` does not build",
-            why=_shorten(lines, last=True),
-            mend="ask for a version that has a wheel for this Python, or install what the build lacks",
-        )
+        return _unbuilt(text, lines, name)
     if re.search(r"\b40[13]\b (Unauthorized|Forbidden)", text):
         return IndexUnavailable(
             f"the package index of environment `{name}` refuses to answer",
@@ -176,11 +180,7 @@ def explain(result: Result, name: str, *, usable: str = "") -> TilthError:
             mend="give what opens it as a secret (`credentials=`), in `~/.netrc` or in uv's own settings",
         )
     if "No solution found" in text and "network was disabled" not in text:
-        return Unresolvable(
-            f"the requirements of environment `{name}` cannot be resolved",
-            why=_shorten([line for line in lines if "No solution found" not in line]),
-            mend=_hint(text),
-        )
+        return _unresolved(lines, name, asked)
     if "os error 2)" in text or "Distribution not found at" in text:
         return EnvironmentBroken(
             f"a file of environment `{name}` is gone",
@@ -219,11 +219,52 @@ def _shorten(lines: list[str], *, last: bool = False, most: int = 9) -> str:
     return "\n".join([wide[0], "…", *wide[2 - most :]] if last else [*wide[: most - 1], "…"])
 
 
-def _hint(text: str) -> str:
-    missing = re.search(r"Because (\S+) was not found in the (?:package registry|provided)", text)
+def _unresolved(lines: list[str], name: str, asked: Asked | None) -> Unresolvable:
+    from tilth.environments import conflicts, hints  # here for cost: few resolutions fail
+
+    proof = [line for line in lines if "No solution found" not in line]
+    summary = f"the requirements of environment `{name}` cannot be resolved"
+    declared = asked.declared() if asked else []
+    story = conflicts.tell(proof, declared, asked.projects() if asked else ())
+    why, mend = _shorten(proof), "loosen one of the requirements named above"
+    if story is not None:
+        said = [line.removeprefix("hint: ") for line in proof if line.startswith("hint: ")]
+        why, mend = "\n".join([*story.why, *said[:2]]), story.mend
+    missing = _MISSING.search("\n".join(proof))
     if missing:
-        return f"check the spelling of `{missing[1]}`, or name the index that has it"
-    return "loosen one of the requirements named above"
+        mend = hints.meant(missing[1], asked.known_names() if asked else ())
+        mend = mend or f"check the spelling of `{missing[1]}`, or name the index that has it"
+    return Unresolvable(summary, why=why, mend=mend)
+
+
+def _replaced(text: str, name: str) -> EnvironmentBroken:
+    """A file that is not the one that was locked."""
+    found = re.search(
+        r"Hash mismatch for `(?P<what>[^`]+)`\s+Expected:\s+(?P<locked>\S+)\s+Computed:\s+(?P<found>\S+)",
+        text,
+    )
+    return EnvironmentBroken(
+        f"a package of environment `{name}` is not the one that was locked",
+        why=f"`{found['what']}`\nlocked: {found['locked']}\nfound:  {found['found']}" if found else text,
+        mend="somebody replaced the file on the index; lock again with `--upgrade` if that is meant",
+    )
+
+
+def _unbuilt(text: str, lines: list[str], name: str) -> EnvironmentBroken:
+    from tilth.environments import hints, system_packages
+
+    mend = "ask for a version that has a wheel for this Python, or install what the build lacks"
+    package = re.search(r"Failed to (?:build|download and build) `([A-Za-z0-9._-]+)", text)
+    lacking = system_packages.lacking(text)
+    if lacking:
+        mend = lacking.mend()
+    elif package:
+        mend = hints.module_of_another(package[1]) or mend
+    return EnvironmentBroken(
+        f"a source distribution of environment `{name}` does not build",
+        why=_shorten(lines, last=True),
+        mend=mend,
+    )
 
 
 def _uv_cache() -> Path:

@@ -349,7 +349,9 @@ def _fill(
 ) -> list[Choice]:
     """Make a venv that will be at `place`, and give what it is made of. Its files are read-only, its folders not."""
     choices = [
-        Choice(package.name, package.version, package.digest, package.file, source)
+        Choice(
+            package.name, package.version, package.digest, package.file, source, package.size, package.builder
+        )
         for package, source in zip(lock.packages, lock.sources, strict=True)
     ]
     wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)

@@ -2,16 +2,15 @@
 
     wheels/DIGEST/CACHE_TAG/entry.json      what is in it
     wheels/DIGEST/CACHE_TAG/tree/           as below the prefix of a venv: `lib/python3.11/site-packages/…`
-    wheels/built/KEY.json                   what a source distribution was built to
 
-DIGEST is the wheel's own; for what is built here, that of the files built. Bytecode belongs to one minor
-version of Python, hence CACHE_TAG. uv's own cache is copied from, never linked to: its files stay writable.
+DIGEST is the wheel's own, whether it comes from an index or was built here (see `builds`). Bytecode belongs to
+one minor version of Python, hence CACHE_TAG. uv's own cache is copied from, never linked to: its files stay
+writable.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import posixpath
@@ -23,7 +22,7 @@ import msgspec
 
 from tilth.environments import skeleton, uv
 from tilth.environments.bytecode import compile_trees
-from tilth.environments.choices import compose
+from tilth.environments.choices import Choice, compose
 from tilth.environments.files import (
     Shared,
     can_clone,
@@ -36,7 +35,6 @@ from tilth.environments.files import (
     remove_tree,
     scratch,
     sweep,
-    write_atomic,
 )
 from tilth.environments.indexes import Index
 from tilth.environments.inventories import module_names
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from tilth.environments.choices import Choice
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
 
@@ -142,12 +139,7 @@ def fetch(
         ]
         _install(missing, interpreter, home, name, index, offline)
     for source in (each for each in absent if not each.is_wheel):
-        if build(source, interpreter, home, name=name, index=index, offline=offline).digest != source.digest:
-            raise EnvironmentBroken(
-                f"`{source.name}` of environment `{name}` builds to something else than before",
-                why="its build is not reproducible, and the first result is gone from the store",
-                mend="lock again with `--upgrade`, or ask for a version that has a wheel",
-            )
+        _bring_built(source, interpreter, home, name, index, offline)
 
 
 def build(
@@ -159,28 +151,80 @@ def build(
     index: Index = NOWHERE,
     offline: bool = False,
     root: Path | None = None,
-) -> Package:
-    """What a source distribution or repository becomes, built in isolation where it never was.
+    exclude_newer: str = "",
+) -> tuple[Package, str]:
+    """What a source distribution, repository or folder becomes, built in isolation where it never was.
 
     Args:
-        root: The folder whose uv settings hold for the build.
+        index: Where to find packages: build requirements come from there too.
+        root: What relative paths are relative to, and the folder whose uv settings hold for the build.
+        exclude_newer: The cut-off date of the environment that wants it, which its build requirements share.
+    Returns:
+        The package, and the source that `fetch` brings it back from.
     """
-    named = re.search(r'sha256 = "([0-9a-f]{64})"', source.source)
-    identity = (
-        named[1] if named else source.source,
-        interpreter.minor,
-        interpreter.implementation,
-        interpreter.platform,
+    from tilth.environments import builds
+    from tilth.environments.pylocks import with_paths
+    from tilth.environments.source_trees import Wish
+
+    wish = Wish(
+        name=name,
+        interpreter=interpreter,
+        home=home,
+        root=root or home.root,
+        index=index,
+        offline=offline,
+        exclude_newer=exclude_newer,
     )
-    key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
-    remembered = home.wheels / "built" / f"{key}.json"
-    with closing(keep(home)), locked(home.wheels / ".locks" / key):
-        package = _read_built(remembered)
-        if package is None or read_entry(entry_folder(package.digest, interpreter, home)) is None:
-            made = _install([source], interpreter, home, name, index, offline, root=root)[0]
-            package = Package(name=made.name, version=made.version, digest=made.digest, file=source.file)
-            write_atomic(remembered, msgspec.json.encode(package))
-    return package
+    with closing(keep(home)):
+        built = builds.build(source, wish)
+        if read_entry(entry_folder(built.digest, interpreter, home)) is None:
+            _unpack(Choice(built.name, built.version, built.digest, built.file, ""), interpreter, home, name)
+    package = Package(
+        name=built.name,
+        version=built.version,
+        digest=built.digest,
+        file=built.file,
+        size=built.size,
+        builder=built.builder,
+    )
+    # `fetch` knows no root.
+    return package, with_paths(source.source, lambda path: os.path.normpath(wish.root / path))
+
+
+def _unpack(choice: Choice, interpreter: Interpreter, home: Home, name: str) -> bool:
+    """Put a wheel that was built here into the store; False when the wheel is gone."""
+    from tilth.environments import builds
+
+    builds.discard_torn(choice.digest, home)
+    wheel = builds.kept_wheel(choice.digest, home)
+    if wheel is None:
+        return False
+    bare = choice.digest.rpartition(":")[2]
+    source = f'wheels = [{{ path = {json.dumps(str(wheel))}, hashes = {{ sha256 = "{bare}" }} }}]'
+    with locked(home.wheels / ".locks" / bare):
+        if read_entry(entry_folder(choice.digest, interpreter, home)) is None:
+            _install([choice._replace(source=source)], interpreter, home, name, NOWHERE, offline=True)
+    return True
+
+
+def _bring_built(
+    choice: Choice, interpreter: Interpreter, home: Home, name: str, index: Index, offline: bool
+) -> None:
+    """Unpack what was built for a lock, or build it again as the lock says when that is gone."""
+    if _unpack(choice, interpreter, home, name):
+        return
+    package, _ = build(choice, interpreter, home, name=name, index=index, offline=offline)
+    if package.digest != choice.digest:
+        raise EnvironmentBroken(
+            f"`{choice.name}` of environment `{name}` builds to something else than before",
+            why="the first result is gone from the store, and "
+            + (
+                "its files have changed since"
+                if "directory = " in choice.source
+                else "its build is not reproducible"
+            ),
+            mend="lock again with `--upgrade`, or ask for a version that has a wheel",
+        )
 
 
 def modules_of(digest: str, home: Home) -> frozenset[str] | None:
@@ -194,14 +238,6 @@ def modules_of(digest: str, home: Home) -> frozenset[str] | None:
         return None
 
 
-def _read_built(path: Path) -> Package | None:
-    content = read_bytes(path)
-    try:
-        return None if content is None else msgspec.json.decode(content, type=Package)
-    except msgspec.MsgspecError:
-        return None
-
-
 def _install(
     choices: Sequence[Choice],
     interpreter: Interpreter,
@@ -209,8 +245,6 @@ def _install(
     name: str,
     index: Index,
     offline: bool,
-    *,
-    root: Path | None = None,
 ) -> list[Entry]:
     """Let uv install into a venv aside, take that apart again, and put each wheel in its place."""
     if not choices:
@@ -228,7 +262,7 @@ def _install(
         mode = "clone" if can_clone(aside) else "copy"
         arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", mode]
         arguments += [*index.fetching(), *(["--offline"] if offline else [])]
-        result = uv.call(arguments, root=root or aside, variables=index.variables(home))
+        result = uv.call(arguments, root=aside, variables=index.variables(home))
         if result.code != 0:
             needed = f"not in the store yet: {_some(each.name for each in choices)}"
             raise uv.explain(result, name, usable=needed)
@@ -248,11 +282,10 @@ def _install(
             raise disk_full(f"the packages of environment `{name}`", home.wheels)
         for choice, tree, scripts in trees:
             version = _version(tree, interpreter) or choice.version
-            digest = choice.digest if choice.is_wheel else _tree_digest(tree)
-            entries.append(_put(choice.name, version, digest, tree, scripts, interpreter, home))
+            entries.append(_put(choice.name, version, choice.digest, tree, scripts, interpreter, home))
     for choice in choices:
         if choice.name in shared:
-            entries += _install([choice], interpreter, home, name, index, offline, root=root)
+            entries += _install([choice], interpreter, home, name, index, offline)
     return entries
 
 
@@ -355,17 +388,6 @@ def _put(
         remove_tree(target)
     move_folder(tree.parent, target)
     return entry
-
-
-def _tree_digest(tree: Path) -> str:
-    """The digest of what was built: paths, contents and what is executable; no times, no bytecode."""
-    rows = []
-    for path in sorted(tree.rglob("*")):
-        relative = path.relative_to(tree).as_posix()
-        if path.is_file() and "__pycache__" not in path.parts and path.name not in ("RECORD", "INSTALLER"):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            rows.append((relative, content, bool(path.stat().st_mode & 0o111)))
-    return "sha256:" + hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _version(tree: Path, interpreter: Interpreter) -> str:

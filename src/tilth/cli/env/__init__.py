@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilth.cli.env.check import check
 from tilth.cli.env.compare import diff, export
 from tilth.cli.env.enter import checkout, shell
 from tilth.cli.env.keep import prune
@@ -18,5 +19,5 @@ def env() -> None:
     """
 
 
-for _command in (list_environments, show, lock, diff, export, shell, checkout, prune):
+for _command in (list_environments, show, lock, check, diff, export, shell, checkout, prune):
     env.add_command(_command)

@@ -112,3 +112,16 @@ def test_what_may_be_readable_after_all_is_not_refused(
 ) -> None:
     (tmp_path / "pipeline.py").write_text(HANDING_ON.format(annotation=annotation, options=options))
     assert "RuntimeError: runs" in tilth("run", "pipeline.py", "--offline", code=1).stderr
+
+
+def test_what_many_steps_of_one_function_lack_is_told_once(tilth: Any, tmp_path: Path) -> None:
+    calls = "def using():\n    uses(), uses(), uses()\n"
+    (tmp_path / "pipeline.py").write_text(USING.replace("def using():\n    names()\n    uses()\n", calls))
+    assert tilth("plan", "pipeline.py:using").stderr.count("imports `nowhere_installed`") == 1
+
+
+def test_what_is_lacking_says_which_package_to_ask_for(tilth: Any, tmp_path: Path) -> None:
+    text = USING.replace("nowhere_installed", "cv2")
+    (tmp_path / "pipeline.py").write_text(text)
+    refused = tilth("run", "pipeline.py:using", code=1).stderr
+    assert "give the step an environment that requires `opencv-python`, or install that here" in refused

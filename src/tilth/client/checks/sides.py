@@ -1,0 +1,67 @@
+"""What is known of each environment of a pipeline, in the terms that checks compare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tilth.environments.import_names import usual_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tilth.client.environments import ProjectEnvironments
+    from tilth.environments import Inventory
+    from tilth.home import Home
+    from tilth.ir.pipeline import Pipeline
+    from tilth.records import Package
+
+
+class Side(NamedTuple):
+    """One environment, or the client's interpreter."""
+
+    name: str | None  # None: the client's
+    python: str  # `3.11`
+    modules: Mapping[str, tuple[str, str]]  # import name -> (distribution, version) that gives it
+    blind: tuple[str, ...] = ()  # distributions of which that is a guess: no wheel of them was seen here
+
+    def version(self, module: str) -> str:
+        """Of the distribution behind an import name; empty when there is none."""
+        return self.modules.get(module, ("", ""))[1]
+
+
+def sides_of(
+    pipeline: Pipeline, environments: ProjectEnvironments, home: Home
+) -> dict[str | None, Side | None]:
+    """A side for each environment that a step runs in, None for one that is not locked yet."""
+    found: dict[str | None, Side | None] = {}
+    for name in {node.environment for node in pipeline.nodes}:
+        if name is None:
+            found[name] = client_side(environments.inventory(), environments.minor(None))
+        else:
+            lock = environments.lock(name)
+            found[name] = None if lock is None else locked_side(name, lock.python, lock.packages, home)
+    return found
+
+
+def client_side(inventory: Inventory, python: str) -> Side:
+    """The client's interpreter, with what it has installed."""
+    modules: dict[str, tuple[str, str]] = {}
+    for each in inventory.packages:
+        for module in each.modules:
+            modules.setdefault(module, (each.name, each.version))
+    return Side(None, python, modules)
+
+
+def locked_side(name: str, python: str, packages: Iterable[Package], home: Home) -> Side:
+    """An environment, from what was locked."""
+    from tilth.environments.wheels import modules_of
+
+    modules: dict[str, tuple[str, str]] = {}
+    blind = []
+    for each in packages:
+        known = modules_of(each.digest, home)
+        if known is None:
+            blind.append(each.name)
+        for module in usual_modules(each.name) if known is None else known:
+            modules.setdefault(module, (each.name, each.version))
+    return Side(name, python, modules, tuple(sorted(blind)))
