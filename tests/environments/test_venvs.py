@@ -124,6 +124,43 @@ def test_scripts_work_from_a_long_path_with_spaces(here: Here, tmp_path: Path) -
     assert done.stdout.strip() == f"alpha {made.path}"
 
 
+def test_a_venv_made_elsewhere_works_where_it_is_moved_to_and_may_be_written_to(
+    here: Here, tmp_path: Path
+) -> None:
+    aside, place = tmp_path / "aside", tmp_path / "kept" / ".venv"
+    venvs.make_at(here.lock("alpha"), aside, here.home, moves_to=place)
+    place.parent.mkdir()
+    aside.rename(place)
+    done = subprocess.run([place / "bin" / "alpha-run"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"alpha {place}"
+    assert not list(here.home.environments.glob("[!.]*"))
+    (site,) = place.glob("lib/python*/site-packages")
+    assert stat.S_IMODE(site.stat().st_mode) == 0o755
+
+
+def test_a_venv_made_elsewhere_outlives_the_home_folder(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = here.lock("alpha==1.0")
+    venvs.realise(lock, here.home)
+    monkeypatch.setattr(uv, "call", lambda *arguments, **options: pytest.fail("uv was called"))
+    venvs.make_at(lock, tmp_path / "kept", here.home, offline=True)
+    remove_tree(here.home.root)
+    python = tmp_path / "kept" / "bin" / "python"
+    assert run(python, "import alpha, beta; print(alpha.VERSION, beta.VERSION)") == "1.0 2.0"
+
+
+def test_a_venv_made_elsewhere_is_of_whole_wheels(here: Here, tmp_path: Path) -> None:
+    """A file of the store that was lost is fetched again rather than left out."""
+    lock = here.lock("alpha==1.0")
+    venvs.realise(lock, here.home)
+    (lost,) = here.home.wheels.glob("*/*/tree/lib/python*/site-packages/beta.py")
+    lost.parent.chmod(0o755)
+    lost.unlink()
+    venvs.make_at(lock, tmp_path / "kept", here.home)
+    assert run(tmp_path / "kept" / "bin" / "python", "import beta; print(beta.VERSION)") == "2.0"
+
+
 def test_pth_files_and_shared_namespaces_work(here: Here) -> None:
     made = here.realise("hooked", "space-one", "space-two")
     code = "import sys, space.one, space.two; print(sys.hooked, space.one.ONE, space.two.TWO)"

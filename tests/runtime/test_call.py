@@ -254,6 +254,7 @@ def test_frames_of_ours_are_in_no_part_of_a_traceback(steps: Steps, text: str) -
     files = {line.split('"')[1] for line in lines_of(result) if line.startswith("File ")}
     assert files == {f"{steps.folder / steps.module}.py"}
     assert lines_of(result)[-1] == "KeyError: 'x'"
+    assert "no running event loop" not in result["traceback"]
     if "1 / 0" in text:
         assert "ZeroDivisionError: division by zero" in lines_of(result)
     assert "RuntimeError" not in result["traceback"]  # that there was no loop yet is nothing of the step's

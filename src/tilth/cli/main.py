@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "run": ("run", "Run a pipeline."),
     "plan": ("run", "Show what a run would do, and why, without doing it."),
-    "runs": ("runs", "Look at runs; cancel, resume and delete them."),
+    "runs": ("runs", "Look at runs; cancel, resume, rerun and delete them."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
-    "env": ("env", "Lock environments, look at them and compare them."),
+    "env": ("env", "Lock, look at, compare and enter environments, and recreate past ones."),
     "secret": ("secret", "Keep passwords and tokens for steps and package indexes."),
     "cache": ("cache", "Look at what is kept on this machine."),
     "doctor": ("doctor", "Look for what is wrong with this machine, and how to mend it."),

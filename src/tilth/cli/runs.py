@@ -1,4 +1,4 @@
-"""`tilth runs`: list, show, logs, cancel, resume, delete."""
+"""`tilth runs`: list, show, logs, cancel, resume, delete; `rerun` has a file of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tilth.cli.rerun import rerun
 from tilth.cli.run import ended, run_options
 from tilth.cli.usage import Misuse, group, json_option, traceback_option
 
@@ -20,7 +21,7 @@ STATES = ("queued", "running", "completed", "failed", "cancelled")
 
 @group("runs")
 def runs() -> None:
-    """Look at runs; cancel, resume and delete them.
+    """Look at runs; cancel, resume, rerun and delete them.
 
     A run is named by its name, as `churn-12`, by its id, or by the beginning of an id.
     """
@@ -178,6 +179,9 @@ def resume(*, name: str, as_json: bool, traceback: bool, **options: Any) -> int:
     with listener(json=as_json, whole=traceback) as progress:
         run = resuming.resume(run.name, RunOptions(**options), progress)
     return ended(run, as_json=as_json)
+
+
+runs.add_command(rerun)
 
 
 @runs.command()

@@ -371,6 +371,7 @@ def reopen(
     interpreter: Interpreter,
     home: Home,
     declared: Mapping[str, Mapping[str, Any]],
+    offline: bool = False,
 ) -> dict[str, Locked]:
     """The locks of a recorded run, from its records.
 
@@ -392,5 +393,6 @@ def reopen(
             interpreter=wanted,
             home=home,
             packages=environment.packages,
+            offline=offline,
         )
     return opened

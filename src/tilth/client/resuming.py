@@ -4,46 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
-from tilth.client.environments import ProjectEnvironments, reopen
+from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
+from tilth.client.recorded import open_locks, open_run
 from tilth.client.secrets import run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.values import Values
-from tilth.environments import probe
-from tilth.errors import (
-    Conflict,
-    NotFound,
-    SetupError,
-)
+from tilth.errors import Conflict, NotFound
 from tilth.home import Home
-from tilth.ir.pipeline import Pipeline
-from tilth.records import (
-    Environment,
-    Lock,
-    Run,
-    State,
-    StepRun,
-    now,
-)
-from tilth.runtime.folder import read_json
+from tilth.records import Run, State, StepRun, now
 from tilth.settings import home_folder, setting
 from tilth.store import Put, open_store, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Sequence
 
+    from tilth.client.recorded import RecordedRun
     from tilth.store import SqlStore
 
 # Of the options a run began with. Others are of the process that drove it: its terminal, its network.
-_KEPT = frozenset({"cache", "failure_mode", "workers"})
+KEPT = frozenset({"cache", "failure_mode", "workers"})
 
 
 def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
@@ -66,35 +54,20 @@ def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
 def _resume(
     found: Run, folder: Path, options: RunOptions, listener: events.Listener, home: Home, store: SqlStore
 ) -> Run:
-    data, project = read_json(folder / "pipeline.json"), read_json(folder / "project.json")
-    if data is None or project is None:
-        raise SetupError(f"the folder of run `{found.name}` is incomplete: {folder}", mend="start a new run")
-    pipeline = Pipeline.from_json(data)
-    python = Path(project["python"])
-    if not python.exists():
-        raise SetupError(
-            f"the interpreter that run `{found.name}` was started with is gone: {python}",
-            mend="start a new run",
-        )
+    recorded = open_run(found, home)
+    pipeline = recorded.pipeline
     secrets = run_secrets(pipeline, home)
-    interpreter = probe(python, home)
-    roots, cwd = _own_code(found, pipeline, project, folder, home, listener)
-    known = {
-        name: (environment := store.get(Environment, digest), store.get(Lock, environment.lock))
-        for name, digest in found.environments.items()
-    }
-    locks = reopen(
-        known, root=Path(project["root"]), interpreter=interpreter, home=home, declared=pipeline.environments
-    )
-    kept = {name: value for name, value in found.options.items() if name in _KEPT}
+    tree = own_code(recorded, folder, home, listener)
+    kept = {name: value for name, value in found.options.items() if name in KEPT}
     options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
+    offline = options.offline or setting("offline") == "1"
     environments = ProjectEnvironments(
         pipeline,
-        root=Path(project["root"]),
-        interpreter=interpreter,
+        root=recorded.root,
+        interpreter=recorded.interpreter(home),
         home=home,
-        offline=options.offline or setting("offline") == "1",
-        given=locks,
+        offline=offline,
+        given=open_locks(recorded, store, home, offline=offline),
         listener=listener,
     )
     steps = list(walk(store, StepRun, run=found.id))
@@ -113,7 +86,6 @@ def _resume(
         [Put(msgspec.structs.replace(each, state=State.CANCELLED, finished_at=now())) for each in lost],
         holding=run,
     )
-    tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
     return drive_run(
         run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
         secrets=secrets, done=done, attempts=attempts,
@@ -148,23 +120,27 @@ def _still_whole(
     return whole
 
 
-def _own_code(
-    found: Run,
-    pipeline: Pipeline,
-    project: Mapping[str, Any],
+def own_code(
+    recorded: RecordedRun,
     folder: Path,
     home: Home,
     listener: events.Listener,
-) -> tuple[tuple[str, ...], str]:
-    """Where a run's own code is: the working tree when that has not changed, else its bundle, unpacked."""
+    *,
+    does: str = "it goes on with",
+) -> WorkingTree:
+    """A run's own code: the working tree when that has not changed, else its bundle, unpacked into `folder`.
+
+    Args:
+        does: What is told that a run does with the code it was started with, when the working tree is another.
+    """
     from tilth.client.bundle import bundle_path, unpack
 
-    roots, root, cwd = tuple(project["roots"]), Path(project["root"]), project["cwd"]
-    tree = WorkingTree(pipeline, roots=roots, cwd=cwd, bundle=found.bundle)
+    found, pipeline = recorded.run, recorded.pipeline
+    tree = WorkingTree(pipeline, roots=recorded.roots, cwd=recorded.cwd, bundle=found.bundle)
     changed = tree.changed(pipeline.sources)
     # Modules that may import any file of the project get the files the run was started with, whatever is here.
-    if not changed and not pipeline.dynamic and Path(cwd).is_dir():
-        return roots, cwd
+    if not changed and not pipeline.dynamic and Path(recorded.cwd).is_dir():
+        return tree
     target = folder / "code"
     if not target.exists():
         unpack(bundle_path(found.bundle, home), target)
@@ -172,12 +148,10 @@ def _own_code(
         events.Notice(
             f"the working tree has changed since run `{found.name}` was started"
             + (f" (`{changed[0]}`)" if changed else "")
-            + ": it goes on with the code it was started with"
+            + f": {does} the code it was started with"
         )
     )
-
-    def moved(path: str) -> str:
-        return str(target / Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
-
-    there = moved(cwd)
-    return tuple(map(moved, roots)), there if Path(there).is_dir() else str(target)
+    roots, cwd = recorded.moved(target)
+    return WorkingTree(
+        pipeline, roots=roots, cwd=cwd if Path(cwd).is_dir() else str(target), bundle=found.bundle
+    )

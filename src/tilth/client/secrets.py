@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tilth.engine.secrets import RunSecrets
@@ -11,6 +12,7 @@ from tilth.errors import NotFound, SetupError, TilthError
 if TYPE_CHECKING:
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
+    from tilth.runtime.masking import Mask
     from tilth.secrets import Secrets
 
 
@@ -30,6 +32,17 @@ def run_secrets(pipeline: Pipeline, home: Home) -> RunSecrets:
             error.why = "\n".join(filter(None, (error.why, f"step `{steps[0]}` needs it")))
             raise
     return RunSecrets(values)
+
+
+def step_secrets(pipeline: Pipeline, step: str, home: Home) -> tuple[dict[str, str], Mask]:
+    """What one step is given, by variable, and what hides it.
+
+    Raises:
+        SetupError: As for `run_secrets`; secrets of other steps do not matter.
+    """
+    nodes = tuple(each for each in pipeline.nodes if each.id == step)
+    secrets = run_secrets(replace(pipeline, nodes=nodes), home)
+    return {name: value for node in nodes for name, value in secrets.variables(node).items()}, secrets.mask
 
 
 def missing_secrets(pipeline: Pipeline, home: Home) -> list[str]:

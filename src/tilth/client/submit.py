@@ -47,16 +47,18 @@ from tilth.settings import home_folder, setting, worker_count
 from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from tilth import runtime
     from tilth.client.bundle import Bundle
     from tilth.client.plan import Plan
     from tilth.define import Pipeline as Defined
+    from tilth.engine.secrets import RunSecrets
     from tilth.environments import Interpreter
+    from tilth.ir.pipeline import Pipeline
     from tilth.records import Git
-    from tilth.store import Store
+    from tilth.store import SqlStore, Store
 
 
 def call(pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> runtime.client.Run:
@@ -149,50 +151,91 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         checks.refuse_pythons(pipeline, compiled.interpreter, home)
         environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
         _check_environments(compiled, environments, home, store, listener)
-        capacity = this_machine(options.workers or worker_count())
-        capacity.check(pipeline.nodes)
-        client = client_environment(compiled.interpreter, environments.inventory())
-        run = Run(
-            name="",
-            number=0,
-            pipeline=pipeline.name,
-            parameters=pipeline.parameters,
-            pipeline_digest=pipeline.digest(),
-            bundle=bundle.digest,
-            environments=environments.digests(),
-            client=_compiled_in(compiled.interpreter, client.id, git.result()),
-            options=options.to_json(),
-            steps=len(pipeline.nodes),
-            started_at=now(),
-            tags=pipeline.tags,
+        code = CodeBundle(
+            id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
         )
-        folder = home.runs / run.id
-        with contextlib.ExitStack() as held:
-            with _explaining_full_disk(folder):
-                _write_folder(folder, compiled)
-                held.enter_context(Lease(folder, run.id))
-            held.enter_context(cancelled_by_interrupt(store, run.id))
-            run = store.start_run(run)
-            code = CodeBundle(
-                id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
-            )
-            store.write([*environments.records(), *not_recorded(client, store), Put(code)])
-            tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
-            return drive_run(
-                run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
-                secrets=secrets,
-            )  # fmt: skip
+        project = {
+            "root": str(compiled.code.root),
+            "roots": list(compiled.roots),
+            "cwd": os.getcwd(),
+            "python": compiled.interpreter.executable,
+        }
+        client = client_environment(compiled.interpreter, environments.inventory())
+        run = new_run(
+            pipeline,
+            environments,
+            bundle=bundle.digest,
+            client=compiled_in(compiled.interpreter, client.id, git.result()),
+            options=options.to_json(),
+        )
+        tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
+        return start(
+            run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
+            options=options, listener=listener, home=home, store=store, secrets=secrets,
+        )  # fmt: skip
 
 
-def _write_folder(folder: Path, compiled: Compiled) -> None:
-    """What resuming a run needs, whatever the project has become by then."""
-    folder.mkdir(parents=True)
-    write_json(folder / "pipeline.json", compiled.pipeline.to_json())
-    write_json(
-        folder / "project.json",
-        {"root": str(compiled.code.root), "roots": list(compiled.roots), "cwd": os.getcwd(),
-         "python": compiled.interpreter.executable},
-    )  # fmt: skip
+def new_run(
+    pipeline: Pipeline,
+    environments: ProjectEnvironments,
+    *,
+    bundle: str,
+    client: ClientEnvironment,
+    options: dict[str, Any],
+) -> Run:
+    """The record of a run that is about to start; nothing is written."""
+    return Run(
+        name="",
+        number=0,
+        pipeline=pipeline.name,
+        parameters=pipeline.parameters,
+        pipeline_digest=pipeline.digest(),
+        bundle=bundle,
+        environments=environments.digests(),
+        client=client,
+        options=options,
+        steps=len(pipeline.nodes),
+        started_at=now(),
+        tags=pipeline.tags,
+    )
+
+
+def start(
+    run: Run,
+    pipeline: Pipeline,
+    project: Mapping[str, Any],
+    tree: WorkingTree,
+    environments: ProjectEnvironments,
+    *,
+    beside: Sequence[Put],
+    options: RunOptions,
+    listener: events.Listener,
+    home: Home,
+    store: SqlStore,
+    secrets: RunSecrets,
+) -> Run:
+    """Record a new run and drive it to its end.
+
+    Args:
+        project: Where things are, as resuming the run needs it.
+        beside: What else is to be recorded with it: its code, the client's environment.
+    """
+    this_machine(options.workers or worker_count()).check(pipeline.nodes)
+    folder = home.runs / run.id
+    with contextlib.ExitStack() as held:
+        with _explaining_full_disk(folder):
+            # What resuming a run needs, whatever the project has become by then.
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "pipeline.json", pipeline.to_json())
+            write_json(folder / "project.json", project)
+            held.enter_context(Lease(folder, run.id))
+        held.enter_context(cancelled_by_interrupt(store, run.id))
+        run = store.start_run(run)
+        store.write([*environments.records(), *beside])
+        return drive_run(
+            run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+            secrets=secrets,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -236,7 +279,8 @@ class _InBackground:
         return self._result
 
 
-def _compiled_in(interpreter: Interpreter, environment: str, git: Git | None) -> ClientEnvironment:
+def compiled_in(interpreter: Interpreter, environment: str, git: Git | None) -> ClientEnvironment:
+    """What is recorded of where a run is compiled. `environment`: digest of its record."""
     return ClientEnvironment(
         python=interpreter.version,
         implementation=interpreter.implementation,

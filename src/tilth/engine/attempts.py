@@ -18,7 +18,7 @@ from tilth.records import Failure
 from tilth.runtime.folder import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
@@ -220,40 +220,15 @@ class Attempts:
 
     def _write_spec(self, unit: Unit, attempt: int, folder: Path) -> None:
         node = unit.node
-        outputs = [
-            {
-                "name": each.name,
-                "annotation": each.annotation,
-                "type": each.type,
-                "collection": each.collection,
-                "readers": [sorted(reader) for reader in self._reuse.readers(node.id, each.name)],
-            }
-            for each in node.outputs
-        ]
-        spec = {
-            "version": 1,
-            "function": node.function,
-            "environment": node.environment or "the client's",
-            "key": unit.key,
-            "fence": self._run.fence,
-            "roots": self._code.roots,
-            "inputs": unit.state.inputs(unit.index, self._values),
-            "materializers": list(node.materializers),
-            "outputs": outputs,
-            "context": {
-                "run_id": self._run.id,
-                "run_name": self._run.name,
-                "pipeline": self._pipeline.name,
-                "step": node.id,
-                "attempt": attempt,
-                "index": unit.index,
-                "parameters": self._pipeline.parameters,
-                "extra": node.extra,
-                "tags": list(node.tags),
-            },
-        }
-        if node.secrets:
-            spec["secrets"] = list(node.secrets)  # variables, whose values the step hides in what it tells
+        spec = step_spec(
+            unit,
+            attempt,
+            run=self._run,
+            pipeline=self._pipeline,
+            roots=self._code.roots,
+            inputs=unit.state.inputs(unit.index, self._values),
+            reuse=self._reuse,
+        )
         try:
             try:
                 folder.mkdir(parents=True)
@@ -267,3 +242,57 @@ class Attempts:
                 why=str(folder),
                 mend=f"make room, then `tilth runs resume {self._run.name}`",
             ) from error
+
+
+def step_spec(
+    unit: Unit,
+    attempt: int,
+    *,
+    run: Run,
+    pipeline: Pipeline,
+    roots: Sequence[str],
+    inputs: Mapping[str, Any],
+    reuse: Reuse,
+) -> dict[str, Any]:
+    """What `step.json` says.
+
+    Args:
+        roots: Folders that modules are imported from.
+        inputs: With paths in the places of references.
+    """
+    node = unit.node
+    outputs = [
+        {
+            "name": each.name,
+            "annotation": each.annotation,
+            "type": each.type,
+            "collection": each.collection,
+            "readers": [sorted(reader) for reader in reuse.readers(node.id, each.name)],
+        }
+        for each in node.outputs
+    ]
+    spec = {
+        "version": 1,
+        "function": node.function,
+        "environment": node.environment or "the client's",
+        "key": unit.key,
+        "fence": run.fence,
+        "roots": roots,
+        "inputs": inputs,
+        "materializers": list(node.materializers),
+        "outputs": outputs,
+        "context": {
+            "run_id": run.id,
+            "run_name": run.name,
+            "pipeline": pipeline.name,
+            "step": node.id,
+            "attempt": attempt,
+            "index": unit.index,
+            "parameters": pipeline.parameters,
+            "extra": node.extra,
+            "tags": list(node.tags),
+        },
+    }
+    if node.secrets:
+        spec["secrets"] = list(node.secrets)  # variables, whose values the step hides in what it tells
+    return spec

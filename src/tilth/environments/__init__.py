@@ -6,6 +6,7 @@
     find_lock, lock, open_lock                      what a declaration resolves to
     resolve, declared_facts, write_project_lock     the same for the project to keep
     realise, is_realised, use, find_realised        the venv of a lock
+    make_at                                         another one, to keep elsewhere
     changed_files, created_at, quarantine           what steps did to it
     modules                                         what a lock lets a step import
     builders_of                                     what built those of its packages that came as source
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         created_at as created_at,
         find_realised as find_realised,
         is_realised as is_realised,
+        make_at as make_at,
         quarantine as quarantine,
         realise as realise,
         use as use,
@@ -77,6 +79,7 @@ _HOME = {
     "is_realised": "venvs",
     "lock": "locks",
     "lock_path": "project_locks",
+    "make_at": "venvs",
     "modules": "locks",
     "open_lock": "locks",
     "probe": "interpreters",

@@ -38,7 +38,7 @@ from tilth.environments.interpreters import probe
 from tilth.errors import EnvironmentBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tilth.environments.interpreters import Interpreter
     from tilth.environments.locks import Locked
@@ -117,17 +117,31 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
                 return _realised(folder, lock.digest, start, created=False)
         interpreter = probe(Path(lock.interpreter), home)
         held.enter_context(closing(wheels.keep(home)))
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                _make(lock, folder, interpreter, home, offline)
-                break
-            except _StoreChanged as error:
-                if attempt == _ATTEMPTS:
-                    raise EnvironmentBroken(
-                        f"environment `{lock.name}` cannot be made",
-                        why=f"files in `{home.wheels}` change while they are used: {error}",
-                    ) from error
+        _while_the_store_changes(lambda: _make(lock, folder, interpreter, home, offline), lock, home)
     return _realised(folder, lock.digest, start, created=True)
+
+
+def make_at(
+    lock: Locked, folder: Path, home: Home, *, moves_to: Path | None = None, offline: bool = False
+) -> None:
+    """Make a venv of a lock at `folder`, which is not there yet, for somebody to keep.
+
+    Nobody looks after it: its folders may be written to, and it stays when the home folder is pruned. Its
+    files are shared with the wheel store where the file system allows it.
+
+    Args:
+        moves_to: Where the caller moves it afterwards; its scripts name that place.
+    Raises:
+        EnvironmentBroken, IndexUnavailable, DiskFull: `folder` may be there in part.
+    """
+    interpreter = probe(Path(lock.interpreter), home)
+
+    def make() -> None:
+        remove_tree(folder)
+        _fill(folder, moves_to or folder, lock, interpreter, home, offline)
+
+    with explaining_full_disk(f"environment `{lock.name}`", folder.parent), closing(wheels.keep(home)):
+        _while_the_store_changes(make, lock, home)
 
 
 def use(lock: Locked, home: Home, *, offline: bool = False) -> tuple[Realised, Shared]:
@@ -282,6 +296,20 @@ def read_record(folder: Path) -> Realisation | None:
         return None
 
 
+def _while_the_store_changes(make: Callable[[], object], lock: Locked, home: Home) -> None:
+    """Make an environment, again when its wheels were thrown away meanwhile."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            make()
+            return
+        except _StoreChanged as error:
+            if attempt == _ATTEMPTS:
+                raise EnvironmentBroken(
+                    f"environment `{lock.name}` cannot be made",
+                    why=f"files in `{home.wheels}` change while they are used: {error}",
+                ) from error
+
+
 def _make(
     lock: Locked,
     folder: Path,
@@ -289,18 +317,10 @@ def _make(
     home: Home,
     offline: bool,
 ) -> None:
-    choices = [
-        Choice(
-            package.name, package.version, package.digest, package.file, source, package.size, package.builder
-        )
-        for package, source in zip(lock.packages, lock.sources, strict=True)
-    ]
-    wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
     with scratch(home.environments) as aside:
         venv = aside / "venv"
-        skeleton.write(venv, interpreter)
+        choices = _fill(venv, folder, lock, interpreter, home, offline)
         (venv / "pyvenv.cfg").chmod(0o444)
-        _Linker(venv, folder / "bin" / "python").link(choices, interpreter, home)
         manifest = _scan(os.fspath(venv))
         record = Realisation(
             digest=lock.digest,
@@ -322,6 +342,22 @@ def _make(
             (venv / name).chmod(0o444)
         move_folder(venv, folder)
         folder.chmod(0o555)
+
+
+def _fill(
+    venv: Path, place: Path, lock: Locked, interpreter: Interpreter, home: Home, offline: bool
+) -> list[Choice]:
+    """Make a venv that will be at `place`, and give what it is made of. Its files are read-only, its folders not."""
+    choices = [
+        Choice(
+            package.name, package.version, package.digest, package.file, source, package.size, package.builder
+        )
+        for package, source in zip(lock.packages, lock.sources, strict=True)
+    ]
+    wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
+    skeleton.write(venv, interpreter)
+    _Linker(venv, place / "bin" / "python").link(choices, interpreter, home)
+    return choices
 
 
 class _Linker:

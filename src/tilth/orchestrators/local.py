@@ -126,7 +126,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=out_end,
                 stderr=err_end,
-                env=_variables(task),
+                env=step_variables(task),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -348,7 +348,8 @@ def _command(task: Task, fd: int) -> list[str]:
     return [str(task.python), *flags, str(BOOTSTRAP), "worker", cloudpickle_folder(), json.dumps(settings)]
 
 
-def _variables(task: Task) -> dict[str, str]:
+def step_variables(task: Task) -> dict[str, str]:
+    """The variables of the process that a step runs in: this one's, and what its environment says."""
     variables = dict(os.environ)
     if task.prefix is not None:
         for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):

@@ -137,7 +137,7 @@ class Run(Record, frozen=True, kw_only=True):
     bundle: str = ""  # digest of the code bundle
     environments: dict[str, str] = {}  # name -> digest
     client: ClientEnvironment | None = None
-    options: dict[str, Json] = {}  # those given, as `RunOptions` has them
+    options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -35,19 +35,25 @@ class _Failed(Exception):
         self.result = {"state": "failed", "reason": reason, **described(error), **more}
 
 
-def call_step(folder: Path, *, started: Callable[[], None] = lambda: None) -> bool:
+def call_step(
+    folder: Path,
+    *,
+    started: Callable[[], None] = lambda: None,
+    around: Callable[[Callable[..., Any], Callable[[], Any]], Any] = lambda _, call: call(),
+) -> bool:
     """Run the step in `folder` and write its result; whether it completed.
 
     Args:
         folder: As `tilth.runtime.folder` describes it.
         started: Called when the user's code is imported, before it is called.
+        around: Gets the step's function, and what calls it; gives what that gave. For a debugger.
     """
     spec = folders.read_json(folder / "step.json")
     # Taken now: the step may do what it likes with its variables.
     mask = Mask(os.environ[name] for name in spec.get("secrets", ()) if name in os.environ)
     seconds: dict[str, float] = {}
     try:
-        result = _run(folder, spec, mask, seconds, started)
+        result = _run(folder, spec, mask, seconds, started, around)
     except _Failed as failed:
         result = mask.fields(failed.result, "message", "traceback", "mend", "inputs", "during")
     finally:
@@ -70,6 +76,7 @@ def _run(
     mask: Mask,
     seconds: dict[str, float],
     started: Callable[[], None],
+    around: Callable[[Callable[..., Any], Callable[[], Any]], Any],
 ) -> dict[str, Any]:
     clock = time.perf_counter()
     declared: Sequence[Mapping[str, Any]] = spec["outputs"]
@@ -92,7 +99,7 @@ def _run(
     names = [each["name"] for each in declared]
     contexts.enter(contexts.StepContext(folder, spec["context"], names, mask))
     try:
-        value = _called(function, inputs)
+        value = around(function, lambda: _called(function, inputs))
     except BaseException as error:
         seconds["running"] = time.perf_counter() - clock
         raise _Failed("exception", error, inputs=_summaries(inputs)) from None
@@ -171,7 +178,7 @@ def _finished(coroutine: Any) -> Any:
 
 def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Inputs by name, as the function takes them: positional-only and `*args` need their places."""
-    code = _signed(function).__code__
+    code = signed(function).__code__
     if not code.co_posonlyargcount and not code.co_flags & 0x04:  # CO_VARARGS
         return [], inputs
     named = dict(inputs)
@@ -182,7 +189,7 @@ def _arguments(function: Callable[..., Any], inputs: dict[str, Any]) -> tuple[li
     return args, named
 
 
-def _signed(function: Any) -> Any:
+def signed(function: Any) -> Any:
     """What has the signature: the function that a decorator wraps, where it says so."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__

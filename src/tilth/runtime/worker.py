@@ -30,7 +30,7 @@ from tilth.runtime.state import ProcessState, peak_bytes, reset_peak
 _GROWTH = 2 << 30  # bytes a step may leave in use before its worker is replaced
 
 
-class _Channel:
+class Channel:
     """The supervisor's side of the conversation, read by a thread so that a busy step cannot miss its end."""
 
     def __init__(self, fd: int) -> None:
@@ -88,7 +88,7 @@ def _end() -> None:
 def serve(settings: str) -> None:
     """Run steps until the supervisor closes the socket."""
     config = json.loads(settings)
-    channel = _Channel(config["fd"])
+    channel = Channel(config["fd"])
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.path[:0] = config["roots"]
