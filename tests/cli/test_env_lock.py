@@ -162,10 +162,15 @@ def test_a_run_takes_a_newer_version_of_one_package(here: Call, project: Path) -
 def test_an_environment_is_inferred_from_what_its_steps_import(here: Call, project: Path) -> None:
     (project / "inferred.py").write_text(
         "from tilth import Environment, pipeline, step\n"
-        "@step\ndef use() -> str:\n    import iniconfig\n    return iniconfig.__name__\n"
-        "@pipeline(environment=Environment.infer())\ndef inferred():\n    use()\n"
+        "@step(environment=Environment('empty', requirements=[]))\ndef before() -> str:\n    return 'a'\n"
+        "@step\ndef use(text: str) -> str:\n    import iniconfig\n    return iniconfig.__name__\n"
+        "@pipeline(environment=Environment.infer())\ndef inferred():\n    use(before())\n"
     )
     planned = here("plan", "inferred.py", "--json").json
-    [environment] = planned["environments"]
+    environment = next(each for each in planned["environments"] if each["name"] == "inferred")
     [requirement] = environment["requirements"]
     assert requirement.startswith("iniconfig==")
+    # It is not on the index of this test, which is told of that environment alone.
+    told = here("env", "check", "inferred.py", code=1).stdout
+    assert "iniconfig" in told
+    assert "`empty`" not in told

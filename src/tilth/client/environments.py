@@ -115,6 +115,16 @@ class ProjectEnvironments:
                     f"no environment has a package `{absent}` to upgrade", mend=nearest(absent, known)
                 )
 
+    def make_lock(self, name: str) -> Locked:
+        """The lock of one environment, resolved now if it never was.
+
+        Raises:
+            TilthError: It cannot be resolved.
+        """
+        if name not in self._locks:
+            self._locks[name] = self._find(name) or self._lock(name, False)
+        return self._locks[name]
+
     def _upgrades(self, name: str, upgrade: Sequence[str] | bool) -> Sequence[str] | bool:
         """What of an upgrade concerns one environment."""
         if isinstance(upgrade, bool):

@@ -219,22 +219,21 @@ def _lock(
     used = {node.environment for node in pipeline.nodes} - without
     names = [name for name in pipeline.environments if name in used]
 
-    def one(name: str) -> Locked | TilthError | None:
-        alone = replace(pipeline, nodes=tuple(node for node in pipeline.nodes if node.environment == name))
-        environments = ProjectEnvironments(
-            alone, root=compiled.code.root, interpreter=compiled.interpreter, home=home, offline=offline
-        )
+    environments = ProjectEnvironments(
+        pipeline, root=compiled.code.root, interpreter=compiled.interpreter, home=home, offline=offline
+    )
+
+    def one(name: str) -> Locked | TilthError:
         try:
-            environments.make_locks()
+            return environments.make_lock(name)
         except TilthError as error:
             return error
-        return environments.lock(name)
 
     locks, failed = {}, []
     for name, result in zip(names, background.at_once(one, names) if names else (), strict=True):
         if isinstance(result, TilthError):
             failed.append(_of_error(result, name, pipeline))
-        elif result is not None:
+        else:
             locks[name] = result
     return locks, failed
 
