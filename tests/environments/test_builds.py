@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -266,6 +267,23 @@ def test_a_lost_wheel_is_built_again_from_what_is_cached_with_the_network_down(
     assert again.created
     assert value(here, lock, "import needy_built; needy_built.WITH") == "{'helper': '1.0'}"
     assert len(hooks) == 3, "asked once, built twice"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_lost_wheel_of_an_archive_by_address_is_built_again(
+    here: Here, links: Path, tmp_path: Path, zipped: bool
+) -> None:
+    archive = build_sdist(links, "by-address", "1.0", build_requires=["helper"])
+    if zipped:
+        with tarfile.open(archive) as opened:
+            opened.extractall(tmp_path / "unpacked", filter="data")
+        for each in (tmp_path / "unpacked").rglob("*"):
+            os.utime(each, (1_700_000_000, 1_700_000_000))  # a zip file holds no moment before 1980
+        made = shutil.make_archive(str(tmp_path / "by_address-1.0"), "zip", tmp_path / "unpacked")
+        archive = Path(made)
+    lock = here.lock(f"by-address @ {archive.as_uri()}", find_links=["links"])
+    remove_tree(here.home.wheels)
+    assert value(here, lock, "import by_address_built; by_address_built.WITH") == "{'helper': '2.0'}"
 
 
 def test_a_kept_wheel_is_unpacked_and_not_built_again(here: Here, hooks: list[str]) -> None:

@@ -68,7 +68,7 @@ def build(choice: Choice, wish: Wish) -> Built:
     what = f"`{choice.name}` of environment `{wish.name}`"
     with SourceTree(choice, wish, what) as source, _no_circle(choice.name, source.key):
         if source.is_wheel:
-            return _keep(source.archive(), choice, wish.home, what, builder="")
+            return _keep(source.archive(), source.file, choice, wish.home, what, builder="")
         # What was built before is built again by the very same packages.
         builder = find_builder(choice.builder, wish.home) or _builder_of(source, choice, wish, what)
         key = hashlib.sha256(f"{source.key}\n{builder.digest}".encode()).hexdigest()
@@ -266,12 +266,11 @@ def _make(source: SourceTree, builder: Locked, choice: Choice, wish: Wish, what:
             raise EnvironmentBroken(
                 f"building {what} gave {len(wheels)} wheels", why=f"its backend is `{needs.backend.name}`"
             )
-        return _keep(wheels[0], choice, home, what, builder=builder.digest)
+        return _keep(wheels[0], wheels[0].name, choice, home, what, builder=builder.digest)
 
 
-def _keep(wheel: Path, choice: Choice, home: Home, what: str, *, builder: str) -> Built:
-    """Put a copy of a wheel where `kept_wheel` finds it."""
-    file = wheel.name if wheel.suffix == ".whl" else choice.file
+def _keep(wheel: Path, file: str, choice: Choice, home: Home, what: str, *, builder: str) -> Built:
+    """Put a copy of a wheel where `kept_wheel` finds it, under the name `file`."""
     name, version = _name_and_version(file, choice, what)
     bare = _sha256(wheel)
     kept = _place(bare, home)

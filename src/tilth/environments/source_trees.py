@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import tomllib
@@ -85,10 +86,12 @@ class SourceTree:
     def __init__(self, choice: Choice, wish: Wish, what: str) -> None:
         self._wish = wish
         self._what = what
-        self._choice = choice
         ((self._kind, table),) = tomllib.loads(choice.source or "none = {}").items()
         self._table: dict[str, Any] = table[0] if isinstance(table, list) else table
-        self.is_wheel = choice.file.endswith(".whl") and self._kind in ("archive", "wheels")
+        # Not the file of the choice: what was built before has that of its wheel.
+        address = self._table.get("url") or self._table.get("path", "")
+        self.file = self._table.get("name") or unquote(urlsplit(address).path.rpartition("/")[2])
+        self.is_wheel = self.file.endswith(".whl") and self._kind in ("archive", "wheels")
         self._local = local.folder_of(choice.source, wish.root)
         self._folder: Path | None = None
         self._aside = ExitStack()
@@ -176,7 +179,7 @@ class SourceTree:
                 target = target.with_name("with-history")
                 fetch(target, history=True)
             return target
-        return archives.unpack(self.archive(), target, file=self._choice.file, what=self._what)
+        return archives.unpack(self.archive(), target, file=self.file, what=self._what)
 
     def archive(self) -> Path:
         """The verified file that it comes as."""
