@@ -22,6 +22,7 @@ class Home:
     wheels/DIGEST/              unpacked wheels, with bytecode, read-only
     wheels/built/, .kept/       what was built here, and the wheels themselves
     environments/DIGEST/        venvs, hard-linked from wheels/
+    conda/DIGEST/               conda's part of environments, which their venvs stand on
     secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests
     """
@@ -55,6 +56,10 @@ class Home:
     @property
     def environments(self) -> Path:
         return self.root / "environments"
+
+    @property
+    def conda(self) -> Path:
+        return self.root / "conda"
 
     @property
     def secrets(self) -> Path:

@@ -215,8 +215,9 @@ def test_a_conda_file_gives_its_python_its_pip_part_and_its_variables(tmp_path: 
 
 
 def test_a_conda_file_that_asks_conda_for_packages_is_refused_with_how_they_may_be_called_elsewhere(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tilth.environments.conda.find_spec", lambda name: None)
     (tmp_path / "environment.yml").write_text(
         "dependencies: [python=3.11, conda-forge::gdal, pytorch=2.4, 'numpy>=1.26', {pip: [alpha]}]\n"
     )

@@ -108,7 +108,7 @@ class ProjectEnvironments:
             locked = background.at_once(lambda name: self._lock(name, wanted[name]), missing)
             self._locks.update(zip(missing, locked, strict=True))
         if not isinstance(upgrade, bool):
-            known = {package.name for lock in self._locks.values() for package in lock.packages}
+            known = {name for lock in self._locks.values() for name in _names(lock)}
             absent = next((each for each in upgrade if _normalised(each) not in known), "")
             if absent:
                 raise NotFound(
@@ -130,7 +130,7 @@ class ProjectEnvironments:
         if isinstance(upgrade, bool):
             return upgrade
         lock = self._locks.get(name)
-        has = {each.name for each in lock.packages} if lock else set()
+        has = _names(lock) if lock else set()
         return [each for each in upgrade if _normalised(each) in has]
 
     def make_unknown(self) -> None:
@@ -214,7 +214,9 @@ class ProjectEnvironments:
             self.ready_soon([name])
             self.realised[name] = await asyncio.shield(self._realising[name])
         realised = self.realised[name]
-        return Place(realised.python, realised.path, self._locks[name].variables)
+        lock = self._locks[name]
+        conda = envs.prefix_folder(lock.system, self._home) if lock.system else None
+        return Place(realised.python, realised.path, lock.variables, conda)
 
     def ready_soon(self, names: Iterable[str | None]) -> None:
         """Begin to make environments that will be needed, without waiting."""
@@ -358,6 +360,7 @@ def _records_of(lock: Locked, *, role: str) -> list[Put]:
         platform=lock.platform,
         requirements=lock.requirements,
         packages=lock.packages,
+        system=lock.system,
         variables=lock.variables,
     )
     return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
@@ -368,6 +371,10 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
     venvs = {each.digest: (name, each) for name, each in realised.items()}
     looked = [(name, each, envs.changed_files(each)) for name, each in venvs.values()]
     return [each for each in looked if each[2]]
+
+
+def _names(lock: Locked) -> set[str]:
+    return {each.name for each in lock.packages} | {each.name for each in lock.system}
 
 
 def _normalised(name: str) -> str:
@@ -390,7 +397,9 @@ def reopen(
     """
     opened = {}
     for name, (environment, lock) in records.items():
-        wanted = envs.find_interpreter(environment.python, interpreter, home)
+        # Conda brings a Python of its own.
+        python = None if environment.system else environment.python
+        wanted = envs.find_interpreter(python, interpreter, home)
         if wanted.platform != environment.platform:
             raise SetupError(
                 f"environment `{name}` was locked for {environment.platform}; this machine is {wanted.platform}",
@@ -398,7 +407,8 @@ def reopen(
             )
         opened[name] = envs.open_lock(
             lock.text,
-            declared[name],
+            # A conda file's variables are not in the declaration, but in what was made of it.
+            {**declared[name], "variables": environment.variables},
             root=root,
             interpreter=wanted,
             home=home,

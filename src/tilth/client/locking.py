@@ -138,6 +138,13 @@ class _Project:
         earlier = envs.ProjectLock(path, before)
         python = options.python or interpreter.minor
         target = interpreter
+        has_conda = bool(declared.get("system"))
+        if has_conda and (options.platform or options.python):
+            raise DefinitionError(
+                f"environment `{name}` has packages of conda, which are locked for this machine alone",
+                why="conda says which Python, and what another platform gives is not known here",
+                mend="leave out `--platform` and `--python`, and lock on each platform under a name of its own",
+            )
         if options.platform:
             target = envs.foreign(options.platform, python)
         elif options.python:
@@ -150,11 +157,12 @@ class _Project:
             offline=options.offline,
             upgrade=options.upgrade,
             before=earlier.text_with_paths() if before else "",
-            universal=not options.platform,
+            universal=not options.platform and not has_conda,
         )
         facts = envs.declared_facts(declared, root=self._root, home=self._home)
         after = versions(text)
-        envs.write_project_lock(path, text, facts=facts, source=self._source, platform=options.platform or "")
+        platform = options.platform or (interpreter.platform if has_conda else "")
+        envs.write_project_lock(path, text, facts=facts, source=self._source, platform=platform)
         changes = () if not before else _changes(versions(before), after)
         same = before == path.read_text(encoding="utf-8")
         return Written(
@@ -194,7 +202,9 @@ def versions(text: str) -> dict[str, tuple[str, ...]]:
     import tomllib
 
     found: dict[str, tuple[str, ...]] = {}
-    for each in tomllib.loads(text).get("packages", ()):
+    document = tomllib.loads(text)
+    conda = document.get("tool", {}).get("tilth", {}).get("conda", ())
+    for each in (*document.get("packages", ()), *conda):
         found[each["name"]] = (*found.get(each["name"], ()), str(each.get("version", "")))
     return found
 

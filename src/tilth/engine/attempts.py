@@ -145,6 +145,7 @@ class Attempts:
             python=place.python,
             environment=self._environments.digest(node.environment),
             prefix=place.prefix,
+            conda=place.conda,
             variables=place.variables,
             secrets=self._secrets.variables(node),
             roots=self._code.roots,

@@ -20,6 +20,7 @@ class Place:
     python: Path
     prefix: Path | None = None  # of the venv
     variables: Mapping[str, str] = field(default_factory=dict)
+    conda: Path | None = None  # the conda prefix that the venv stands on
 
 
 class Environments(Protocol):

@@ -10,6 +10,7 @@
     changed_files, created_at, quarantine           what steps did to it
     modules                                         what a lock lets a step import
     builders_of                                     what built those of its packages that came as source
+    prefix_folder                                   where conda's part of it is
 
 Names load on first use: planning a run needs few of them.
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         open_lock as open_lock,
     )
     from tilth.environments.loose import Reach as Reach
+    from tilth.environments.prefixes import prefix_folder as prefix_folder
     from tilth.environments.project_locks import (
         ProjectLock as ProjectLock,
         find_project_lock as find_project_lock,
@@ -82,6 +84,7 @@ _HOME = {
     "make_at": "venvs",
     "modules": "locks",
     "open_lock": "locks",
+    "prefix_folder": "prefixes",
     "probe": "interpreters",
     "project_interpreter": "interpreters",
     "quarantine": "venvs",

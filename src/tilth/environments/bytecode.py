@@ -31,13 +31,16 @@ for source, target, shown in json.load(sys.stdin):
 """
 
 
-def compile_trees(trees: Sequence[Path], interpreter: Interpreter) -> bool:
+def compile_trees(trees: Sequence[Path], interpreter: Interpreter, *, missing: bool = False) -> bool:
     """Write bytecode beside the modules of each tree; False when the disk is full.
 
     Unchecked-hash, so that no clock matters. In fresh processes over fixed shares, because what a process
     has compiled before shows in the bytes it writes (strings are interned); so does the hash seed.
+
+    Args:
+        missing: Only of modules that have none.
     """
-    shares = [share for tree in trees for share in _shares(tree, interpreter)]
+    shares = [share for tree in trees for share in _shares(tree, interpreter, missing)]
     if not shares or not interpreter.cache_tag:
         return True
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
@@ -58,7 +61,7 @@ def compile_trees(trees: Sequence[Path], interpreter: Interpreter) -> bool:
     return _FULL not in background.at_once(run, shares, threads=os.cpu_count() or 1)
 
 
-def _shares(tree: Path, interpreter: Interpreter) -> list[list[tuple[str, str, str]]]:
+def _shares(tree: Path, interpreter: Interpreter, missing: bool) -> list[list[tuple[str, str, str]]]:
     """The modules of one wheel in groups for one process each: (source, bytecode, name in tracebacks)."""
     shares: list[list[tuple[str, str, str]]] = []
     size = _CHUNK
@@ -67,10 +70,12 @@ def _shares(tree: Path, interpreter: Interpreter) -> list[list[tuple[str, str, s
         shown = source.relative_to(library)
         if "tests" in shown.parts[:-1]:
             continue  # half the modules of scientific packages, and hardly ever imported
+        target = source.parent / "__pycache__" / f"{source.stem}.{interpreter.cache_tag}.pyc"
+        if missing and target.exists():
+            continue
         if size >= _CHUNK:
             shares.append([])
             size = 0
         size += source.stat().st_size
-        target = source.parent / "__pycache__" / f"{source.stem}.{interpreter.cache_tag}.pyc"
         shares[-1].append((os.fspath(source), os.fspath(target), shown.as_posix()))
     return shares

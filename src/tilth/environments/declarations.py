@@ -76,17 +76,23 @@ def declaration_digest(
     Raises:
         DefinitionError: A file that the declaration names cannot be read.
     """
-    declared = {
+    system = environment.get("system")
+    declared: dict[str, Any] = {
         "format": _FORMAT,
         "facts": declared_facts(environment, root=root, home=home),
         "stamps": sorted(
             stamp for _, line, folder in _lines(environment, root) for stamp in _stamp_of(line, folder)
         ),
         "uv": _settings_of_uv(root, home),
-        "python": interpreter.minor,
-        "implementation": interpreter.implementation,
+        # Conda brings a Python of its own.
+        "python": "" if system else interpreter.minor,
+        "implementation": "" if system else interpreter.implementation,
         "platform": interpreter.platform,
     }
+    if system:
+        # Those of conda's variables that change what is chosen.
+        overrides = {key: value for key, value in os.environ.items() if key.startswith("CONDA_OVERRIDE_")}
+        declared["conda"] = sorted(overrides.items())
     return hashlib.sha256(msgspec.json.encode(declared)).hexdigest()
 
 
@@ -110,6 +116,10 @@ def declared_facts(environment: Mapping[str, Any], *, root: Path, home: Home) ->
     # Their order is that in which they are asked.
     facts |= {f"extra-index-url {i}: {url}" for i, url in enumerate(environment.get("extra_index_urls", ()))}
     facts |= {f"index of {each}: {url}" for each, url in environment.get("package_indexes", {}).items()}
+    system = environment.get("system")
+    if system:
+        facts |= {f"conda: {' '.join(spec.split())}" for spec in system["specs"]}
+        facts |= {f"conda channel {i}: {name}" for i, name in enumerate(system["channels"])}
     if environment.get("complete"):
         facts.add("complete: nothing is resolved beside what is listed")
     project = environment.get("pyproject")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.environments import project_locks
+from tilth.environments.conda_packages import interpreter_of, python_of, read_tables
 from tilth.environments.declarations import declaration_digest, declared_facts
 from tilth.environments.files import (
     explaining_full_disk,
@@ -24,7 +25,7 @@ from tilth.environments.files import (
 )
 from tilth.environments.indexes import Index, declared_index
 from tilth.errors import DefinitionError
-from tilth.records import Package
+from tilth.records import Package, SystemPackage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ class Locked(msgspec.Struct, frozen=True, kw_only=True):
     declaration: str  # digest of what was declared
     python: str  # `3.11`
     platform: str
-    interpreter: str  # executable to realise it with
+    interpreter: str  # executable to realise it with, or to install conda's with
     packages: tuple[Package, ...]  # sorted by name
     sources: tuple[str, ...]  # of each package, as it stands in a PEP 751 document
     index: Index  # where its packages are found
@@ -56,6 +57,7 @@ class Locked(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, str]
     exclude_newer: str = ""  # the cut-off date, for what is needed to build its packages too
     origin: str = ""  # the file it was taken from, relative to the code root; empty when it was resolved here
+    system: tuple[SystemPackage, ...] = ()  # what conda installs beneath its packages, sorted by name
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +68,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...]
     check: str
     local: str = ""  # what the local folders among the sources held when it was made
+    system: tuple[SystemPackage, ...] = ()
 
 
 def find_lock(
@@ -149,10 +152,8 @@ def open_lock(
     Args:
         packages: As they were recorded: what was built then is taken as it is, and not built from the files of today.
     """
-    choices = _choose(text, environment, interpreter)
     built = {each.name: each for each in packages if each.builder}
-    chosen, sources = _select(choices, environment, root, interpreter, home, offline=offline, built=built)
-    entry = _Entry(text=text, packages=chosen, sources=sources, check="")
+    entry = _entry(text, environment, root, interpreter, home, offline=offline, built=built)
     return _locked(entry, "", environment, None, root, interpreter)
 
 
@@ -160,18 +161,28 @@ def modules(lock: Locked, home: Home) -> dict[str, frozenset[str] | None]:
     """Distribution -> the top-level names it lets a step import; None where no wheel of it was seen here."""
     from tilth.environments.wheels import modules_of
 
-    return {each.name: modules_of(each.digest, home) for each in lock.packages}
+    found = {each.name: modules_of(each.digest, home) for each in lock.packages}
+    if not lock.system:
+        return found
+    from tilth.environments.prefixes import modules_of_prefix
+
+    return {**modules_of_prefix(lock.system, home), **found}
 
 
 def environment_digest(
-    packages: Sequence[Package], *, python: str, platform: str, variables: Mapping[str, str]
+    packages: Sequence[Package],
+    *,
+    python: str,
+    platform: str,
+    variables: Mapping[str, str],
+    system: Sequence[SystemPackage] = (),
 ) -> str:
     """What identifies an environment: everything that was resolved, nothing of where it came from."""
     identity = {
         "packages": sorted((each.name, each.version, each.digest) for each in packages),
         "python": python,
         "platform": platform,
-        "system": [],
+        "system": sorted((each.name, each.version, each.build, each.digest) for each in system),
         "base": "",
         "variables": dict(sorted(variables.items())),
     }
@@ -226,7 +237,7 @@ def _read(declaration: str, home: Home) -> _Entry | None:
     except msgspec.MsgspecError:
         logger.info("the lock entry %s was torn: it is made anew", declaration)
         return None
-    return entry if entry.check == _check(entry.text, entry.packages, entry.sources) else None
+    return entry if entry.check == _check(entry) else None
 
 
 def _local(sources: Sequence[str], root: Path, home: Home) -> str:
@@ -249,11 +260,7 @@ def _remember(
     home: Home,
     offline: bool = False,
 ) -> Locked:
-    choices = _choose(text, environment, interpreter)
-    held = _local([each.source for each in choices], root, home)  # before: a file may change during a build
-    packages, sources = _select(choices, environment, root, interpreter, home, offline=offline)
-    check = _check(text, packages, sources)
-    entry = _Entry(text=text, packages=packages, sources=sources, check=check, local=held)
+    entry = _entry(text, environment, root, interpreter, home, offline=offline)
     write_atomic(home.locks / f"{declaration}.json", msgspec.json.encode(entry))
     return _locked(entry, declaration, environment, given, root, interpreter)
 
@@ -268,15 +275,22 @@ def _locked(
 ) -> Locked:
     variables = environment.get("variables", {})
     requirements = environment.get("requirements", ())
+    python = interpreter.minor
+    if entry.system:
+        python = ".".join(python_of(entry.system, environment["name"]).version.split(".")[:2])
     return Locked(
         name=environment["name"],
         digest=environment_digest(
-            entry.packages, python=interpreter.minor, platform=interpreter.platform, variables=variables
+            entry.packages,
+            python=python,
+            platform=interpreter.platform,
+            variables=variables,
+            system=entry.system,
         ),
         lock="sha256:" + hashlib.sha256(entry.text.encode()).hexdigest(),
         text=entry.text,
         declaration=declaration,
-        python=interpreter.minor,
+        python=python,
         platform=interpreter.platform,
         interpreter=interpreter.executable,
         packages=entry.packages,
@@ -286,16 +300,42 @@ def _locked(
         variables=dict(variables),
         exclude_newer=environment.get("exclude_newer", ""),
         origin=given.path.name if given is not None else environment.get("lock", ""),
+        system=entry.system,
     )
 
 
-def _check(text: str, packages: tuple[Package, ...], sources: tuple[str, ...]) -> str:
-    return hashlib.sha256(msgspec.json.encode((text, packages, sources))).hexdigest()
+def _entry(
+    text: str,
+    environment: Mapping[str, Any],
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    *,
+    offline: bool,
+    built: Mapping[str, Package] | None = None,
+) -> _Entry:
+    choices = _choose(text, environment, interpreter)
+    # Before anything is built: a file may change meanwhile. What was built before comes from no file of today.
+    held = _local([each.source for each in choices], root, home) if built is None else ""
+    system = read_tables(text, environment["name"], interpreter)
+    packages, sources = _select(
+        choices, environment, root, interpreter, home, system, offline=offline, built=built
+    )
+    entry = _Entry(text=text, packages=packages, sources=sources, check="", local=held, system=system)
+    return msgspec.structs.replace(entry, check=_check(entry))
+
+
+def _check(entry: _Entry) -> str:
+    content = (entry.text, entry.packages, entry.sources, *([entry.system] if entry.system else []))
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
 def _choose(text: str, environment: Mapping[str, Any], interpreter: Interpreter) -> list[Choice]:
     from tilth.environments.pylocks import choose
 
+    system = read_tables(text, environment["name"], interpreter)
+    if system:
+        interpreter = interpreter_of(system, interpreter, environment["name"])
     if not environment.get("lock", "").endswith(".toml"):
         return choose(text, environment["name"], interpreter)
     extras, groups = environment.get("extras", ()), environment.get("groups")
@@ -308,6 +348,7 @@ def _select(
     root: Path,
     interpreter: Interpreter,
     home: Home,
+    system: Sequence[SystemPackage],
     *,
     offline: bool,
     built: Mapping[str, Package] | None = None,
@@ -331,6 +372,13 @@ def _select(
             package = built[choice.name]
             source = with_paths(source, lambda path: os.path.normpath(root / path))
         else:
+            if system:
+                from tilth.environments import prefixes
+
+                interpreter = prefixes.install(
+                    system, interpreter, home, name=environment["name"], offline=offline
+                )
+                system = ()  # it is there now
             package, source = _build(choice, environment, root, interpreter, home, offline=offline)
         packages.append(package)
         sources.append(source)

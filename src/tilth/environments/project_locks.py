@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from tilth.environments.conda_packages import has_tables
 from tilth.environments.files import read_bytes, write_atomic
 from tilth.errors import DefinitionError, LockStale
 
@@ -72,6 +73,8 @@ class ProjectLock(NamedTuple):
             found = _changes(noted["declared"], facts, _pins(self.text))
         else:
             found = list(_unanswered(facts, self.text, name, interpreter))
+        if any(each.startswith("conda: ") for each in facts) and not has_tables(self.text):
+            found.append("conda is asked for packages; it has none")
         if found:
             more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
             raise LockStale(

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tilth.environments import exports, local, uv
+from tilth.environments.conda_packages import interpreter_of, read_tables, write_tables
 from tilth.environments.files import scratch
 from tilth.environments.indexes import declared_index
 from tilth.environments.origins import Asked
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tilth.environments.interpreters import Interpreter
+    from tilth.errors import TilthError
     from tilth.home import Home
+    from tilth.records import SystemPackage
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,11 @@ def resolve(
         Unresolvable, IndexUnavailable, DefinitionError, LockStale, EnvironmentBroken: With uv's own reason.
     """
     with scratch(home.locks) as folder:
+        system: Sequence[SystemPackage] = ()
+        provided: Mapping[str, Path] = {}
+        if environment.get("system"):
+            place = (environment, root, interpreter, home, folder)
+            system, interpreter, provided = _conda(*place, offline, upgrade, before)
         target = folder / "pylock.toml"
         pins = None
         if "lock" in environment:
@@ -64,12 +72,40 @@ def resolve(
         else:
             if not isinstance(environment.get("requirements", ()), str):
                 local.check_requirements(environment.get("requirements", ()), root, name=environment["name"])
-            command = _Command(environment, root, interpreter, folder, universal)
+            command = _Command(environment, root, interpreter, folder, universal, provided)
             if before and upgrade is not True:
                 target.write_text(before, encoding="utf-8")
             text = _compile(command, target, home, upgrade, offline=offline)
             text = pins.only(text, environment["name"]) if pins is not None else text
-    return _tidy(text, interpreter)
+    return _tidy(text, interpreter) + write_tables(system)
+
+
+def _conda(
+    environment: Mapping[str, Any],
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    folder: Path,
+    offline: bool,
+    upgrade: Sequence[str] | bool,
+    before: str,
+) -> tuple[Sequence[SystemPackage], Interpreter, Mapping[str, Path]]:
+    """What conda installs, the Python among it, and what stands for its distributions when pip's part is resolved.
+
+    They are installed for that: only then is it known which distributions a package of conda is.
+    """
+    from tilth.environments import channels, prefixes  # here for cost: few environments have such packages
+
+    name = environment["name"]
+    kept = read_tables(before, name, interpreter) if upgrade is not True else ()
+    upgraded = () if isinstance(upgrade, bool) else upgrade
+    kept = tuple(each for each in kept if each.name not in upgraded)
+    place: dict[str, Any] = {"root": root, "interpreter": interpreter, "home": home}
+    system = channels.solve(environment, **place, offline=offline, kept=kept)
+    if not any(environment.get(each) for each in ("requirements", "pyproject", "script")):
+        return system, interpreter_of(system, interpreter, name), {}
+    python = prefixes.install(system, interpreter, home, name=name, offline=offline)
+    return system, python, prefixes.write_stand_ins(python, folder)
 
 
 def _pinned(environment: Mapping[str, Any], lines: list[str]) -> dict[str, Any]:
@@ -95,7 +131,7 @@ def _compile(
         variables=command.index.variables(home),
     )
     if result.code != 0:
-        raise uv.explain(result, command.name, usable=_usable(home), asked=command.asked(home))
+        raise command.explain(result, home)
     _warn(result.errors, command.name)
     text = _absolute(target.read_text(encoding="utf-8"), target.parent)
     return _with_dependencies(text, command, target.parent)
@@ -116,6 +152,7 @@ class _Command:
         interpreter: Interpreter,
         folder: Path,
         universal: bool,
+        provided: Mapping[str, Path],
     ) -> None:
         self.name = environment["name"]
         self.root = root
@@ -124,12 +161,9 @@ class _Command:
         self._interpreter = interpreter
         self._universal = universal
         self._folder = folder
+        self._provided = provided  # wheel by name: what is there already, and is not to be locked again
         self.text: str | None = None  # for standard input
         self.sources = self._sources()
-
-    def asked(self, home: Home) -> Asked:
-        """What is told of when it fails."""
-        return Asked(self._environment, self.root, self._interpreter, home)
 
     def arguments(self) -> list[str | Path]:
         """All but the form and place of what is written."""
@@ -157,7 +191,25 @@ class _Command:
                     f"--{option}",
                     self.root / given if isinstance(given, str) else self._file(option, given),
                 ]
+        if self._provided:
+            wheels = [f"{name} @ {path.as_uri()}" for name, path in self._provided.items()]
+            options += ["--constraints", self._file("provided", wheels)]
+            options += [f"--no-emit-package={name}" for name in self._provided]
         return [*options, *self.index.resolving()]
+
+    def explain(self, result: uv.Result, home: Home) -> TilthError:
+        """The error for a failed call."""
+        asked = Asked(self._environment, self.root, self._interpreter, home)
+        error = uv.explain(result, self.name, usable=_usable(home), asked=asked)
+        named = [
+            path.name.split("-")[:2]
+            for name, path in self._provided.items()
+            if re.search(rf"\b{re.escape(name)}\b", error.why)
+        ]
+        if named:
+            given = ", ".join(f"{name.replace('_', '-')} {version}" for name, version in named)
+            error.why += f"\nconda installs {given}"
+        return error
 
     def _sources(self) -> list[str | Path]:
         environment = self._environment

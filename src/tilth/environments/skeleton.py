@@ -13,8 +13,12 @@ _TRAMPOLINE = b"#!/bin/sh\n'''exec' "
 _LONGEST = 127  # bytes of a first line that every kernel reads
 
 
-def write(folder: Path, interpreter: Interpreter) -> None:
-    """Make an empty virtual environment: what `python -m venv --without-pip` gives, in a millisecond."""
+def write(folder: Path, interpreter: Interpreter, *, beneath: bool = False) -> None:
+    """Make an empty virtual environment: what `python -m venv --without-pip` gives, in a millisecond.
+
+    Args:
+        beneath: Whether it has what the interpreter itself has installed, too.
+    """
     (folder / interpreter.library).mkdir(parents=True)
     (folder / "bin").mkdir()
     base = Path(interpreter.base)
@@ -27,7 +31,7 @@ def write(folder: Path, interpreter: Interpreter) -> None:
         f"home = {base.parent}\n"
         f"implementation = {interpreter.implementation}\n"
         f"version_info = {interpreter.version}\n"
-        "include-system-site-packages = false\n",
+        f"include-system-site-packages = {str(beneath).lower()}\n",
         encoding="utf-8",
     )
 

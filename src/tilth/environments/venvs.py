@@ -115,7 +115,7 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
             _replace_unusable(folder, lock, home)
             if _read(lock, home) is not None:
                 return _realised(folder, lock.digest, start, created=False)
-        interpreter = probe(Path(lock.interpreter), home)
+        interpreter = _interpreter(lock, home, offline)
         held.enter_context(closing(wheels.keep(home)))
         _while_the_store_changes(lambda: _make(lock, folder, interpreter, home, offline), lock, home)
     return _realised(folder, lock.digest, start, created=True)
@@ -310,6 +310,16 @@ def _while_the_store_changes(make: Callable[[], object], lock: Locked, home: Hom
                 ) from error
 
 
+def _interpreter(lock: Locked, home: Home, offline: bool) -> Interpreter:
+    """What the venv of a lock stands on: conda's Python is installed first."""
+    interpreter = probe(Path(lock.interpreter), home)
+    if not lock.system:
+        return interpreter
+    from tilth.environments import prefixes  # here for cost: few environments have packages of conda
+
+    return prefixes.install(lock.system, interpreter, home, name=lock.name, offline=offline)
+
+
 def _make(
     lock: Locked,
     folder: Path,
@@ -355,7 +365,7 @@ def _fill(
         for package, source in zip(lock.packages, lock.sources, strict=True)
     ]
     wheels.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
-    skeleton.write(venv, interpreter)
+    skeleton.write(venv, interpreter, beneath=bool(lock.system))
     _Linker(venv, place / "bin" / "python").link(choices, interpreter, home)
     return choices
 

@@ -21,6 +21,7 @@ class Task(msgspec.Struct, frozen=True):
     python: Path
     environment: str = ""  # digest; empty for the client's own interpreter
     prefix: Path | None = None  # of the venv, for an environment of tilth's
+    conda: Path | None = None  # the conda prefix that the venv stands on
     variables: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)  # variables too, to be shown nowhere
     roots: tuple[str, ...] = ()

@@ -355,7 +355,13 @@ def step_variables(task: Task) -> dict[str, str]:
         for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):
             variables.pop(name, None)
         variables["VIRTUAL_ENV"] = str(task.prefix)
-        variables["PATH"] = f"{task.prefix / 'bin'}{os.pathsep}{variables.get('PATH', os.defpath)}"
+        programs = [str(task.prefix / "bin")]
+        if task.conda is not None:
+            programs.append(str(task.conda / "bin"))
+            variables["CONDA_PREFIX"] = str(task.conda)
+            # A venv that shows what is beneath it would show the user's own packages too.
+            variables["PYTHONNOUSERSITE"] = "1"
+        variables["PATH"] = os.pathsep.join([*programs, variables.get("PATH", os.defpath)])
     variables.update(task.variables)
     variables.update(task.secrets)
     return variables

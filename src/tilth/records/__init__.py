@@ -102,6 +102,22 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(self.builder) or (bool(self.file) and not self.file.endswith(".whl"))
 
 
+class SystemPackage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A package beneath the Python packages of an environment: one that conda installed."""
+
+    name: str
+    version: str
+    build: str  # tells builds of one version apart
+    subdir: str  # what it is for, in conda's words: `linux-64`, `noarch`
+    url: str = ""
+    digest: str = ""  # `sha256:…`, or `md5:…` where the channel knows no better
+    size: int = 0  # bytes, packed
+    number: int = 0  # of the build
+    noarch: str = ""  # `python` or `generic`
+    depends: tuple[str, ...] = ()
+    library: str = ""  # of a Python: where its site-packages are, when that is unusual
+
+
 class Git(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the working tree."""
 
@@ -221,6 +237,7 @@ class Environment(Record, frozen=True, kw_only=True):
     platform: str = ""
     requirements: tuple[str, ...] = ()  # as declared
     packages: tuple[Package, ...] = ()
+    system: tuple[SystemPackage, ...] = ()  # what conda installs beneath them
     variables: dict[str, str] = {}
 
 
