@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -61,6 +62,8 @@ def build_package(
         info = f"{distribution.replace('-', '_')}-{version}.dist-info"
         library = "" if python else f"lib/python{MINOR}/site-packages/"
         lines = "".join(f"Requires-Dist: {each}\n" for each in requires)
+        extras = re.findall(r"extra == '([^']+)'", lines)
+        lines = "".join(f"Provides-Extra: {each}\n" for each in extras) + lines
         contents[f"{library}{info}/METADATA"] = (
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{lines}"
         )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import re
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 import tomllib
@@ -21,7 +27,15 @@ from tests.index import build_wheel
 from tilth.define.environments import Environment
 from tilth.environments import locks, prefixes, venvs
 from tilth.environments.sources import expand
-from tilth.errors import DefinitionError, EnvironmentBroken, IndexUnavailable, LockStale, Unresolvable
+from tilth.errors import (
+    DefinitionError,
+    DiskFull,
+    EnvironmentBroken,
+    IndexUnavailable,
+    LockStale,
+    Unresolvable,
+)
+from tilth.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,11 +76,12 @@ def fill(folder: Path) -> None:
         "1.5",
         python=True,
         distribution="beta",
-        requires=["nowhere-to-be-had>=1"],
+        requires=["nowhere-to-be-had>=1", "gamma-ray; extra == 'more'"],
         files={"beta_of_conda.py": "WHERE = __file__\n"},
         depends=["geo >=3"],
     )
     build_package(folder, "needs-old", "1.0", depends=["geo <3.9"])
+    build_package(folder, "needs-cuda", "1.0", depends=["__cuda >=12"])
     build_package(folder, "needs-nothing-there", "1.0", depends=["void >=7"])
 
 
@@ -138,6 +153,25 @@ def test_pip_s_part_stands_on_conda_s_without_installing_it_twice(conda: Conda) 
     assert [(each.name, each.version) for each in lock.packages] == [("alpha", "1.0")]
     assert conda.run(lock, "import alpha, beta_of_conda; print(alpha.VERSION)") == "1.0"
     assert locks.modules(lock, conda.here.home)["beta"] == {"beta_of_conda"}
+
+
+def test_an_extra_of_what_conda_installs_is_pip_s_matter(conda: Conda) -> None:
+    lock = conda.lock("pylib", "pip:beta[more]")
+    assert [each.name for each in lock.packages] == ["gamma-ray"]
+
+
+def test_what_was_uploaded_later_is_not_taken(conda: Conda) -> None:
+    with pytest.raises(Unresolvable):
+        conda.lock("geo", exclude_newer="2023-12-31")
+    assert versions(conda.lock("geo", exclude_newer="2024-01-02"))["geo"] == "3.9"
+
+
+def test_a_machine_without_a_gpu_locks_for_one_with(conda: Conda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "11.8")
+    with pytest.raises(Unresolvable, match="__cuda"):
+        conda.lock("needs-cuda")
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "12.4")
+    assert versions(conda.lock("needs-cuda"))["needs-cuda"] == "1.0"
 
 
 def test_pip_s_part_that_wants_another_version_than_conda_gives_is_refused_with_both(conda: Conda) -> None:
@@ -335,6 +369,70 @@ def test_a_prefix_that_was_taken_away_is_made_again(conda: Conda) -> None:
     assert conda.run(lock, "import beta_of_conda") == ""
 
 
+def test_killed_in_the_middle_nothing_half_made_is_used(conda: Conda) -> None:
+    lock = conda.lock("pylib")
+    (conda.here.root / "lock.json").write_bytes(locks.msgspec.json.encode(lock))
+    code = (
+        "import sys, msgspec; from pathlib import Path; from tilth.home import Home\n"
+        "from tilth.environments.locks import Locked; from tilth.environments.venvs import realise\n"
+        "import rattler, tilth.environments.prefixes\n"
+        "lock = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Locked)\n"
+        "print('go', flush=True)\n"
+        "realise(lock, Home(Path(sys.argv[2])))\n"
+    )
+    arguments = [sys.executable, "-c", code, str(conda.here.root / "lock.json"), str(conda.here.home.root)]
+    unfinished = 0
+    for delay in (0.01, 0.04, 0.08, 0.15, 0.25):
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(delay)
+        child.kill()
+        child.communicate()
+        unfinished += not prefixes.is_installed(lock.system, conda.here.home)
+    assert unfinished
+    assert conda.run(lock, "import beta_of_conda") == ""
+    assert list(conda.here.home.conda.glob(".tmp-*")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("mounting needs root")
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.faults
+def test_a_full_disk_is_named_and_leaves_nothing(here: Here, small_disk: Path) -> None:
+    folder = here.root / "here"
+    fill(folder)
+    # Text, so that it is rewritten for its place and not linked from the cache.
+    body = PLACEHOLDER + "".join(random.choices("abcdefghij", k=600_000))
+    build_package(folder, "bulky", "1.0", files={"share/bulky.txt": body})
+    here.home = Home(small_disk / "home")
+    lock = Conda(here, folder).lock("bulky", "pylib")
+    for left in (20_000, 400_000, 700_000, 1_000_000):
+        (small_disk / "taken").unlink(missing_ok=True)
+        (small_disk / "taken").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - left))
+        with pytest.raises(DiskFull, match="no space left"):
+            venvs.realise(lock, here.home)
+        assert not prefixes.is_installed(lock.system, here.home)
+        assert list(here.home.conda.glob(".tmp-*")) == []
+        prefixes.remove_tree(here.home.cache / "conda" / "packages")
+    (small_disk / "taken").unlink()
+    assert venvs.realise(lock, here.home).created
+
+
 def test_a_lock_of_another_platform_is_refused(conda: Conda) -> None:
     declared = conda.declare("geo")
     lock = conda.here.lock_declared(declared)
@@ -382,12 +480,18 @@ variables: {{GEO_LEVEL: "7"}}
     return tmp_path
 
 
+def executed(tilth: Callable[..., Ended]) -> list[dict[str, Any]]:
+    """The recorded environments of steps."""
+    return [each for each in tilth("env", "list", "--json").json if each["role"] == "execution"]
+
+
 def test_a_step_uses_what_conda_and_what_pip_installed(
     project: Path, tilth: Callable[..., Ended], home: Path
 ) -> None:
     assert "told: geo 3.9 1.0 7" in tilth("run", "pipeline.py").stdout
-    shown = tilth("env", "list", "--json").json
-    assert {each["name"] for each in shown[0]["system"]} == {"geo", "pylib", "python"}
+    recorded = executed(tilth)[0]
+    assert {each["name"] for each in recorded["system"]} == {"geo", "pylib", "python"}
+    assert re.search(r"conda +geo 3\.9 0\n", tilth("env", "show", "geo").stdout)
 
 
 def test_a_run_is_repeated_and_resumed_offline(project: Path, tilth: Callable[..., Ended]) -> None:
@@ -397,9 +501,9 @@ def test_a_run_is_repeated_and_resumed_offline(project: Path, tilth: Callable[..
     (project / "pipeline.py").write_text(source.replace("    told =", failing))
     tilth("run", "pipeline.py", code=1)
     (project / "fail").unlink()
-    first = tilth("env", "list", "--json").json[0]["id"]
+    first = executed(tilth)[0]["id"]
     tilth("runs", "resume", "main-1", "--offline")
-    assert [each["id"] for each in tilth("env", "list", "--json").json] == [first]
+    assert [each["id"] for each in executed(tilth)] == [first]
     again = tilth("run", "pipeline.py", "--no-cache", "--offline")
     assert "environment geo: reused" in again.stderr
 
@@ -481,6 +585,8 @@ def test_the_project_keeps_a_lock_with_conda_s_part_for_this_platform(
     assert [each["name"] for each in document["packages"]] == ["wheely"]
     assert [each["name"] for each in document["tool"]["tilth"]["conda"]] == ["geo", "pylib", "python"]
     assert document["tool"]["tilth"]["platform"]
+    places = [each["url"] for each in document["tool"]["tilth"]["conda"]]
+    assert places[0] == "path:" + quote(os.path.relpath(channel / SUBDIR / "geo-3.9-0.tar.bz2", project))
     tilth("run", "pipeline.py")
     assert tilth("env", "lock", "pipeline.py", "--json").json[0]["state"] == "unchanged"
     (project / "environment.yml").write_text(
@@ -491,6 +597,10 @@ def test_the_project_keeps_a_lock_with_conda_s_part_for_this_platform(
     assert "`conda: geo=3.8`" in ended.stderr
     changed = tilth("env", "lock", "pipeline.py", "--json").json
     assert changed[0]["changes"] == ["geo 3.9 -> 3.8"]
+    tilth("run", "pipeline.py", "--no-cache", code=None)
+    assert "~ geo 3.9 0 → 3.8 0 (conda)" in tilth("env", "diff", "main-1", "main-2").stdout
+    exported = tilth("env", "export", "main-1/look", "--format", "requirements")
+    assert "what conda installs beneath it is not in it: geo, pylib, python" in exported.stderr
 
 
 def test_a_lock_for_another_platform_is_refused_for_conda_s_part(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,15 @@ def exported(contents: Contents, form: str, home: Home) -> Exported:
                 mend="declare `Environment.from_client()`: it is locked like any other",
             )
         return Exported(contents.lock)
+    found = _translated(contents, form, home)
+    if not environment.system:
+        return found
+    names = ", ".join(each.name for each in environment.system)
+    return replace(found, notes=(*found.notes, f"what conda installs beneath it is not in it: {names}"))
+
+
+def _translated(contents: Contents, form: str, home: Home) -> Exported:
+    environment = contents.environment
     if form == "cyclonedx":
         return Exported(cyclonedx(environment, contents.locked, contents.graph, contents.metadata))
     if form == "requirements":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Side:
     python: str | None = None
     platform: str | None = None
     variables: Mapping[str, str] | None = None
+    system: Mapping[str, Pinned] | None = None  # what conda installs
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Difference:
     facts: tuple[Change, ...] = ()  # python, platform
     packages: tuple[Change, ...] = ()
     variables: tuple[Change, ...] = ()
-    system: tuple[Change, ...] = field(default=())  # system packages: none yet
+    system: tuple[Change, ...] = ()  # what conda installs
 
     @property
     def count(self) -> int:
@@ -134,6 +135,14 @@ def side_of_environment(environment: Environment) -> Side:
         python=environment.python,
         platform=environment.platform,
         variables=environment.variables,
+        system={
+            each.name: Pinned(
+                version=f"{each.version} {each.build}",
+                digests=frozenset(filter(None, [each.digest])),
+                files=frozenset([each.url.rpartition("/")[2]]),
+            )
+            for each in environment.system
+        },
     )
 
 
@@ -163,12 +172,10 @@ def compare(left: Side, right: Side) -> Difference:
         )
         if before is not None and after is not None and before != after
     ]
-    packages = []
-    for name in sorted(left.packages.keys() | right.packages.keys()):
-        old, new = left.packages.get(name), right.packages.get(name)
-        kind = "added" if old is None else "removed" if new is None else old.differs(new)
-        if kind:
-            packages.append(Change(name, kind, old, new))
+    packages = _changed(left.packages, right.packages)
+    system: list[Change] = []
+    if left.system is not None and right.system is not None:
+        system = _changed(left.system, right.system)
     variables = []
     if left.variables is not None and right.variables is not None:
         for name in sorted(left.variables.keys() | right.variables.keys()):
@@ -184,7 +191,18 @@ def compare(left: Side, right: Side) -> Difference:
         facts=tuple(facts),
         packages=tuple(packages),
         variables=tuple(variables),
+        system=tuple(system),
     )
+
+
+def _changed(left: Mapping[str, Pinned], right: Mapping[str, Pinned]) -> list[Change]:
+    changes = []
+    for name in sorted(left.keys() | right.keys()):
+        old, new = left.get(name), right.get(name)
+        kind = "added" if old is None else "removed" if new is None else old.differs(new)
+        if kind:
+            changes.append(Change(name, kind, old, new))
+    return changes
 
 
 def compare_all(left: Iterable[Side], right: Iterable[Side]) -> list[Difference]:

@@ -238,7 +238,7 @@ class ProjectEnvironments:
             events.EnvironmentReady(
                 name,
                 lock.digest,
-                packages=len(lock.packages),
+                packages=len(lock.packages) + len(lock.system),
                 locked=name in self._made_locks,
                 created=realised.created,
                 seconds=self._made_locks.get(name, 0.0) + time.perf_counter() - clock,

@@ -172,7 +172,7 @@ def _environment(
         digest=lock.digest if lock else "",
         locked=lock is not None,
         realised=lock is not None and is_realised(lock, home),
-        packages=len(lock.packages) if lock else 0,
+        packages=len(lock.packages) + len(lock.system) if lock else 0,
         python=environments.minor(name),
         requirements=(asked,) if isinstance(asked, str) else tuple(asked),
         steps=tuple(node.id for node in pipeline.nodes if node.environment == name),

@@ -12,7 +12,7 @@ from tilth.errors import DefinitionError, Unresolvable
 from tilth.records import SystemPackage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tilth.environments.interpreters import Interpreter
 
@@ -88,6 +88,21 @@ def read_tables(text: str, name: str, interpreter: Interpreter) -> tuple[SystemP
             mend="lock it on this machine too, under another name",
         )
     return packages
+
+
+def with_places(text: str, change: Callable[[str], str]) -> str:
+    """A document in which `change` is made to where packages of conda are that come from folders.
+
+    They stand in a lock as `file://` URLs, and in a project's own relative to it, as `path:…`.
+    """
+    head, table, tables = text.partition(_TABLE)
+    return (
+        head
+        + table
+        + re.sub(
+            r'(?m)^url = "((?:file|path):[^"]*)"$', lambda match: f"url = {_toml(change(match[1]))}", tables
+        )
+    )
 
 
 def python_of(packages: Sequence[SystemPackage], name: str) -> SystemPackage:

@@ -10,16 +10,16 @@ import hashlib
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from tilth.environments.conda_packages import has_tables
+from tilth.environments.conda_packages import has_tables, with_places
 from tilth.environments.files import read_bytes, write_atomic
 from tilth.errors import DefinitionError, LockStale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from tilth.environments.interpreters import Interpreter
 
@@ -58,7 +58,11 @@ class ProjectLock(NamedTuple):
         """Its text with paths that hold wherever it is kept."""
         from tilth.environments.pylocks import with_paths
 
-        return with_paths(self.text, lambda path: os.path.normpath(self.path.parent / path))
+        folder = self.path.parent
+        text = with_paths(self.text, lambda path: os.path.normpath(folder / path))
+        return with_places(
+            text, lambda place: Path(os.path.normpath(folder / unquote(place.removeprefix("path:")))).as_uri()
+        )
 
     def check(self, facts: Sequence[str], name: str, interpreter: Interpreter) -> None:
         """See whether it answers what is declared.
@@ -122,7 +126,11 @@ def write_project_lock(
         lambda match: f"path = {json.dumps(unquote(urlsplit(match[1]).path), ensure_ascii=False)}",
         text,
     )
-    body = with_paths(text, lambda each: os.path.relpath(each, path.parent)).rstrip("\n")
+    text = with_paths(text, lambda each: os.path.relpath(each, path.parent))
+    text = with_places(
+        text, lambda place: f"path:{quote(os.path.relpath(unquote(urlsplit(place).path), path.parent))}"
+    )
+    body = text.rstrip("\n")
     lines = ["[tool.tilth]", f"source = {json.dumps(source)}"]
     lines += [f"platform = {json.dumps(platform)}"] if platform else []
     lines += ["declared = [", *(f"    {json.dumps(fact, ensure_ascii=False)}," for fact in facts), "]"]

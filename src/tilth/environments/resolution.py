@@ -310,6 +310,8 @@ def _tidy(text: str, interpreter: Interpreter) -> str:
         f'requires-python = ">={interpreter.minor}"',
         text,
     )
+    # What a prefix of conda has is told by its own tables.
+    text = re.sub(r"\n# The following packages were excluded from the output:\n(?:# .*\n)*", "", text)
     return uv.without_credentials(text)
 
 

@@ -102,6 +102,7 @@ def _difference(difference: Difference) -> str:
     digests = " → ".join(short_digest(each.digest) or each.name for each in (left, right))
     lines = [f"  ~ {each.name} {each.left} → {each.right}" for each in difference.facts]
     lines += [_package(each) for each in difference.packages]
+    lines += [f"{_package(each)} (conda)" for each in difference.system]
     lines += [_variable(each) for each in difference.variables]
     return "\n".join([title + digests, *lines])
 
@@ -146,7 +147,7 @@ def _count(found: Sequence[Difference]) -> str:
     for each in found:
         if each.count and (each.left is None or each.right is None):
             _add(kinds, f"environment only {'before' if each.left else 'after'}")
-    packages = [change.kind for each in found for change in each.packages]
+    packages = [change.kind for each in found for change in (*each.packages, *each.system)]
     for kind, label in (
         ("added", "added"),
         ("removed", "removed"),
