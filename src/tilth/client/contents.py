@@ -151,19 +151,27 @@ def _translated(contents: Contents, form: str, home: Home) -> Exported:
 
 def _of_lock_file(path: Path, home: Home) -> Contents:
     from tilth.environments import environment_digest, probe, project_interpreter
+    from tilth.environments.conda_packages import read_tables, taking
     from tilth.environments.pylocks import choose
 
     interpreter = probe(project_interpreter(Path.cwd()), home)
     text, name = pylock_text(path), path.name.removesuffix(".toml").removesuffix(".lock")
+    system = read_tables(text, name, interpreter)
+    python = taking(text, name, interpreter)
     packages = tuple(
         Package(name=normalised(each.name), version=each.version, digest=each.digest, file=each.file)
-        for each in choose(text, name, interpreter)
+        for each in choose(text, name, python)
     )
     digest = environment_digest(
-        packages, python=interpreter.minor, platform=interpreter.platform, variables={}
+        packages, python=python.minor, platform=python.platform, variables={}, system=system
     )
     environment = Environment(
-        id=digest, name=name, python=interpreter.minor, platform=interpreter.platform, packages=packages
+        id=digest,
+        name=name,
+        python=python.minor,
+        platform=python.platform,
+        packages=packages,
+        system=system,
     )
     return Contents(environment, text, home, interpreter.site_packages)
 

@@ -90,6 +90,16 @@ def read_tables(text: str, name: str, interpreter: Interpreter) -> tuple[SystemP
     return packages
 
 
+def taking(text: str, name: str, interpreter: Interpreter) -> Interpreter:
+    """The interpreter that takes the files of a lock on the machine of `interpreter`: conda's, where it brings one.
+
+    Raises:
+        Unresolvable, DefinitionError: As `read_tables`.
+    """
+    packages = read_tables(text, name, interpreter)
+    return interpreter_of(packages, interpreter, name) if packages else interpreter
+
+
 def with_places(text: str, change: Callable[[str], str]) -> str:
     """A document in which `change` is made to where packages of conda are that come from folders.
 

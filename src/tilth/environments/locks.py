@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.environments import project_locks
-from tilth.environments.conda_packages import interpreter_of, python_of, read_tables
+from tilth.environments.conda_packages import python_of, read_tables, taking
 from tilth.environments.declarations import declaration_digest, declared_facts
 from tilth.environments.files import (
     explaining_full_disk,
@@ -164,9 +164,9 @@ def modules(lock: Locked, home: Home) -> dict[str, frozenset[str] | None]:
     found = {each.name: modules_of(each.digest, home) for each in lock.packages}
     if not lock.system:
         return found
-    from tilth.environments.prefixes import modules_of_prefix
+    from tilth.environments.prefixes import distributions
 
-    return {**modules_of_prefix(lock.system, home), **found}
+    return {**{name: each for name, (_, each) in distributions(lock.system, home).items()}, **found}
 
 
 def environment_digest(
@@ -333,9 +333,7 @@ def _check(entry: _Entry) -> str:
 def _choose(text: str, environment: Mapping[str, Any], interpreter: Interpreter) -> list[Choice]:
     from tilth.environments.pylocks import choose
 
-    system = read_tables(text, environment["name"], interpreter)
-    if system:
-        interpreter = interpreter_of(system, interpreter, environment["name"])
+    interpreter = taking(text, environment["name"], interpreter)
     if not environment.get("lock", "").endswith(".toml"):
         return choose(text, environment["name"], interpreter)
     extras, groups = environment.get("extras", ()), environment.get("groups")

@@ -96,13 +96,15 @@ def install(
     return probe(folder / "bin" / "python", home)
 
 
-def modules_of_prefix(packages: Sequence[SystemPackage], home: Home) -> dict[str, frozenset[str] | None]:
-    """Distribution -> the top-level names it lets a step import; None while that is not known."""
+def distributions(
+    packages: Sequence[SystemPackage], home: Home
+) -> dict[str, tuple[str, frozenset[str] | None]]:
+    """Distribution -> its version, and the top-level names it lets a step import; None while that is not known."""
     folder = prefix_folder(packages, home)
     if not is_installed(packages, home):
-        return {each.name: None for each in packages if _is_for_python(each)}
+        return {each.name: (each.version, None) for each in packages if _is_for_python(each)}
     found = inventory(probe(folder / "bin" / "python", home), home)
-    return {each.name: frozenset(each.modules) for each in found.packages}
+    return {each.name: (each.version, frozenset(each.modules)) for each in found.packages}
 
 
 def write_stand_ins(interpreter: Interpreter, folder: Path) -> dict[str, Path]:
@@ -111,13 +113,13 @@ def write_stand_ins(interpreter: Interpreter, folder: Path) -> dict[str, Path]:
     Returns:
         The wheel of each distribution by its normalised name.
     """
-    from importlib.metadata import distributions
+    from importlib import metadata
 
     from packaging.utils import canonicalize_name
     from packaging.version import InvalidVersion, Version
 
     written: dict[str, Path] = {}
-    for each in distributions(path=list(interpreter.site_packages)):
+    for each in metadata.distributions(path=list(interpreter.site_packages)):
         try:
             name, version = canonicalize_name(each.metadata["Name"]), Version(each.version)
         except (InvalidVersion, KeyError, TypeError):

@@ -115,8 +115,8 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
             _replace_unusable(folder, lock, home)
             if _read(lock, home) is not None:
                 return _realised(folder, lock.digest, start, created=False)
-        interpreter = _interpreter(lock, home, offline)
         held.enter_context(closing(wheels.keep(home)))
+        interpreter = _interpreter(lock, home, offline)
         _while_the_store_changes(lambda: _make(lock, folder, interpreter, home, offline), lock, home)
     return _realised(folder, lock.digest, start, created=True)
 
@@ -126,17 +126,17 @@ def make_at(
 ) -> None:
     """Make a venv of a lock at `folder`, which is not there yet, for somebody to keep.
 
-    Nobody looks after it: its folders may be written to, and it stays when the home folder is pruned. Its
-    files are shared with the wheel store where the file system allows it.
+    Nobody looks after it: its folders may be written to, and it stays when the home folder is pruned, but for
+    what conda installs beneath it. Its files are shared with the wheel store where the file system allows it.
 
     Args:
         moves_to: Where the caller moves it afterwards; its scripts name that place.
     Raises:
         EnvironmentBroken, IndexUnavailable, DiskFull: `folder` may be there in part.
     """
-    interpreter = probe(Path(lock.interpreter), home)
 
     def make() -> None:
+        interpreter = _interpreter(lock, home, offline)
         remove_tree(folder)
         _fill(folder, moves_to or folder, lock, interpreter, home, offline)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilth.client.checks.findings import ERROR, Finding
+from tilth.environments.conda_packages import taking
+from tilth.errors import TilthError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set as AbstractSet
@@ -35,6 +37,9 @@ def check_lock(text: str, name: str, interpreter: Interpreter, *, where: str = "
 
     try:
         document = Pylock.from_dict(tomllib.loads(text))
+        interpreter = taking(text, name, interpreter)
+    except TilthError as error:
+        return [wrong(error.summary, error.why, error.mend)]
     except (tomllib.TOMLDecodeError, PylockValidationError) as error:
         return [wrong(f"{of} is not valid PEP 751", str(error), "lock again, or restore the file")]
     found = []

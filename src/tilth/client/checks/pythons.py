@@ -26,7 +26,7 @@ def check_pythons(pipeline: Pipeline, find: Callable[[str], object]) -> list[Fin
     findings = []
     for name, declared in pipeline.environments.items():
         wanted = declared.get("python")
-        if name not in used or not wanted:
+        if name not in used or not wanted or declared.get("conda"):
             continue
         if wanted not in failures:
             try:

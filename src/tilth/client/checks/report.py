@@ -30,6 +30,7 @@ from tilth.client.checks.sides import Side, client_side, locked_side
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.secrets import missing_secrets
 from tilth.environments import background
+from tilth.environments.conda_packages import has_tables
 from tilth.errors import SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
 from tilth.materializers.artifacts import read_manifest
@@ -121,7 +122,8 @@ def check_run(run: Run, *, home: Home, store: Store, offline: bool = False) -> R
     fits = {}
     for name, each in records.items():
         try:
-            fits[name] = envs.find_interpreter(each.python, interpreter, home)
+            python = None if each.system else each.python  # conda brings its own
+            fits[name] = envs.find_interpreter(python, interpreter, home)
         except SetupError as error:
             told = _of_error(error, name, pipeline)
             found.append(msgspec.structs.replace(told, check="python"))
@@ -142,7 +144,7 @@ def check_run(run: Run, *, home: Home, store: Store, offline: bool = False) -> R
             found += check_lock(store.get(Lock, each.lock).text, name, fits[name])
     inventory = envs.inventory(interpreter, home)
     sides: dict[str | None, Side | None] = {
-        name: locked_side(name, each.python, each.packages, home) for name, each in records.items()
+        name: locked_side(name, each, home) for name, each in records.items()
     }
     sides[None] = client_side(inventory, interpreter.minor)
     sides.update(dict.fromkeys({node.environment for node in pipeline.nodes} - sides.keys()))
@@ -200,9 +202,11 @@ def _given_locks(compiled: Compiled, home: Home, without: set[str]) -> list[Find
         paths = {envs.lock_path(root, name), *([root / other] if is_pylock(Path(other).name) else [])}
         for path in sorted(paths):
             if name in used and name not in without and path.is_file():
-                fits = envs.find_interpreter(declared.get("python"), compiled.interpreter, home)
+                text = path.read_text(encoding="utf-8")
+                python = None if has_tables(text) else declared.get("python")  # conda brings its own
+                fits = envs.find_interpreter(python, compiled.interpreter, home)
                 label = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-                found += check_lock(path.read_text(encoding="utf-8"), name, fits, where=label)
+                found += check_lock(text, name, fits, where=label)
     return found
 
 

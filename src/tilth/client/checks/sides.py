@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from tilth.environments.import_names import usual_modules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from tilth.client.environments import ProjectEnvironments
-    from tilth.environments import Inventory
+    from tilth.environments import Inventory, Locked
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
-    from tilth.records import Package
+    from tilth.records import Environment
 
 
 class Side(NamedTuple):
@@ -39,7 +39,7 @@ def sides_of(
             found[name] = client_side(environments.inventory(), environments.minor(None))
         else:
             lock = environments.lock(name)
-            found[name] = None if lock is None else locked_side(name, lock.python, lock.packages, home)
+            found[name] = None if lock is None else locked_side(name, lock, home)
     return found
 
 
@@ -52,16 +52,21 @@ def client_side(inventory: Inventory, python: str) -> Side:
     return Side(None, python, modules)
 
 
-def locked_side(name: str, python: str, packages: Iterable[Package], home: Home) -> Side:
+def locked_side(name: str, locked: Locked | Environment, home: Home) -> Side:
     """An environment, from what was locked."""
     from tilth.environments.wheels import modules_of
 
     modules: dict[str, tuple[str, str]] = {}
     blind = []
-    for each in packages:
-        known = modules_of(each.digest, home)
+    given = [(each.name, each.version, modules_of(each.digest, home)) for each in locked.packages]
+    if locked.system:
+        from tilth.environments.prefixes import distributions
+
+        found = distributions(locked.system, home)
+        given += [(name, version, known) for name, (version, known) in found.items()]
+    for distribution, version, known in given:
         if known is None:
-            blind.append(each.name)
-        for module in usual_modules(each.name) if known is None else known:
-            modules.setdefault(module, (each.name, each.version))
-    return Side(name, python, modules, tuple(sorted(blind)))
+            blind.append(distribution)
+        for module in usual_modules(distribution) if known is None else known:
+            modules.setdefault(module, (distribution, version))
+    return Side(name, locked.python, modules, tuple(sorted(blind)))
