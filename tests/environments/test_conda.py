@@ -25,7 +25,7 @@ from tests.channel import MINOR, PLACEHOLDER, SUBDIR, VERSION, build_package, bu
 from tests.index import build_wheel
 
 from tilth.define.environments import Environment
-from tilth.environments import locks, prefixes, venvs
+from tilth.environments import locks, prefixes, pruning, venvs
 from tilth.environments.sources import expand
 from tilth.errors import (
     DefinitionError,
@@ -433,6 +433,28 @@ def test_a_full_disk_is_named_and_leaves_nothing(here: Here, small_disk: Path) -
     assert venvs.realise(lock, here.home).created
 
 
+def test_what_no_environment_needs_any_more_is_pruned(conda: Conda) -> None:
+    home = conda.here.home
+    kept, gone = conda.lock("pylib"), conda.lock("geo=3.8")
+    venvs.realise(kept, home)
+    venvs.realise(gone, home)
+    stock = pruning.survey(home)
+    assert [each.thing.path for each in pruning.decide(stock, pruning.Wishes()) if each.goes] == []
+    wishes = pruning.Wishes(only=frozenset({gone.digest}))
+    done = pruning.remove(stock, pruning.decide(stock, wishes), home)
+    assert {(each.thing.kind, each.thing.name) for each in done.gone if each.thing.kind != "environment"} == {
+        ("prefix", ""),
+        ("conda package", "geo-3.8-0"),
+    }
+    assert not prefixes.is_installed(gone.system, home)
+    assert conda.run(kept, "import beta_of_conda") == ""
+    stock = pruning.survey(home)
+    pruning.remove(stock, pruning.decide(stock, pruning.Wishes(all=True)), home)
+    assert [each for each in home.conda.iterdir() if not each.name.startswith(".users")] == []
+    assert [each for each in prefixes.packages_folder(home).iterdir() if each.is_dir()] == []
+    assert venvs.realise(kept, home).created
+
+
 def test_a_lock_of_another_platform_is_refused(conda: Conda) -> None:
     declared = conda.declare("geo")
     lock = conda.here.lock_declared(declared)
@@ -506,6 +528,9 @@ def test_a_run_is_repeated_and_resumed_offline(project: Path, tilth: Callable[..
     assert [each["id"] for each in executed(tilth)] == [first]
     again = tilth("run", "pipeline.py", "--no-cache", "--offline")
     assert "environment geo: reused" in again.stderr
+    assert re.search(r"conda packages +3 ", tilth("cache", "info").stdout)
+    tilth("env", "check", "pipeline.py", "--offline")
+    tilth("env", "check", "main-1", "--offline")
 
 
 def test_what_is_cached_is_installed_again_offline_with_the_channel_gone(here: Here) -> None:

@@ -107,6 +107,8 @@ _ORDER = {
     "wheels": "unpacked packages",
     "built wheels": "packages built here from source",
     "environments": "made of the wheels",
+    "conda packages": "unpacked packages of conda",
+    "conda": "made of them, beneath environments",
     "locks": "what declarations were resolved to",
     "artifacts": "what steps gave",
     "bundles": "code of runs",
@@ -136,8 +138,18 @@ def _things(home: Home) -> Iterator[tuple[str, Path]]:
         elif path.name in plain and path.is_dir():
             for each in _listed(path):
                 yield _hidden(each) or plain[path.name], each
+        elif path.name == "conda":
+            for each in _listed(path):
+                yield _hidden(each) or "conda", each
         elif path.name == "cache":
             for folder in _listed(path):
+                if folder.name == "conda":
+                    for each in _listed(folder):
+                        if each.name == "packages":
+                            yield from (("conda packages", one) for one in _listed(each) if one.is_dir())
+                        else:
+                            yield "caches", each
+                    continue
                 for each in _listed(folder) if folder.is_dir() else (folder,):
                     yield ("leftovers" if _is_scratch(each) else "caches"), each
         elif path.name.startswith(home.database.name):

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import zipfile
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from tilth.environments import channels
+from tilth.environments import channels, wheels
 from tilth.environments.bytecode import compile_trees
 from tilth.environments.conda_packages import interpreter_of
 from tilth.environments.files import (
@@ -87,6 +88,9 @@ def install(
     if not is_installed(packages, home):
         with (
             explaining_full_disk(f"environment `{name}`", home.conda),
+            closing(
+                wheels.keep(home)
+            ),  # as wheels are, packages are kept while somebody makes something of them
             locked(home.conda / f".{folder.name}.lock"),
         ):
             if not is_installed(packages, home):
@@ -94,6 +98,30 @@ def install(
                 remove_tree(folder)
                 _make(packages, folder, interpreter_of(packages, host, name), home, name, offline)
     return probe(folder / "bin" / "python", home)
+
+
+def packages_folder(home: Home) -> Path:
+    """Where rattler keeps packages unpacked: a folder `NAME-VERSION-BUILD` each, and its lock file."""
+    return home.cache / "conda" / "packages"
+
+
+def package_digest(name: str) -> str:
+    """What stands for a package in that folder."""
+    return f"conda:{name}"
+
+
+def needed_by(interpreter: Path, home: Home) -> tuple[str, ...]:
+    """Digests of the prefix that an interpreter is in, and of the packages that is made of; mostly nothing."""
+    real = Path(os.path.realpath(home.conda))  # as interpreters tell where they are
+    if not interpreter.is_relative_to(real):
+        return ()
+    folder = home.conda / interpreter.relative_to(real).parts[0]
+    content = read_bytes(folder / _RECORD)
+    packages: tuple[str, ...] = ()
+    if content is not None:
+        with suppress(msgspec.MsgspecError):
+            packages = msgspec.json.decode(content, type=Prefix).packages
+    return (f"sha256:{folder.name}", *map(package_digest, packages))
 
 
 def distributions(
@@ -186,7 +214,7 @@ def _link(
     rattler = channels.load()
     _check_files(packages, name)
     records = [channels.to_record(each) for each in packages]
-    cache = home.cache / "conda" / "packages"
+    cache = packages_folder(home)
     cache.mkdir(parents=True, exist_ok=True)
 
     async def fill() -> None:

@@ -11,16 +11,16 @@ import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.environments import disk, venvs, wheels
+from tilth.environments import disk, prefixes, venvs, wheels
 from tilth.environments.files import alone, is_used, read_bytes, remove_tree, sweep, throw_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from tilth.home import Home
 
@@ -31,7 +31,7 @@ _ABANDONED_S = 3600  # as `sweep` has it
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
     """Something on disk that may be taken away."""
 
-    kind: str  # environment, wheel, quarantined, leftover
+    kind: str  # environment, wheel, prefix, conda package, quarantined, leftover
     path: Path
     name: str = ""  # of the environment, or the wheel's with its version
     digest: str = ""  # `sha256:…`
@@ -42,6 +42,9 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ""  # of the Python that a wheel's bytecode is for, or that an environment has
     wheels: tuple[str, ...] = ()  # digests of what an environment is made of
     built: bool = False  # a wheel that was made here from source
+    conda: tuple[
+        str, ...
+    ] = ()  # digests of the prefix that an environment stands on, and of what that is made of
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +91,8 @@ def survey(home: Home) -> Stock:
     """Look at everything. Changes nothing, waits for nobody."""
     things: list[Thing] = []
     trees: dict[Path, disk.Tree] = {}
-    for thing in (*_environments(home), *_wheels(home), *_quarantined(home), *_leftovers(home)):
+    found = (_environments, _wheels, _conda, _quarantined, _leftovers)
+    for thing in (thing for look in found for thing in look(home)):
         tree = disk.measure(thing.path)
         trees[thing.path] = tree
         things.append(msgspec.structs.replace(thing, size=tree.size))
@@ -130,7 +134,7 @@ def decide(stock: Stock, wishes: Wishes) -> list[Decision]:
             store.take(each.path)
             del stays[each.path]
             goes[each.path] = "it was used least recently"
-    for each in stock.of("wheel"):
+    for each in _parts(stock):
         why, free = store.judge(each)
         (goes if free else stays)[each.path] = why
     return [
@@ -181,7 +185,7 @@ def remove(
                 with suppress(FileNotFoundError):
                     aside.append(throw_away(each.thing.path, home.environments))
                 settle(each, "")
-        _take_wheels([each for each in wanted if each.thing.kind == "wheel"], home, settle, aside)
+        _take_parts([each for each in wanted if each.thing.kind in _PARTS], home, settle, aside)
     finally:
         for path in aside:
             remove_tree(path)
@@ -199,6 +203,7 @@ def remove(
     )
 
 
+_PARTS = ("wheel", "prefix", "conda package")
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -245,7 +250,7 @@ class _Remaining:
                 self._names[inode] += names
             if path in self._environments:
                 self._needed.update(_needs(self._environments[path]))
-        for wheel in stock.of("wheel"):
+        for wheel in _parts(stock):
             self._wheels.setdefault(wheel.digest, []).append(wheel)
             if self.judge(wheel)[1]:
                 self._out(wheel.path)
@@ -257,14 +262,14 @@ class _Remaining:
         if environment is None:
             return
         self._needed.subtract(_needs(environment))
-        for digest in environment.wheels:
+        for digest, _ in _needs(environment):
             for wheel in self._wheels.get(digest, ()):
                 if self.judge(wheel)[1]:
                     self._out(wheel.path)
 
     def judge(self, wheel: Thing) -> tuple[str, bool]:
         """(why, whether a wheel goes)."""
-        count = self._needed[wheel.digest, wheel.tag] + self._needed[wheel.digest, ""]
+        count = sum(self._needed[wheel.digest, tag] for tag in {wheel.tag, ""})
         if count:
             return f"{count} environment{'s need' if count > 1 else ' needs'} it", False
         if self._stock.making:
@@ -284,8 +289,14 @@ class _Remaining:
 
 
 def _needs(environment: Thing) -> Iterator[tuple[str, str]]:
-    """The (digest, tag) of each wheel it is made of."""
-    return ((digest, environment.tag) for digest in environment.wheels)
+    """The (digest, tag) of each thing it is made of."""
+    yield from ((digest, environment.tag) for digest in environment.wheels)
+    yield from ((digest, "") for digest in environment.conda)
+
+
+def _parts(stock: Stock) -> list[Thing]:
+    """What environments are made of."""
+    return [each for each in stock.things if each.kind in _PARTS]
 
 
 def _environments(home: Home) -> Iterator[Thing]:
@@ -311,6 +322,7 @@ def _environment(folder: Path, home: Home) -> Thing:
         used=is_used(venvs.users_file(folder, home)) or is_used(venvs.lock_file(folder, home)),
         tag=record.cache_tag if record else "",
         wheels=record.wheels if record else (),
+        conda=prefixes.needed_by(Path(record.interpreter), home) if record else (),
     )
 
 
@@ -338,6 +350,23 @@ def _wheels(home: Home) -> Iterator[Thing]:
                 last_used=_written(entry_folder),
                 tag=entry_folder.name,
                 built=folder.name in built,
+            )
+
+
+def _conda(home: Home) -> Iterator[Thing]:
+    for folder in _listed(home.conda):
+        if not folder.name.startswith("."):
+            yield Thing(
+                kind="prefix", path=folder, digest=f"sha256:{folder.name}", last_used=_written(folder)
+            )
+    for folder in _listed(prefixes.packages_folder(home)):
+        if folder.is_dir():
+            yield Thing(
+                kind="conda package",
+                path=folder,
+                name=folder.name,
+                digest=prefixes.package_digest(folder.name),
+                last_used=_written(folder),
             )
 
 
@@ -372,6 +401,7 @@ def _leftovers(home: Home) -> Iterator[Thing]:
         home.environments,
         home.wheels,
         home.wheels / "built",
+        home.conda,
         home.locks,
         home.cache,
         *_listed(home.cache),
@@ -414,7 +444,7 @@ def _take_environment(
     return ""
 
 
-def _take_wheels(
+def _take_parts(
     decisions: list[Decision], home: Home, settle: Callable[[Decision, str], None], aside: list[Path]
 ) -> None:
     """Rename wheels away that no environment needs, while none is being made."""
@@ -433,6 +463,11 @@ def _take_wheels(
                 settle(each, "an environment needs it by now")
             elif not wheel.path.exists():
                 settle(each, "somebody else removed it")
+            elif wheel.kind != "wheel":
+                aside.append(throw_away(wheel.path, home.conda))
+                for lock in (f".{wheel.path.name}.lock", f"{wheel.path.name}.lock"):
+                    (wheel.path.parent / lock).unlink(missing_ok=True)
+                settle(each, "")
             else:
                 aside.append(throw_away(wheel.path, home.wheels))
                 with suppress(OSError):  # bytecode of another Python may be there

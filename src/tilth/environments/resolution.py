@@ -7,9 +7,10 @@ import logging
 import os
 import re
 import sys
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
-from tilth.environments import exports, local, uv
+from tilth.environments import exports, local, uv, wheels
 from tilth.environments.conda_packages import interpreter_of, read_tables, write_tables
 from tilth.environments.files import scratch
 from tilth.environments.indexes import declared_index
@@ -54,10 +55,13 @@ def resolve(
     Raises:
         Unresolvable, IndexUnavailable, DefinitionError, LockStale, EnvironmentBroken: With uv's own reason.
     """
-    with scratch(home.locks) as folder:
+    with scratch(home.locks) as folder, ExitStack() as held:
         system: Sequence[SystemPackage] = ()
         provided: Mapping[str, Path] = {}
         if environment.get("system"):
+            held.enter_context(
+                closing(wheels.keep(home))
+            )  # the prefix stays while pip's part is resolved with it
             place = (environment, root, interpreter, home, folder)
             system, interpreter, provided = _conda(*place, offline, upgrade, before)
         target = folder / "pylock.toml"

@@ -124,7 +124,13 @@ def _summary(decisions: tuple[Decision, ...], verb: str) -> list[str]:
     """A line for each kind and reason, of what is not an environment."""
     from tilth.client.wording import counted, size
 
-    nouns = {"wheel": "wheel", "quarantined": "quarantined environment", "leftover": "leftover"}
+    nouns = {
+        "wheel": "wheel",
+        "prefix": "conda folder",
+        "conda package": "conda package",
+        "quarantined": "quarantined environment",
+        "leftover": "leftover",
+    }
     groups: dict[tuple[str, bool, str], list[Decision]] = {}
     for each in decisions:
         if each.thing.kind in nouns and (each.goes or "environment need" not in each.why):
