@@ -529,6 +529,11 @@ def test_a_run_is_repeated_and_resumed_offline(project: Path, tilth: Callable[..
     again = tilth("run", "pipeline.py", "--no-cache", "--offline")
     assert "environment geo: reused" in again.stderr
     assert re.search(r"conda packages +3 ", tilth("cache", "info").stdout)
+    assert tilth("env", "shell", "geo", "--", "geo-info").stdout.startswith("geo 3.9 in ")
+    tilth("env", "checkout", "main-2/look", "there", "--offline")
+    done = subprocess.run([project / "there" / "run"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "told: geo 3.9 1.0 7" in done.stdout + done.stderr
     tilth("env", "check", "pipeline.py", "--offline")
     tilth("env", "check", "main-1", "--offline")
 

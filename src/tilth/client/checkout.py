@@ -185,17 +185,17 @@ class _Checkout:
         unit = state.unit(step_run.index, values)
         self._code()
         if step_run.environment:
-            lock = self._lock(digest=step_run.environment)
+            lock: Locked | None = self._lock(digest=step_run.environment)
+            assert lock is not None
             declared = node.environment or lock.name
             self._venv(lock, declared, ".venv")
             python = ".venv/bin/python"
-            variables: Mapping[str, str] | None = lock.variables
             what = {".venv/": f"environment `{declared}`, made from pylock.{declared}.toml"}
         else:
-            python, variables = self._interpreter(step_run), None
+            python, lock = self._interpreter(step_run), None
             what = {"(client)": f"it runs in the client's interpreter, {python}"}
         self._step_folder(unit, step_run, name, values)
-        self._script(name, python, variables, node.secrets)
+        self._script(name, python, lock, node.secrets)
         what["step/"] = "what it is given: `step.json`, and copies of its inputs"
         what["run"] = "runs it again here, and compares what it gives; `./run --debug` does so under pdb"
         if node.secrets:
@@ -333,13 +333,11 @@ class _Checkout:
                 found[name] = self._lock(name)
         return found
 
-    def _script(
-        self, name: str, python: str, variables: Mapping[str, str] | None, secrets: Mapping[str, str]
-    ) -> None:
+    def _script(self, name: str, python: str, lock: Locked | None, secrets: Mapping[str, str]) -> None:
         """What runs the step as `orchestrators.local` would, but on a terminal.
 
         Args:
-            variables: Of its environment.
+            lock: Of its environment, if it has one.
             secrets: Their names by variable. Whoever runs the script gives the values.
         """
         here = self._folder
@@ -360,13 +358,13 @@ class _Checkout:
             "fi",
         ]
         flags = ""
-        if variables is not None:
+        if lock is not None:
             venv = shlex.quote(str(here / ".venv"))
             lines += [
                 "unset PYTHONPATH PYTHONHOME CONDA_PREFIX",
                 f"export VIRTUAL_ENV={venv}",
-                'export PATH="$VIRTUAL_ENV/bin:$PATH"',
-                *(f"export {key}={shlex.quote(value)}" for key, value in sorted(variables.items())),
+                *self._paths(lock),
+                *(f"export {key}={shlex.quote(value)}" for key, value in sorted(lock.variables.items())),
             ]
             python, flags = str(here / python), " -I"
         for variable, secret in secrets.items():
@@ -384,6 +382,15 @@ class _Checkout:
         )
         _write(self._aside / "run", "\n".join(lines) + "\n")
         (self._aside / "run").chmod(0o755)
+
+    def _paths(self, lock: Locked) -> list[str]:
+        if not lock.system:
+            return ['export PATH="$VIRTUAL_ENV/bin:$PATH"']
+        conda = shlex.quote(str(envs.prefix_folder(lock.system, self._home)))
+        return [
+            f"export CONDA_PREFIX={conda} PYTHONNOUSERSITE=1",
+            'export PATH="$VIRTUAL_ENV/bin:$CONDA_PREFIX/bin:$PATH"',
+        ]
 
     def _readme(self, title: str, what: Mapping[str, str]) -> None:
         run = self._run

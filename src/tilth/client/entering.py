@@ -137,6 +137,7 @@ def _inside(
         python=realised.python,
         environment=lock.digest,
         prefix=realised.path,
+        conda=envs.prefix_folder(lock.system, home) if lock.system else None,
         variables=lock.variables,
         secrets=secrets,
     )
