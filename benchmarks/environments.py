@@ -128,12 +128,12 @@ def pip_install() -> float:
 
 def tilth_make() -> float:
     """The whole command that makes the environment again from unpacked packages, and does nothing in it."""
-    tilth("env", "shell", "science", "--", "true")  # all packages are there
+    tilth("env", "shell", "science", "true")  # all packages are there
     for venv in sorted((WORK / "home" / "environments").iterdir()):
         if not venv.name.startswith(".") and b'"name":"science"' in (venv / "tilth.json").read_bytes():
             subprocess.run(["chmod", "-R", "u+w", venv], check=True)
             shutil.rmtree(venv)
-    return tilth("env", "shell", "science", "--offline", "--", "true")
+    return tilth("env", "shell", "--offline", "science", "true")
 
 
 def with_environment() -> float:
