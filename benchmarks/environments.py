@@ -84,12 +84,18 @@ def prepare() -> None:
     shutil.rmtree(WORK / "pip", ignore_errors=True)
     pip_install()
     home = WORK / "home"
-    if home.exists():
-        subprocess.run(["chmod", "-R", "u+w", home], check=True)
-        shutil.rmtree(home)
+    remove(home)
     for script in ("science", "many_environments", "one_environment"):
         tilth("run", f"{script}.py", BENCH_ENVIRONMENT="1")
     tilth("run", "one_environment.py")
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder. Only folders are made writable: files may be shared with others."""
+    for each in (folder, *folder.rglob("*")) if folder.exists() else ():
+        if each.is_dir() and not each.is_symlink():
+            each.chmod(0o755)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def timed(command: list[str | Path], **variables: str) -> float:
@@ -131,8 +137,7 @@ def tilth_make() -> float:
     tilth("env", "shell", "science", "true")  # all packages are there
     for venv in sorted((WORK / "home" / "environments").iterdir()):
         if not venv.name.startswith(".") and b'"name":"science"' in (venv / "tilth.json").read_bytes():
-            subprocess.run(["chmod", "-R", "u+w", venv], check=True)
-            shutil.rmtree(venv)
+            remove(venv)
     return tilth("env", "shell", "--offline", "science", "true")
 
 
