@@ -155,8 +155,10 @@ def test_a_wheel_built_here_stays_unless_it_is_asked_for(here: Here) -> None:
     here.realise("from-source")
     prune(here, all=True)
     assert stored(here) == {"from-source"}
+    assert len(list((here.home.wheels / ".kept").iterdir())) == 1
     prune(here, built=True)
     assert stored(here) == set()
+    assert list((here.home.wheels / ".kept").iterdir()) == []
     assert venvs.realise(here.lock("from-source"), here.home).created
 
 

@@ -31,7 +31,7 @@ _ABANDONED_S = 3600  # as `sweep` has it
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
     """Something on disk that may be taken away."""
 
-    kind: str  # environment, wheel, prefix, conda package, quarantined, leftover
+    kind: str  # environment, wheel, kept wheel, prefix, conda package, quarantined, leftover
     path: Path
     name: str = ""  # of the environment, or the wheel's with its version
     digest: str = ""  # `sha256:…`
@@ -91,7 +91,7 @@ def survey(home: Home) -> Stock:
     """Look at everything. Changes nothing, waits for nobody."""
     things: list[Thing] = []
     trees: dict[Path, disk.Tree] = {}
-    found = (_environments, _wheels, _conda, _quarantined, _leftovers)
+    found = (_environments, _wheels, _kept, _conda, _quarantined, _leftovers)
     for thing in (thing for look in found for thing in look(home)):
         tree = disk.measure(thing.path)
         trees[thing.path] = tree
@@ -203,7 +203,7 @@ def remove(
     )
 
 
-_PARTS = ("wheel", "prefix", "conda package")
+_PARTS = ("wheel", "kept wheel", "prefix", "conda package")
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -269,7 +269,10 @@ class _Remaining:
 
     def judge(self, wheel: Thing) -> tuple[str, bool]:
         """(why, whether a wheel goes)."""
-        count = sum(self._needed[wheel.digest, tag] for tag in {wheel.tag, ""})
+        if wheel.kind == "kept wheel":  # for every Python
+            count = sum(number for (digest, _), number in self._needed.items() if digest == wheel.digest)
+        else:
+            count = sum(self._needed[wheel.digest, tag] for tag in {wheel.tag, ""})
         if count:
             return f"{count} environment{'s need' if count > 1 else ' needs'} it", False
         if self._stock.making:
@@ -351,6 +354,20 @@ def _wheels(home: Home) -> Iterator[Thing]:
                 tag=entry_folder.name,
                 built=folder.name in built,
             )
+
+
+def _kept(home: Home) -> Iterator[Thing]:
+    """Wheels as they were built here, to be unpacked again."""
+    for folder in _listed(home.wheels / ".kept"):
+        name = next((each.name for each in _listed(folder)), "")
+        yield Thing(
+            kind="kept wheel",
+            path=folder,
+            name=" ".join(name.split("-")[:2]),
+            digest=f"sha256:{folder.name}",
+            last_used=_written(folder),
+            built=True,
+        )
 
 
 def _conda(home: Home) -> Iterator[Thing]:
@@ -459,10 +476,13 @@ def _take_parts(
             wheel = each.thing
             if not unused:
                 settle(each, "an environment is being made, which may need it")
-            elif (wheel.digest, wheel.tag) in needed or (wheel.digest, "") in needed:
+            elif _is_needed(wheel, needed):
                 settle(each, "an environment needs it by now")
             elif not wheel.path.exists():
                 settle(each, "somebody else removed it")
+            elif wheel.kind == "kept wheel":
+                aside.append(throw_away(wheel.path, home.wheels))
+                settle(each, "")
             elif wheel.kind != "wheel":
                 aside.append(throw_away(wheel.path, home.conda))
                 for lock in (f".{wheel.path.name}.lock", f"{wheel.path.name}.lock"):
@@ -474,6 +494,12 @@ def _take_parts(
                     wheel.path.parent.rmdir()
                     (home.wheels / ".locks" / wheel.path.parent.name).unlink(missing_ok=True)
                 settle(each, "")
+
+
+def _is_needed(part: Thing, needed: set[tuple[str, str]]) -> bool:
+    if part.kind == "kept wheel":
+        return any(digest == part.digest for digest, _ in needed)
+    return (part.digest, part.tag) in needed or (part.digest, "") in needed
 
 
 def _remove_strays(home: Home) -> None:

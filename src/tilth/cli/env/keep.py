@@ -126,6 +126,7 @@ def _summary(decisions: tuple[Decision, ...], verb: str) -> list[str]:
 
     nouns = {
         "wheel": "wheel",
+        "kept wheel": "wheel that was built here",
         "prefix": "conda folder",
         "conda package": "conda package",
         "quarantined": "quarantined environment",
