@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tilth.client.differences import Pinned, Side, compare, compare_all, side_of_environment, side_of_lock
-from tilth.environments.lockfiles import LockedFile, LockedPackage
+from tilth.environments.contents.lockfiles import LockedFile, LockedPackage
 from tilth.records import Environment, Package
 
 VERSIONS = st.sampled_from(["1.0", "2.0"])

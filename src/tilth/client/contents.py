@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilth.client.subjects import lock_text, one_environment
-from tilth.environments.exporting import Exported, dockerfile, files_of, requirements
-from tilth.environments.lockfiles import markers, normalised, pylock_text, read_pylock
-from tilth.environments.sboms import cyclonedx
-from tilth.environments.trees import make_graph
-from tilth.environments.unpacked import Unpacked
+from tilth.environments.contents.exporting import Exported, dockerfile, files_of, requirements
+from tilth.environments.contents.lockfiles import markers, pylock_text, read_pylock
+from tilth.environments.contents.sboms import cyclonedx
+from tilth.environments.contents.trees import make_graph
+from tilth.environments.contents.unpacked import Unpacked
+from tilth.environments.names import normalised
 from tilth.environments.uv import without_credentials
 from tilth.environments.venvs import realisation
 from tilth.errors import NotFound, TilthError
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tilth.client.subjects import Subject
-    from tilth.environments.lockfiles import LockedPackage
-    from tilth.environments.trees import Graph
-    from tilth.environments.unpacked import Metadata
+    from tilth.environments.contents.lockfiles import LockedPackage
+    from tilth.environments.contents.trees import Graph
+    from tilth.environments.contents.unpacked import Metadata
     from tilth.home import Home
     from tilth.store import Store
 

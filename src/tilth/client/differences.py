@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tilth.environments.lockfiles import LockedPackage
+    from tilth.environments.contents.lockfiles import LockedPackage
     from tilth.records import Environment
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,8 @@ from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
 from tilth.environments import background
-from tilth.environments.import_names import usual_modules
+from tilth.environments.explaining.import_names import usual_modules
+from tilth.environments.names import normalised
 from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.records import Environment, Lock
 from tilth.store import Put
@@ -109,7 +109,7 @@ class ProjectEnvironments:
             self._locks.update(zip(missing, locked, strict=True))
         if not isinstance(upgrade, bool):
             known = {name for lock in self._locks.values() for name in _names(lock)}
-            absent = next((each for each in upgrade if _normalised(each) not in known), "")
+            absent = next((each for each in upgrade if normalised(each) not in known), "")
             if absent:
                 raise NotFound(
                     f"no environment has a package `{absent}` to upgrade", mend=nearest(absent, known)
@@ -131,7 +131,7 @@ class ProjectEnvironments:
             return upgrade
         lock = self._locks.get(name)
         has = _names(lock) if lock else set()
-        return [each for each in upgrade if _normalised(each) in has]
+        return [each for each in upgrade if normalised(each) in has]
 
     def make_unknown(self) -> None:
         """Make those of which it is not known here what they let a step import: any other can wait.
@@ -375,10 +375,6 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
 
 def _names(lock: Locked) -> set[str]:
     return {each.name for each in lock.packages} | {each.name for each in lock.system}
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def reopen(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tilth.client.differences import Side
     from tilth.environments import Interpreter
-    from tilth.environments.lockfiles import LockedPackage
+    from tilth.environments.contents.lockfiles import LockedPackage
     from tilth.home import Home
     from tilth.records import Run
     from tilth.store import Store
@@ -172,7 +172,7 @@ def _side(subject: Subject, other: Subject, home: Home) -> Side:
 
 def locked_for(path: Path, other: Subject, home: Home) -> list[LockedPackage]:
     """What a lock file gives the interpreter of what it is compared with, else the project's."""
-    from tilth.environments.lockfiles import applicable, markers, read_lock_file
+    from tilth.environments.contents.lockfiles import applicable, markers, read_lock_file
 
     found = read_lock_file(path)
     if not any(each.marker for each in found):

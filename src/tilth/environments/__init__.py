@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tilth.environments.builders import builders_of as builders_of
+    from tilth.environments.building.builders import builders_of as builders_of
     from tilth.environments.declarations import declared_facts as declared_facts
     from tilth.environments.interpreters import (
         Interpreter as Interpreter,
@@ -66,7 +66,7 @@ _HOME = {
     "ProjectLock": "project_locks",
     "Reach": "loose",
     "Realised": "venvs",
-    "builders_of": "builders",
+    "builders_of": "building.builders",
     "changed_files": "venvs",
     "created_at": "venvs",
     "declared_facts": "declarations",

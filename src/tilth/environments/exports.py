@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.environments import uv
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError, LockStale, SetupError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Pins:
             hashes = {each.partition(":")[2] for each in _HASH.findall(line) if each.startswith("sha256:")}
             if hashes:
                 name = re.split(r"[\s=<>!~;@\[]", bare, maxsplit=1)[0]
-                self._allowed[_normalised(name)] = hashes
+                self._allowed[normalised(name)] = hashes
 
     def only(self, text: str, name: str) -> str:
         """A PEP 751 document without files that the lock does not name.
@@ -80,7 +81,7 @@ class Pins:
 
     def _of_package(self, body: str, name: str) -> str:
         package = re.search(r'(?m)^name = "([^"]+)"', body)
-        allowed = self._allowed.get(_normalised(package[1])) if package else None
+        allowed = self._allowed.get(normalised(package[1])) if package else None
         if allowed is None:
             return body
         kept = 0
@@ -207,7 +208,3 @@ def _moved(text: str, folder: Path) -> str:
     from tilth.environments.pylocks import with_paths
 
     return with_paths(text, lambda path: str(Path(folder, path).resolve()))
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def declared_index(environment: Mapping[str, Any], root: Path) -> Index:
     index = Index(
         default=environment.get("index_url") or "",
         extra=tuple(environment.get("extra_index_urls", ())),
-        single={_normalised(each): url for each, url in environment.get("package_indexes", {}).items()},
+        single={normalised(each): url for each, url in environment.get("package_indexes", {}).items()},
         links=tuple(
             link if "://" in link else os.path.normpath(root / link)
             for link in environment.get("find_links", ())
@@ -104,7 +104,3 @@ def declared_index(environment: Mapping[str, Any], root: Path) -> Index:
 def host_of(url: str) -> str:
     """Host of a URL, with its port where it names one."""
     return urlsplit(url).netloc.rpartition("@")[2].lower()
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

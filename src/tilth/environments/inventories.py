@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from tilth.environments.files import read_bytes, remember
+from tilth.environments.names import normalised
 from tilth.environments.uv import without_credentials
 from tilth.records import Package
 
@@ -137,7 +138,7 @@ def _distribution(info: Path, interpreter: Interpreter) -> Installed | None:
     if editable:
         modules |= _editable_modules(info, Path(editable))
     return Installed(
-        name=_normalised(fields["Name"][0]),
+        name=normalised(fields["Name"][0]),
         version=fields["Version"][0],
         requires=_required(fields.get("Requires-Dist", []), interpreter),
         modules=tuple(sorted(modules)),
@@ -169,7 +170,7 @@ def _required(lines: list[str], interpreter: Interpreter) -> tuple[str, ...]:
         extras = {"", *_EXTRA.findall(line)} - _TOOLS
         markers = ({**interpreter.markers, "extra": extra} for extra in extras)
         if requirement.marker is None or any(requirement.marker.evaluate(each) for each in markers):
-            names.add(_normalised(requirement.name))
+            names.add(normalised(requirement.name))
     return tuple(sorted(names))
 
 
@@ -252,7 +253,3 @@ def _editable_modules(info: Path, project: Path) -> set[str]:
         if found:
             break
     return found - {"setup", "conftest", "tests"}
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -244,7 +244,7 @@ def _local(sources: Sequence[str], root: Path, home: Home) -> str:
     """What the local folders among the sources hold now."""
     if not any(each.startswith("directory = ") for each in sources):
         return ""
-    from tilth.environments import local
+    from tilth.environments.building import local
 
     return local.stamp(sources, root, home)
 

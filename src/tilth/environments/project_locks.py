@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from tilth.environments.conda_packages import has_tables, with_places
 from tilth.environments.files import read_bytes, write_atomic
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError, LockStale
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _unanswered(facts: Iterable[str], text: str, name: str, interpreter: Interpr
             continue  # a path: only its build tells what it is called
         if wanted.marker is not None and not wanted.marker.evaluate({**interpreter.markers, "extra": ""}):
             continue
-        version = pins.get(_normalised(wanted.name))
+        version = pins.get(normalised(wanted.name))
         if version is None:
             yield f"`{line}` is asked for; it has no {wanted.name}"
         elif version and wanted.url is None and not wanted.specifier.contains(version, prereleases=True):
@@ -208,8 +209,4 @@ def _pins(text: str) -> dict[str, str]:
 
 
 def _name(fact: str) -> str:
-    return _normalised(re.split(r"[\s=<>!~;@\[(]", fact.removeprefix(_REQUIREMENT), maxsplit=1)[0])
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return normalised(re.split(r"[\s=<>!~;@\[(]", fact.removeprefix(_REQUIREMENT), maxsplit=1)[0])

@@ -10,11 +10,12 @@ import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
-from tilth.environments import exports, local, uv, wheels
+from tilth.environments import exports, uv, wheels
+from tilth.environments.building import local
 from tilth.environments.conda_packages import interpreter_of, read_tables, write_tables
+from tilth.environments.explaining.origins import Asked
 from tilth.environments.files import scratch
 from tilth.environments.indexes import declared_index
-from tilth.environments.origins import Asked
 from tilth.environments.pylocks import with_paths
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tilth.environments.origins import Asked
+    from tilth.environments.explaining.origins import Asked
 
 _USER = re.compile(
     r"(?P<scheme>[\w.+-]*)://(?P<user>[^/\s\"`<>:@]*)(?P<rest>[^/\s\"`<>]*)@"
@@ -222,7 +222,7 @@ def _shorten(lines: list[str], *, last: bool = False, most: int = 9) -> str:
 
 
 def _unresolved(lines: list[str], name: str, asked: Asked | None) -> Unresolvable:
-    from tilth.environments import conflicts, hints  # here for cost: few resolutions fail
+    from tilth.environments.explaining import conflicts, hints
 
     proof = [line for line in lines if "No solution found" not in line]
     summary = f"the requirements of environment `{name}` cannot be resolved"
@@ -253,7 +253,7 @@ def _replaced(text: str, name: str) -> EnvironmentBroken:
 
 
 def _unbuilt(text: str, lines: list[str], name: str) -> EnvironmentBroken:
-    from tilth.environments import hints, system_packages
+    from tilth.environments.explaining import hints, system_packages
 
     mend = "ask for a version that has a wheel for this Python, or install what the build lacks"
     package = re.search(r"Failed to (?:build|download and build) `([A-Za-z0-9._-]+)", text)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.environments.files import read_bytes
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def config_settings(package: str, root: Path) -> dict[str, Any]:
     for settings in reversed(list(tables(root))):
         found |= settings.get("config-settings", {})
         for name, own in settings.get("config-settings-package", {}).items():
-            found |= own if _normalised(name) == package else {}
+            found |= own if normalised(name) == package else {}
     return found
 
 
@@ -32,7 +32,7 @@ def extra_requirements(package: str, root: Path) -> tuple[str, ...]:
     """
     for settings in tables(root):
         for name, lines in settings.get("extra-build-dependencies", {}).items():
-            if _normalised(name) != package:
+            if normalised(name) != package:
                 continue
             if any(isinstance(each, dict) and each.get("match-runtime") for each in lines):
                 raise DefinitionError(
@@ -88,7 +88,3 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
             yield tomllib.loads(content.decode())
         except ValueError:
             return  # uv says what is wrong with it
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -14,7 +14,6 @@ import csv
 import json
 import os
 import posixpath
-import re
 from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,7 @@ from tilth.environments.files import (
 )
 from tilth.environments.indexes import Index
 from tilth.environments.inventories import module_names
+from tilth.environments.names import normalised
 from tilth.errors import EnvironmentBroken
 from tilth.records import Package
 
@@ -162,9 +162,9 @@ def build(
     Returns:
         The package, and the source that `fetch` brings it back from.
     """
-    from tilth.environments import builds
+    from tilth.environments.building import builds
+    from tilth.environments.building.source_trees import Wish
     from tilth.environments.pylocks import with_paths
-    from tilth.environments.source_trees import Wish
 
     wish = Wish(
         name=name,
@@ -193,7 +193,7 @@ def build(
 
 def _unpack(choice: Choice, interpreter: Interpreter, home: Home, name: str) -> bool:
     """Put a wheel that was built here into the store; False when the wheel is gone."""
-    from tilth.environments import builds
+    from tilth.environments.building import builds
 
     builds.discard_torn(choice.digest, home)
     wheel = builds.kept_wheel(choice.digest, home)
@@ -301,7 +301,7 @@ def _records(venv: Path, interpreter: Interpreter, name: str) -> dict[str, list[
             raise EnvironmentBroken(
                 f"a wheel of environment `{name}` has files outside the environment: `{info.stem}`"
             )
-        records[_normalised(info.stem.rpartition("-")[0])] = paths
+        records[normalised(info.stem.rpartition("-")[0])] = paths
     return records
 
 
@@ -394,10 +394,6 @@ def _version(tree: Path, interpreter: Interpreter) -> str:
     for info in (tree / interpreter.library).glob("*.dist-info"):
         return info.stem.rpartition("-")[2]
     return ""
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _some(names: Iterable[str]) -> str:

@@ -212,7 +212,7 @@ def _built(store: Store, contents: Contents) -> str:
     """How each package was built that came as source."""
     from tilth.client.subjects import environment_with
     from tilth.client.wording import short_digest
-    from tilth.environments.exporting import files_of
+    from tilth.environments.contents.exporting import files_of
 
     lines = []
     for each in contents.environment.packages:
@@ -232,7 +232,7 @@ def _built(store: Store, contents: Contents) -> str:
 
 def _tree(contents: Contents) -> str:
     from tilth.client.wording import size
-    from tilth.environments.trees import tree_lines
+    from tilth.environments.contents.trees import tree_lines
 
     packages = {each.name: each for each in contents.environment.packages}
     rows = []

@@ -11,7 +11,7 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from tilth.client.checks.findings import WARNING, Finding
-from tilth.environments.import_names import normalised
+from tilth.environments.names import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilth.client.checks.findings import ERROR, WARNING, Finding, place
-from tilth.environments.import_names import distribution_for
+from tilth.environments.explaining.import_names import distribution_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilth.client.checks.drift import Snapshot
 from tilth.environments import uv
-from tilth.environments.import_names import normalised
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:

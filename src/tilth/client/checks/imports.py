@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilth.client.checks.findings import ERROR, WARNING, Finding
-from tilth.environments.import_names import distribution_for
+from tilth.environments.explaining.import_names import distribution_for
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping

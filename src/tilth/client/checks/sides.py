@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tilth.environments.import_names import usual_modules
+from tilth.environments.explaining.import_names import usual_modules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tilth import __version__
-from tilth.environments.exporting import files_of
+from tilth.environments.contents.exporting import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilth.environments.lockfiles import LockedPackage
-    from tilth.environments.trees import Graph
-    from tilth.environments.unpacked import Metadata
+    from tilth.environments.contents.lockfiles import LockedPackage
+    from tilth.environments.contents.trees import Graph
+    from tilth.environments.contents.unpacked import Metadata
     from tilth.records import Environment, Package
 
 _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}

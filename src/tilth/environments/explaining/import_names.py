@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from tilth.environments.names import normalised
 
 # Module -> distribution. First the one meant when somebody names the module.
 DISTRIBUTIONS = {
@@ -72,8 +72,3 @@ def usual_modules(distribution: str) -> tuple[str, ...]:
     found = [module for module, name in DISTRIBUTIONS.items() if name == distribution]
     found += [module for module, names in _ALIASES.items() if distribution in names]
     return tuple(dict.fromkeys(found)) or (distribution.replace("-", "_"),)
-
-
-def normalised(name: str) -> str:
-    """The one spelling of a distribution's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tilth.environments.lockfiles import (
+from tilth.environments.contents.lockfiles import (
     LockedFile,
     applicable,
     markers,

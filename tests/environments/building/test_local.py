@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.environments.test_builds import commit_all, git, hooks, package, value, versions
+from tests.environments.building.test_builds import commit_all, git, hooks, package, value, versions
 from tests.index import build_wheel, write_project
 
 from tilth.define.environments import Environment
-from tilth.environments import local, locks, venvs
+from tilth.environments import locks, venvs
+from tilth.environments.building import local
 from tilth.environments.files import remove_tree
 from tilth.errors import DefinitionError, TilthError
 from tilth.home import Home

@@ -13,8 +13,8 @@ import pytest
 from tests.index import build_sdist
 from tests.simple_index import SimpleIndex
 
-from tilth.environments import archives
-from tilth.environments.accounts import authorization
+from tilth.environments.building import archives
+from tilth.environments.building.accounts import authorization
 from tilth.errors import EnvironmentBroken, IndexUnavailable
 from tilth.home import Home
 

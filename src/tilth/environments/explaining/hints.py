@@ -5,7 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from tilth.environments.import_names import DISTRIBUTIONS, normalised
+from tilth.environments.explaining.import_names import DISTRIBUTIONS
+from tilth.environments.names import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,10 +8,10 @@ import pytest
 from tests.index import build_wheel
 
 from tilth.define.environments import Environment
-from tilth.environments import hints
-from tilth.environments.import_names import distribution_for, usual_modules
-from tilth.environments.origins import Asked
-from tilth.environments.system_packages import lacking
+from tilth.environments.explaining import hints
+from tilth.environments.explaining.import_names import distribution_for, usual_modules
+from tilth.environments.explaining.origins import Asked
+from tilth.environments.explaining.system_packages import lacking
 from tilth.errors import Unresolvable
 
 if TYPE_CHECKING:

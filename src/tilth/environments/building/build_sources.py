@@ -7,12 +7,12 @@ index. So what cannot be followed is refused.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilth.environments import uv_settings
 from tilth.environments.files import read_bytes
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def place(
         except InvalidRequirement:
             placed.append(line)  # whoever resolves it says what is wrong
             continue
-        name = _normalised(wanted.name)
+        name = normalised(wanted.name)
         found = next(((source, table) for table in tables if (source := _source(table, name))), None)
         if found is None or wanted.url:
             placed.append(line)
@@ -74,7 +74,7 @@ def place(
 
 
 def _source(table: _Table, name: str) -> Any:
-    return next((each for key, each in table.uv.get("sources", {}).items() if _normalised(key) == name), None)
+    return next((each for key, each in table.uv.get("sources", {}).items() if normalised(key) == name), None)
 
 
 def _follow(
@@ -120,7 +120,7 @@ def _member(name: str, tables: list[_Table]) -> Path | None:
             table.folder,
             *(each for pattern in patterns for each in sorted(table.folder.glob(pattern))),
         ):
-            if _normalised(str(_document(folder).get("project", {}).get("name", ""))) == name:
+            if normalised(str(_document(folder).get("project", {}).get("name", ""))) == name:
                 return folder
     return None
 
@@ -154,7 +154,3 @@ def _document(folder: Path) -> dict[str, Any]:
         return {} if content is None else tomllib.loads(content.decode())
     except ValueError:
         return {}  # whoever builds it says what is wrong
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -10,7 +10,7 @@ import pytest
 from tests.index import build_wheel, write_project
 from tests.simple_index import SimpleIndex
 
-from tilth.environments import builders
+from tilth.environments.building import builders
 from tilth.errors import DefinitionError, EnvironmentBroken
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tilth.environments.lockfiles import LockedFile, LockedPackage
+    from tilth.environments.contents.lockfiles import LockedFile, LockedPackage
     from tilth.records import Environment, Package
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tilth.environments.files import read_bytes
-from tilth.environments.lockfiles import normalised
+from tilth.environments.names import normalised
 from tilth.environments.wheels import read_entry
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.environments import uv, uv_settings
-from tilth.environments.backends import BackendFailed, call_hook
-from tilth.environments.build_sources import Placed, place
-from tilth.environments.builders import find_builder, keep_builder
+from tilth.environments.building.backends import BackendFailed, call_hook
+from tilth.environments.building.build_sources import Placed, place
+from tilth.environments.building.builders import find_builder, keep_builder
+from tilth.environments.building.source_trees import Needs, SourceTree, Wish, read_needs
 from tilth.environments.files import (
     explaining_full_disk,
     locked,
@@ -34,7 +35,6 @@ from tilth.environments.files import (
     scratch,
     write_atomic,
 )
-from tilth.environments.source_trees import Needs, SourceTree, Wish, read_needs
 from tilth.errors import EnvironmentBroken, TilthError
 
 if TYPE_CHECKING:

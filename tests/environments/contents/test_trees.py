@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, strategies as st
 
-from tilth.environments.lockfiles import markers
-from tilth.environments.trees import Graph, make_graph, tree_lines
+from tilth.environments.contents.lockfiles import markers
+from tilth.environments.contents.trees import Graph, make_graph, tree_lines
 from tilth.records import Package
 
 if TYPE_CHECKING:

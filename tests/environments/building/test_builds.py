@@ -21,7 +21,8 @@ import pytest
 from tests.index import build_sdist, build_wheel, write_project
 from tests.simple_index import SimpleIndex
 
-from tilth.environments import backends, builders_of, locks, uv, venvs
+from tilth.environments import builders_of, locks, uv, venvs
+from tilth.environments.building import backends
 from tilth.environments.files import remove_tree
 from tilth.errors import DefinitionError, EnvironmentBroken, IndexUnavailable, SetupError, Unresolvable
 

@@ -19,8 +19,9 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import tomllib
 
-from tilth.environments import archives, local, repositories, uv_settings
-from tilth.environments.backends import Backend
+from tilth.environments import uv_settings
+from tilth.environments.building import archives, local, repositories
+from tilth.environments.building.backends import Backend
 from tilth.environments.files import explaining_full_disk, read_bytes, scratch, sweep
 from tilth.errors import DefinitionError, EnvironmentBroken
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import tomllib
 
+from tilth.environments.names import normalised
 from tilth.errors import DefinitionError, NotFound
 
 if TYPE_CHECKING:
@@ -226,8 +227,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DefinitionError(f"`{path}` cannot be read", why=str(error)) from error
-
-
-def normalised(name: str) -> str:
-    """One spelling of a distribution's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

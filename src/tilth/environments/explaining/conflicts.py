@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from tilth.environments.import_names import normalised
+from tilth.environments.names import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from packaging.specifiers import SpecifierSet
 
-    from tilth.environments.origins import Declared
+    from tilth.environments.explaining.origins import Declared
 
 _REQUIRED = re.compile(r"you require (?P<what>.+)")
 _DEPENDS = re.compile(r"(?:all versions of )?(?P<who>\S+) depends? on (?P<what>.+)")

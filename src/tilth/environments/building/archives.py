@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from tilth.environments.accounts import authorization
+from tilth.environments.building.accounts import authorization
 from tilth.environments.files import explaining_full_disk, locked, scratch, sweep
 from tilth.environments.uv import without_credentials
 from tilth.errors import EnvironmentBroken, IndexUnavailable, SetupError

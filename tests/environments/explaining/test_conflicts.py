@@ -11,7 +11,7 @@ from tests.index import build_wheel
 from tests.simple_index import SimpleIndex
 
 from tilth.define.environments import Environment
-from tilth.environments import conflicts
+from tilth.environments.explaining import conflicts
 from tilth.errors import TilthError, Unresolvable
 
 if TYPE_CHECKING:
