@@ -111,6 +111,7 @@ def realise(lock: Locked, home: Home, *, offline: bool = False) -> Realised:
         if _read(lock, home) is not None:
             return _realised(folder, lock.digest, start, created=False)
         sweep(home.environments)
+        sweep(home.wheels)
         if folder.exists():
             _replace_unusable(folder, lock, home)
             if _read(lock, home) is not None:
