@@ -22,7 +22,6 @@ import msgspec
 
 from tilth.environments import uv, uv_settings
 from tilth.environments.building.backends import BackendFailed, call_hook
-from tilth.environments.building.build_sources import Placed, place
 from tilth.environments.building.builders import find_builder, keep_builder
 from tilth.environments.building.source_trees import Needs, SourceTree, Wish, read_needs
 from tilth.environments.files import (
@@ -137,7 +136,7 @@ def _builder_of(source: SourceTree, choice: Choice, wish: Wish, what: str) -> Lo
     """The environment that builds a source: what it says it needs, and what its backend asks for besides."""
     needs = _needs(source, what, wish)
     requires = (*needs.requires, *source.extra)
-    builder = _lock_builder(choice, _placed(requires, needs, source, wish), wish)
+    builder = _lock_builder(choice, requires, wish)
     if builder.digest not in needs.dynamic:
         with locked(wish.home.wheels / ".locks" / source.key):
             needs = _needs(source, what, wish)
@@ -145,7 +144,7 @@ def _builder_of(source: SourceTree, choice: Choice, wish: Wish, what: str) -> Lo
                 needs = _ask(source, needs, builder, what, wish)
     asked = needs.dynamic[builder.digest]
     if asked:
-        builder = _lock_builder(choice, _placed((*requires, *asked), needs, source, wish), wish)
+        builder = _lock_builder(choice, (*requires, *asked), wish)
     keep_builder(builder, wish.home)
     return builder
 
@@ -191,7 +190,7 @@ def _call(
         if not isinstance(known, EnvironmentBroken):
             raise known from failure
         mend = known.mend
-        if source.local and "a version that has a wheel" in mend:
+        if source.is_local and "a version that has a wheel" in mend:
             mend = "mend its build, or install what it lacks"
         raise EnvironmentBroken(
             f"{what} comes as source, and does not build", why="\n".join([*said, told]), mend=mend
@@ -212,38 +211,31 @@ def _needs(source: SourceTree, what: str, wish: Wish) -> Needs:
     return read_needs(source.folder(), what)
 
 
-def _placed(requires: tuple[str, ...], needs: Needs, source: SourceTree, wish: Wish) -> Placed:
-    what = f"`{source.name}` of environment `{wish.name}`"
-    return place(requires, needs.uv, source.local, root=wish.root, what=what)
-
-
-def _lock_builder(choice: Choice, needed: Placed, wish: Wish) -> Locked:
+def _lock_builder(choice: Choice, requires: tuple[str, ...], wish: Wish) -> Locked:
     from tilth.environments import locks, pylocks, resolution
 
     declaration = {
         **wish.declared(),
         "name": f"build-{choice.name}",
-        "requirements": list(needed.requires),
+        "requirements": list(requires),
         "constraints": uv_settings.build_constraints(wish.root),
     }
-    if needed.indexes:
-        declaration["package_indexes"] = {**wish.index.single, **needed.indexes}
-    where: dict[str, Any] = {"root": wish.root, "interpreter": wish.interpreter, "home": wish.home}
-    found = locks.find_lock(declaration, **where)
+    place: dict[str, Any] = {"root": wish.root, "interpreter": wish.interpreter, "home": wish.home}
+    found = locks.find_lock(declaration, **place)
     if found is not None:
         return found
     try:
         # What comes as source among them is built before the lock is taken that is held while it is made: or two
         # processes that go round a circle from opposite sides would wait for each other.
-        text = resolution.resolve(declaration, **where, offline=wish.offline)
+        text = resolution.resolve(declaration, **place, offline=wish.offline)
         for each in pylocks.choose(text, declaration["name"], wish.interpreter):
             if not each.is_wheel:
                 build(each, wish)
-        return locks.lock(declaration, **where, offline=wish.offline)
+        return locks.lock(declaration, **place, offline=wish.offline)
     except TilthError as error:
-        why = f"`{choice.name}` of environment `{wish.name}` comes as source, and needs it to be built"
-        if why not in error.why and "needs itself" not in error.summary:
-            error.why = "\n".join(filter(None, (error.why, why)))
+        needed = f"`{choice.name}` of environment `{wish.name}` comes as source, and needs it to be built"
+        if needed not in error.why and "needs itself" not in error.summary:
+            error.why = "\n".join(filter(None, (error.why, needed)))
         raise
 
 

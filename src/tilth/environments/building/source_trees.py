@@ -77,7 +77,6 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: Backend
     requires: tuple[str, ...]
-    uv: dict[str, Any] = {}  # its `[tool.uv]`, which may say where they come from
     # What the backend asks for besides, by digest of the environment that it was asked in.
     dynamic: dict[str, tuple[str, ...]] = {}
 
@@ -108,9 +107,9 @@ class SourceTree:
         self.key = hashlib.sha256("\n".join(identity).encode()).hexdigest()
 
     @property
-    def local(self) -> Path | None:
-        """The folder of the user's that it is, if it is one."""
-        return self._local
+    def is_local(self) -> bool:
+        """Whether it is a folder of the user's."""
+        return self._local is not None
 
     def __enter__(self) -> SourceTree:
         return self
@@ -204,8 +203,7 @@ def read_needs(folder: Path, what: str) -> Needs:
     """
     content = read_bytes(folder / "pyproject.toml")
     try:
-        document = {} if content is None else tomllib.loads(content.decode())
-        table, own = document.get("build-system", {}), document.get("tool", {}).get("uv", {})
+        table = {} if content is None else tomllib.loads(content.decode()).get("build-system", {})
         if not table:
             if content is None and not (folder / "setup.py").exists() and not (folder / "setup.cfg").exists():
                 raise EnvironmentBroken(
@@ -216,8 +214,7 @@ def read_needs(folder: Path, what: str) -> Needs:
             return Needs(backend=Backend(name=_LEGACY), requires=("setuptools>=40.8",))
         requires = tuple(msgspec.convert(table["requires"], list[str]))
         backend = {"name": table.get("build-backend", _LEGACY), "path": table.get("backend-path", ())}
-        kept = {key: own[key] for key in ("sources", "index") if key in own}
-        return Needs(backend=msgspec.convert(backend, Backend), requires=requires, uv=kept)
+        return Needs(backend=msgspec.convert(backend, Backend), requires=requires)
     except KeyError as error:
         raise EnvironmentBroken(
             f"the source of {what} does not say what it is built with",
