@@ -65,7 +65,8 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     sources: tuple[str, ...]
     check: str
-    local: str = ""  # what the local folders among the sources held when it was made
+    tools: tuple[str, ...] = ()  # sources of what built its packages, of those that are local folders
+    local: str = ""  # what the local folders among sources and tools held when it was made
 
 
 def find_lock(
@@ -212,7 +213,7 @@ def _load(
     home: Home,
 ) -> Locked | None:
     entry = _read(declaration, home)
-    if entry is None or _local(entry.sources, root, home) != entry.local:
+    if entry is None or _local((*entry.sources, *entry.tools), root, home) != entry.local:
         return None
     return _locked(entry, declaration, environment, given, root, interpreter)
 
@@ -238,6 +239,16 @@ def _local(sources: Sequence[str], root: Path, home: Home) -> str:
     return local.stamp(sources, root, home)
 
 
+def _tools(packages: Sequence[Package], home: Home) -> tuple[str, ...]:
+    """The local folders that packages were built with, as sources."""
+    if not any(each.builder for each in packages):
+        return ()
+    from tilth.environments.builders import builders_behind
+
+    found = {source for builder in builders_behind(packages, home) for source in builder.sources}
+    return tuple(sorted(each for each in found if each.startswith("directory = ")))
+
+
 def _remember(
     text: str,
     declaration: str,
@@ -252,8 +263,11 @@ def _remember(
     choices = _choose(text, environment, interpreter)
     held = _local([each.source for each in choices], root, home)  # before: a file may change during a build
     packages, sources = _select(choices, environment, root, interpreter, home, offline=offline)
+    tools = _tools(packages, home)
+    if tools and held == _local(sources, root, home):
+        held = _local((*sources, *tools), root, home)
     check = _check(text, packages, sources)
-    entry = _Entry(text=text, packages=packages, sources=sources, check=check, local=held)
+    entry = _Entry(text=text, packages=packages, sources=sources, check=check, tools=tools, local=held)
     write_atomic(home.locks / f"{declaration}.json", msgspec.json.encode(entry))
     return _locked(entry, declaration, environment, given, root, interpreter)
 
