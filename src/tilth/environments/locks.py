@@ -67,7 +67,8 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     sources: tuple[str, ...]
     check: str
-    local: str = ""  # what the local folders among the sources held when it was made
+    tools: tuple[str, ...] = ()  # sources of what built its packages, of those that are local folders
+    local: str = ""  # what the local folders among sources and tools held when it was made
     system: tuple[SystemPackage, ...] = ()
 
 
@@ -223,7 +224,7 @@ def _load(
     home: Home,
 ) -> Locked | None:
     entry = _read(declaration, home)
-    if entry is None or _local(entry.sources, root, home) != entry.local:
+    if entry is None or _local((*entry.sources, *entry.tools), root, home) != entry.local:
         return None
     return _locked(entry, declaration, environment, given, root, interpreter)
 
@@ -247,6 +248,16 @@ def _local(sources: Sequence[str], root: Path, home: Home) -> str:
     from tilth.environments.building import local
 
     return local.stamp(sources, root, home)
+
+
+def _tools(packages: Sequence[Package], home: Home) -> tuple[str, ...]:
+    """The local folders that packages were built with, as sources."""
+    if not any(each.builder for each in packages):
+        return ()
+    from tilth.environments.building.builders import builders_behind
+
+    found = {source for builder in builders_behind(packages, home) for source in builder.sources}
+    return tuple(sorted(each for each in found if each.startswith("directory = ")))
 
 
 def _remember(
@@ -321,7 +332,12 @@ def _entry(
     packages, sources = _select(
         choices, environment, root, interpreter, home, system, offline=offline, built=built
     )
-    entry = _Entry(text=text, packages=packages, sources=sources, check="", local=held, system=system)
+    tools = _tools(packages, home) if built is None else ()
+    if tools and held == _local(sources, root, home):
+        held = _local((*sources, *tools), root, home)
+    entry = _Entry(
+        text=text, packages=packages, sources=sources, check="", tools=tools, local=held, system=system
+    )
     return msgspec.structs.replace(entry, check=_check(entry))
 
 

@@ -11,7 +11,9 @@ from tilth.environments.names import normalised
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_TRUE = ("1", "true", "yes", "on", "y", "t")
 
 
 def config_settings(package: str, root: Path) -> dict[str, Any]:
@@ -54,6 +56,22 @@ def build_constraints(root: Path) -> list[str]:
         if lines:
             return [each for each in lines if isinstance(each, str)]
     return []
+
+
+def without_sources(root: Path) -> Callable[[str], bool]:
+    """Tells of a package whether its `[tool.uv.sources]` are switched off, by `no-sources` or a variable."""
+    if os.environ.get("UV_NO_SOURCES", "").lower() in _TRUE:
+        return lambda _name: True
+    names = set(os.environ.get("UV_NO_SOURCES_PACKAGE", "").split())
+    nearest: bool | None = None
+    for settings in tables(root):
+        names |= {each for each in settings.get("no-sources-package", ()) if isinstance(each, str)}
+        if nearest is None and isinstance(settings.get("no-sources"), bool):
+            nearest = settings["no-sources"]
+    if nearest:
+        return lambda _name: True
+    off = {normalised(each) for each in names}
+    return lambda name: normalised(name) in off
 
 
 def tables(root: Path | None) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,11 @@ from tilth.environments.files import read_bytes, write_atomic
 from tilth.environments.locks import Locked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tilth.home import Home
+    from tilth.records import Package
 
 
 def builders_of(lock: Locked, home: Home) -> list[Locked]:
@@ -23,8 +25,13 @@ def builders_of(lock: Locked, home: Home) -> list[Locked]:
 
     One that built several has the name of the first: `build-alpha`.
     """
+    return builders_behind(lock.packages, home)
+
+
+def builders_behind(packages: Iterable[Package], home: Home) -> list[Locked]:
+    """As `builders_of`, where there is no lock yet."""
     found: dict[str, Locked] = {}
-    waiting = list(lock.packages)
+    waiting = list(packages)
     while waiting:
         package = waiting.pop(0)
         builder = find_builder(package.builder, home) if package.builder not in found else None

@@ -23,7 +23,7 @@ import msgspec
 from tilth.environments import uv, uv_settings
 from tilth.environments.building.backends import BackendFailed, call_hook
 from tilth.environments.building.builders import find_builder, keep_builder
-from tilth.environments.building.source_trees import Needs, SourceTree, Wish, read_needs
+from tilth.environments.building.source_trees import Needs, SourceTree, Wish
 from tilth.environments.files import (
     explaining_full_disk,
     locked,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tilth.environments.building.uv_sources import Placed
     from tilth.environments.choices import Choice
     from tilth.environments.locks import Locked
     from tilth.home import Home
@@ -134,17 +135,16 @@ def _no_circle(name: str, key: str) -> Iterator[None]:
 
 def _builder_of(source: SourceTree, choice: Choice, wish: Wish, what: str) -> Locked:
     """The environment that builds a source: what it says it needs, and what its backend asks for besides."""
-    needs = _needs(source, what, wish)
-    requires = (*needs.requires, *source.extra)
-    builder = _lock_builder(choice, requires, wish)
+    needs = _needs(source, wish)
+    builder = _lock_builder(choice, source.place(needs), wish)
     if builder.digest not in needs.dynamic:
         with locked(wish.home.wheels / ".locks" / source.key):
-            needs = _needs(source, what, wish)
+            needs = _needs(source, wish)
             if builder.digest not in needs.dynamic:
                 needs = _ask(source, needs, builder, what, wish)
     asked = needs.dynamic[builder.digest]
     if asked:
-        builder = _lock_builder(choice, (*requires, *asked), wish)
+        builder = _lock_builder(choice, source.place(needs, asked), wish)
     keep_builder(builder, wish.home)
     return builder
 
@@ -201,25 +201,27 @@ def _needs_file(source: SourceTree, wish: Wish) -> Path:
     return wish.home.cache / "requires" / f"{source.key}.json"
 
 
-def _needs(source: SourceTree, what: str, wish: Wish) -> Needs:
+def _needs(source: SourceTree, wish: Wish) -> Needs:
     content = read_bytes(_needs_file(source, wish))
     if content is not None:
         try:
-            return msgspec.json.decode(content, type=Needs)
+            return source.needs(msgspec.json.decode(content, type=Needs))
         except msgspec.MsgspecError:
-            pass  # torn: read again
-    return read_needs(source.folder(), what)
+            pass  # torn, or of an earlier form: read again
+    return source.needs(None)
 
 
-def _lock_builder(choice: Choice, requires: tuple[str, ...], wish: Wish) -> Locked:
+def _lock_builder(choice: Choice, wanted: Placed, wish: Wish) -> Locked:
     from tilth.environments import locks, pylocks, resolution
 
     declaration = {
         **wish.declared(),
         "name": f"build-{choice.name}",
-        "requirements": list(requires),
+        "requirements": list(wanted.lines),
         "constraints": uv_settings.build_constraints(wish.root),
     }
+    if wanted.indexes:
+        declaration["package_indexes"] = {**wish.index.single, **wanted.indexes}
     place: dict[str, Any] = {"root": wish.root, "interpreter": wish.interpreter, "home": wish.home}
     found = locks.find_lock(declaration, **place)
     if found is not None:
@@ -256,7 +258,7 @@ def _read(remembered: Path, wish: Wish) -> Built | None:
 
 def _make(source: SourceTree, builder: Locked, choice: Choice, wish: Wish, what: str) -> Built:
     home = wish.home
-    needs = _needs(source, what, wish)
+    needs = _needs(source, wish)
     with scratch(home.wheels) as aside:
         out = aside / "out"
         out.mkdir()

@@ -17,6 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import msgspec
 
@@ -128,8 +129,12 @@ def check_requirements(lines: Iterable[str], root: Path, *, name: str) -> None:
     """
     for line in lines:
         match = _FOLDER.fullmatch(line.strip())
-        if match is not None and not match["path"].endswith(_ARCHIVES):
-            check_package(Path(os.path.normpath(root / match["path"])), name=name)
+        if match is None:
+            continue
+        # In a URL, what follows `#` says which part of an archive is meant.
+        path = unquote(match["path"].partition("#")[0]) if "file://" in line else match["path"]
+        if not path.endswith(_ARCHIVES):
+            check_package(Path(os.path.normpath(root / path)), name=name)
 
 
 def check_package(folder: Path, *, name: str) -> None:

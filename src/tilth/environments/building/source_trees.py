@@ -20,12 +20,14 @@ import msgspec
 import tomllib
 
 from tilth.environments import uv_settings
-from tilth.environments.building import archives, local, repositories
+from tilth.environments.building import archives, local, repositories, uv_sources
 from tilth.environments.building.backends import Backend
 from tilth.environments.files import explaining_full_disk, read_bytes, scratch, sweep
 from tilth.errors import DefinitionError, EnvironmentBroken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tilth.environments.choices import Choice
     from tilth.environments.indexes import Index
     from tilth.environments.interpreters import Interpreter
@@ -77,6 +79,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: Backend
     requires: tuple[str, ...]
+    sources: dict[str, tuple[uv_sources.Source, ...]]  # where it says that these come from
     # What the backend asks for besides, by digest of the environment that it was asked in.
     dynamic: dict[str, tuple[str, ...]] = {}
 
@@ -95,6 +98,7 @@ class SourceTree:
         self.is_wheel = self.file.endswith(".whl") and self._kind in ("archive", "wheels")
         self._local = local.folder_of(choice.source, wish.root)
         self._folder: Path | None = None
+        self._top: Path | None = None  # what `folder` is below
         self._aside = ExitStack()
         self._identity = self._identify()
         self.name = choice.name
@@ -117,6 +121,57 @@ class SourceTree:
     def __exit__(self, *error: object) -> None:
         self._aside.close()
 
+    def needs(self, known: Needs | None) -> Needs:
+        """What it says it is built with; `known` from before, as far as that still holds."""
+        if self._local is not None:
+            # The root of its workspace is no part of what identifies it, so it is read each time.
+            found = known or read_needs(self.folder(), self._what)
+            return msgspec.structs.replace(found, sources=uv_sources.read_sources(self._local))
+        if known is not None:
+            return known
+        found = read_needs(self.folder(), self._what)
+        sources = uv_sources.read_sources(self.folder(), self._top)
+        return msgspec.structs.replace(found, sources=sources)
+
+    def place(self, needs: Needs, asked: Iterable[str] = ()) -> uv_sources.Placed:
+        """What it is built with, with where that comes from.
+
+        Args:
+            asked: What its backend asks for besides.
+        Raises:
+            DefinitionError: It has a source that cannot be followed.
+        """
+        wish = self._wish
+        is_off = uv_settings.without_sources(wish.root)
+        shared: dict[str, Any] = {"markers": wish.interpreter.markers, "wanted_by": self._what}
+
+        def held(
+            sources: dict[str, tuple[uv_sources.Source, ...]],
+        ) -> dict[str, tuple[uv_sources.Source, ...]]:
+            return {name: each for name, each in sources.items() if not is_off(name)}
+
+        file = f"`{self._local}`" if self._local is not None else "what it comes in"
+        lines, indexes = uv_sources.place(
+            (*needs.requires, *asked), held(needs.sources), inside=self._inside, file=file, **shared
+        )
+        if self.extra:  # it is the user's project that asks for these
+            own = held(uv_sources.read_sources(wish.root))
+            more = uv_sources.place(self.extra, own, inside=self._inside, file=f"`{wish.root}`", **shared)
+            lines, indexes = (*lines, *more.lines), {**indexes, **more.indexes}
+        return uv_sources.Placed(lines, indexes)
+
+    def _inside(self, path: str) -> str:
+        """The URL of a path below the top of the archive or commit; empty where uv has no words for that."""
+        table = self._table
+        if self._kind == "vcs":
+            root = self._wish.root
+            repository = table.get("url") or Path(os.path.normpath(root / table["path"])).as_uri()
+            return f"git+{repository}@{table['commit-id']}#subdirectory={path}"
+        if not urlsplit(table.get("url", "")).scheme.startswith("http"):
+            return ""
+        sha256 = table["hashes"].get("sha256")
+        return f"{table['url']}#subdirectory={path}" + (f"&sha256={sha256}" if sha256 else "")
+
     def folder(self) -> Path:
         """Where its project is. Written at the first call."""
         if self._folder is None:
@@ -130,7 +185,7 @@ class SourceTree:
                     f"the source of {self._what} has no folder `{self._table['subdirectory']}`",
                     mend="correct the `subdirectory` of the requirement",
                 )
-            self._folder = Path(inside)
+            self._folder, self._top = Path(inside), below
         return self._folder
 
     def _identify(self) -> str:
@@ -197,7 +252,7 @@ class SourceTree:
 
 
 def read_needs(folder: Path, what: str) -> Needs:
-    """What the project in a folder says it is built with.
+    """What the project in a folder says it is built with; nothing of where that comes from.
 
     Source: PEP 518 for the table, PEP 517 for what holds where it lacks something.
     """
@@ -211,10 +266,10 @@ def read_needs(folder: Path, what: str) -> Needs:
                     why="it has neither `pyproject.toml` nor `setup.py`",
                     mend="name the folder of it that is one as `subdirectory`",
                 )
-            return Needs(backend=Backend(name=_LEGACY), requires=("setuptools>=40.8",))
+            return Needs(backend=Backend(name=_LEGACY), requires=("setuptools>=40.8",), sources={})
         requires = tuple(msgspec.convert(table["requires"], list[str]))
         backend = {"name": table.get("build-backend", _LEGACY), "path": table.get("backend-path", ())}
-        return Needs(backend=msgspec.convert(backend, Backend), requires=requires)
+        return Needs(backend=msgspec.convert(backend, Backend), requires=requires, sources={})
     except KeyError as error:
         raise EnvironmentBroken(
             f"the source of {what} does not say what it is built with",
