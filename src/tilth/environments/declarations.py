@@ -276,14 +276,14 @@ def _project_facts(project: str, root: Path, name: str, home: Home) -> Iterator[
 
 def _locked_facts(lock: str, text: str, root: Path, name: str, home: Home) -> Iterator[str]:
     """What another tool's lock was made from: once that changes, the lock may not answer it any more."""
-    folder, file = os.path.split(lock)
+    folder, file = Path(lock).parent, Path(lock).name
     if file == "uv.lock":
-        members = {os.path.join(folder, each, "pyproject.toml") for each in _MEMBER.findall(text)}
+        members = {str(folder / each / "pyproject.toml") for each in _MEMBER.findall(text)}
         for each in sorted(members):
             if (root / each).is_file():
                 yield from _project_facts(each, root, name, home)
     elif file.endswith(".py.lock"):
-        script = os.path.join(folder, file.removesuffix(".lock"))
+        script = folder / file.removesuffix(".lock")
         if (root / script).is_file():
             yield f"script: {_shortest(script_metadata(root / script, name))}"
     else:
