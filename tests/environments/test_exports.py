@@ -89,6 +89,24 @@ def test_a_uv_lock_that_does_not_answer_its_project_is_stale(here: Here, project
     assert "run `uv lock`" in str(caught.value)
 
 
+def test_a_uv_lock_that_was_used_before_is_stale_once_its_project_changes(here: Here, project: Path) -> None:
+    here.lock(lock="uv.lock", groups=["old"])
+    (project / "pyproject.toml").write_text(PROJECT.replace('"gamma-ray"', '"beta"'))
+    with pytest.raises(LockStale):
+        here.lock(lock="uv.lock", groups=["old"])
+
+
+def test_the_lock_of_a_script_that_was_used_before_is_stale_once_its_script_changes(here: Here) -> None:
+    script = here.root / "train.py"
+    text = '# /// script\n# requires-python = ">=3.10"\n# dependencies = ["beta"]\n# ///\n'
+    script.write_text(text)
+    run_uv("lock", "--script", "train.py", cwd=here.root)
+    here.lock(lock="train.py.lock")
+    script.write_text(text.replace("beta", "alpha"))
+    with pytest.raises(LockStale):
+        here.lock(lock="train.py.lock")
+
+
 def test_a_group_that_the_project_does_not_have_is_named(here: Here, project: Path) -> None:
     with pytest.raises(DefinitionError) as caught:
         here.lock(lock="uv.lock", groups=["odl"])

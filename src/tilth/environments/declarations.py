@@ -36,6 +36,7 @@ _CONSTRAINT = re.compile(r"(?:-c|--constraints?)(?:\s+|=)?(?P<path>\S.*)")
 _LOCAL = re.compile(r"^(?:(?:-e|--editable)[ =])?\s*\.{1,2}(?:/|$)|@\s*\.{1,2}/")
 _LOCAL_FILE = re.compile(r"(?:^|file://|@\s*)(?P<path>[^\s@:]*\.(?:whl|tar\.gz|zip))(?:$|\s)")
 _SCRIPT = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_MEMBER = re.compile(r'(?m)^source = \{ (?:editable|virtual|directory) = "([^"]+)" \}')
 # Those of uv's variables that change what is chosen, and not merely how it is fetched.
 _VARIABLES = (
     "UV_BUILD_CONSTRAINT",
@@ -131,7 +132,9 @@ def declared_facts(environment: Mapping[str, Any], *, root: Path, home: Home) ->
         facts.add(f"script: {_shortest(script_metadata(root / script, name))}")
     lock = environment.get("lock")
     if lock is not None:
-        facts.add(f"lock: {_shortest(_read_text(root / lock, name))}")
+        text = _read_text(root / lock, name)
+        facts.add(f"lock: {_shortest(text)}")
+        facts |= set(_locked_facts(lock, text, root, name, home))
     return sorted(facts)
 
 
@@ -270,6 +273,25 @@ def _project_facts(project: str, root: Path, name: str, home: Home) -> Iterator[
                 yield f"{project} [{group}]: {told}"
     if document["uv"] is not None:
         yield f"{project} [tool.uv]: {json.dumps(document['uv'], sort_keys=True)}"
+
+
+def _locked_facts(lock: str, text: str, root: Path, name: str, home: Home) -> Iterator[str]:
+    """What another tool's lock was made from: once that changes, the lock may not answer it any more."""
+    folder, file = Path(lock).parent, Path(lock).name
+    if file == "uv.lock":
+        members = {str(folder / each / "pyproject.toml") for each in _MEMBER.findall(text)}
+        for each in sorted(members):
+            if (root / each).is_file():
+                yield from _project_facts(each, root, name, home)
+    elif file.endswith(".py.lock"):
+        script = folder / file.removesuffix(".lock")
+        if (root / script).is_file():
+            yield f"script: {_shortest(script_metadata(root / script, name))}"
+    else:
+        # Their tables are known to their own tools alone.
+        made_from = {"poetry.lock": "pyproject.toml", "Pipfile.lock": "Pipfile"}.get(file)
+        if made_from and (root / folder / made_from).is_file():
+            yield f"{made_from}: {_shortest(_read_text(root / folder / made_from, name))}"
 
 
 def _parsed(text: str, home: Home) -> dict[str, Any] | None:

@@ -47,8 +47,11 @@ DOWN = (
     "dns error",
     "network was disabled",
 )
-
-
+_NO_HOST = ("Could not resolve host", "Could not connect", "Connection refused", "timed out", "unreachable")
+_CUT_OFF = re.compile(
+    r"`(?P<name>\S+)` was filtered by `exclude-newer` to only include packages uploaded before (?P<day>[^\s]+)\. "
+    r"The latest version satisfying the requirement is v(?P<version>\S+), published at (?P<at>[\d-]+)"
+)
 _MISSING = re.compile(r"(?:Because|because|and) (\S+) was not found in the (?:package registry|provided)")
 
 
@@ -183,12 +186,21 @@ def explain(result: Result, name: str, *, usable: str = "", asked: Asked | None 
         )
     if "No solution found" in text and "network was disabled" not in text:
         return _unresolved(lines, name, asked)
+    if "`--find-links`" in text and "os error 2)" in text:
+        return DefinitionError(
+            f"`find_links` of environment `{name}` names a folder that is not there",
+            why=_shorten([line for line in lines if "`--find-links`" in line]),
+            mend="relative paths are relative to the folder that holds the project",
+        )
     if "os error 2)" in text or "Distribution not found at" in text:
         return EnvironmentBroken(
             f"a file of environment `{name}` is gone",
             why=_shorten(lines),
             mend="put it back, or lock again with `--upgrade`",
         )
+    of_url = _of_url(text, lines, name)
+    if of_url is not None:
+        return of_url
     if any(sign in text for sign in DOWN):
         offline = "network was disabled" in text
         telling = [line for line in lines if not line.startswith("hint:")] or lines
@@ -203,6 +215,29 @@ def explain(result: Result, name: str, *, usable: str = "", asked: Asked | None 
             else "try again later; `TILTH_OFFLINE=1` uses only what is cached",
         )
     return Unresolvable(f"the requirements of environment `{name}` cannot be resolved", why=_shorten(lines))
+
+
+def _of_url(text: str, lines: list[str], name: str) -> TilthError | None:
+    """The error for a requirement whose URL answers, though not with what is asked for; else None."""
+    asked = re.search(r"Failed to download(?: and build)? `(\S+ @ [^`]+)`", text)
+    if asked is None or "network was disabled" in text:
+        return None
+    summary = f"`{asked[1]}` of environment `{name}` cannot be had"
+    other = re.search(r"Package metadata name `(\S+)` does not match given name", text)
+    if other:
+        return DefinitionError(
+            summary, why=f"what is there is called `{other[1]}`", mend=f"ask for `{other[1]} @ …`"
+        )
+    if "404 Not Found" in text or "410 Gone" in text:
+        return Unresolvable(summary, why="there is no such file at its URL", mend="check the URL")
+    if "Git operation failed" not in text or any(sign in text for sign in _NO_HOST):
+        return None
+    said = [line.removeprefix("fatal: ") for line in lines if line.startswith(("fatal: ", "remote: "))]
+    return Unresolvable(
+        summary,
+        why=_shorten(said or [lines[-1]]),
+        mend="check the repository, what stands after `@`, and whether git may read it",
+    )
 
 
 def _reason(errors: str) -> list[str]:
@@ -236,6 +271,14 @@ def _unresolved(lines: list[str], name: str, asked: Asked | None) -> Unresolvabl
     if missing:
         mend = hints.meant(missing[1], asked.known_names() if asked else ())
         mend = mend or f"check the spelling of `{missing[1]}`, or name the index that has it"
+    cut = _CUT_OFF.search("\n".join(proof))
+    if cut:
+        nothing = f"no index has a package `{cut['name']}`"
+        told = f"every version of `{cut['name']}` that answers is newer than `exclude_newer` allows"
+        newest = f"the newest is {cut['version']}, of {cut['at']}; the cut-off is {cut['day']}"
+        kept = [line for line in why.splitlines() if line != nothing and not _CUT_OFF.search(line)]
+        why = "\n".join([told, *kept, newest])
+        mend = f"declare a later `exclude_newer`, or another version of `{cut['name']}`"
     return Unresolvable(summary, why=why, mend=mend)
 
 

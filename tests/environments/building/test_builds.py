@@ -417,6 +417,22 @@ def test_a_build_that_fails_says_so_with_its_last_lines(here: Here, links: Path)
     assert len(text.splitlines()) < 18
 
 
+def test_a_local_package_that_does_not_build_is_told_what_the_system_lacks(here: Here) -> None:
+    folder = here.root / "broken"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "broken"\nversion = "1.0"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (folder / "backend.py").write_text(
+        "def build_wheel(*arguments):\n    raise SystemExit('fatal error: ffi.h: No such file or directory')\n"
+    )
+    with pytest.raises(EnvironmentBroken) as caught:
+        here.lock("./broken")
+    assert "`apt-get install libffi-dev`" in str(caught.value)
+    assert "has a wheel" not in str(caught.value)
+
+
 def test_a_build_requirement_that_is_not_there_is_said_with_who_needs_it(here: Here, links: Path) -> None:
     build_sdist(links, "needy", "1.0", build_requires=["a-thing-nobody-made"])
     with pytest.raises(Unresolvable) as caught:

@@ -191,7 +191,9 @@ def _call(
             raise known from failure
         mend = known.mend
         if source.is_local and "a version that has a wheel" in mend:
-            mend = "mend its build, or install what it lacks"
+            # Of a local package there is no such version; what the build lacks of the system is told all the same.
+            lacks, found, _ = mend.partition(", or ask for a version that has a wheel")
+            mend = lacks if found else "mend its build, or install what it lacks"
         raise EnvironmentBroken(
             f"{what} comes as source, and does not build", why="\n".join([*said, told]), mend=mend
         ) from failure
