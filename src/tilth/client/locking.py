@@ -136,6 +136,10 @@ class _Project:
         path = self._path(name)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         earlier = envs.ProjectLock(path, before)
+        try:
+            earlier.noted()
+        except DefinitionError:
+            before = ""  # it cannot be read: it is made anew
         python = options.python or interpreter.minor
         target = interpreter
         has_conda = bool(declared.get("system"))

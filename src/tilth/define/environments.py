@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PYTHON = re.compile(r"3\.(\d+)(\.\d+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # User information of an http(s) URL, or a password in any other: `git+ssh://git@host` names nobody's secret.
-_CREDENTIALS = re.compile(r"https?://[^/\s@]+@|://[^/\s@:]+:[^/\s@]+@")
+CREDENTIALS = re.compile(r"https?://[^/\s@]+@|://[^/\s@:]+:[^/\s@]+@")
 _LOOKS_REQUIRED = re.compile(r"[=<>~!]=|[<>;,@\[\]]|\s")
 _MAPPINGS = ("credentials", "package_indexes", "secrets", "variables")
 _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
@@ -383,7 +383,7 @@ def _refuse_credentials(name: str, given: dict[str, Any]) -> None:
     indexes = [url for _, url in given["package_indexes"]]
     options = ("requirements", "constraints", "overrides", "index_url", "extra_index_urls", "find_links")
     for option, value in [*((each, given[each] or ()) for each in options), ("package_indexes", indexes)]:
-        if any(_CREDENTIALS.search(each) for each in ([value] if isinstance(value, str) else value)):
+        if any(CREDENTIALS.search(each) for each in ([value] if isinstance(value, str) else value)):
             raise DefinitionError(
                 f"`{option}` of environment `{name}` holds a user name or password",
                 why="what is declared is recorded and shown",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tilth.define.environments import CREDENTIALS
 from tilth.environments.files import read_bytes, remember
 from tilth.environments.uv import without_credentials
 from tilth.errors import DefinitionError
@@ -167,6 +168,11 @@ def _lines(environment: Mapping[str, Any], root: Path) -> Iterator[tuple[str, st
         yield from _followed("", lines, root, environment["name"], frozenset())
 
 
+def declared_lines(environment: Mapping[str, Any], root: Path) -> list[str]:
+    """The lines of all requirements, constraints and overrides as they are written, those of files included."""
+    return [line for _, line, _ in _lines(environment, root)]
+
+
 def _flat(environment: Mapping[str, Any], option: str, root: Path) -> list[str]:
     part = {"name": environment["name"], option: environment.get(option, ())}
     return [kind + normalise(line) + _place(line, folder, root) for kind, line, folder in _lines(part, root)]
@@ -214,10 +220,22 @@ def _followed(
                 path = Path(os.path.normpath(folder / match["path"].strip()))
                 if path not in seen:
                     included = _logical_lines(_read_text(path, name))
+                    _refuse_credentials(included, path, name)
                     yield from _followed(inner, included, path.parent, name, seen | {path})
                 break
         else:
             yield kind, line, folder
+
+
+def _refuse_credentials(lines: list[str], path: Path, name: str) -> None:
+    for line in lines:
+        # `https://${USER}:${TOKEN}@…` names variables, and is nobody's secret.
+        if CREDENTIALS.search(re.sub(r"://(?:\$\{\w+\}:?){1,2}@", "://", line)):
+            raise DefinitionError(
+                f"`{path.name}`, which environment `{name}` names, holds a user name or password",
+                why="the project's files are kept with each run, and what is declared is recorded and shown",
+                mend="take it out, and give it as a secret (`credentials=`) or in `~/.netrc`",
+            )
 
 
 def _logical_lines(text: str) -> list[str]:

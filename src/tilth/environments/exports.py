@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.environments import uv
 from tilth.environments.names import normalised
-from tilth.errors import DefinitionError, LockStale, SetupError
+from tilth.errors import DefinitionError, EnvironmentBroken, LockStale, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,8 @@ def export(
 class Pins:
     """Lines that pin every package, and which files of each may be taken."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, of: str = "lock") -> None:
+        self._of = of  # what names the files: `lock` or `requirements`
         self.lines: list[str] = []
         self._allowed: dict[str, set[str]] = {}  # by normalised name; `sha256` hexadecimal digits
         for line in re.sub(r"\\\r?\n", " ", text).splitlines():
@@ -98,6 +99,13 @@ class Pins:
         body = re.sub(rf"(?<=wheels = \[){file}(?=\])", judge, body)
         if not kept:
             assert package is not None
+            if self._of != "lock":
+                raise EnvironmentBroken(
+                    f"no file of `{package[1]}` on the index has a hash that the requirements of environment "
+                    f"`{name}` name",
+                    why="the files were replaced, or the hashes are of another version",
+                    mend="correct the hashes, or the version they are of",
+                )
             raise LockStale(
                 f"no file of `{package[1]}` on the index is one that the lock of environment `{name}` names",
                 why="the files were replaced after they were locked, or the index is another one",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.environments import exports, uv, wheels
 from tilth.environments.building import local
 from tilth.environments.conda_packages import interpreter_of, read_tables, write_tables
+from tilth.environments.declarations import declared_lines
 from tilth.environments.explaining.origins import Asked
 from tilth.environments.files import scratch
 from tilth.environments.indexes import declared_index
@@ -81,7 +82,10 @@ def resolve(
             if before and upgrade is not True:
                 target.write_text(before, encoding="utf-8")
             text = _compile(command, target, home, upgrade, offline=offline)
-            text = pins.only(text, environment["name"]) if pins is not None else text
+            # uv writes every file that the index has, whatever hashes the requirements name.
+            hashed = "\n".join(line for line in declared_lines(environment, root) if "--hash" in line)
+            for each in (pins, exports.Pins(hashed, of="requirements") if hashed else None):
+                text = each.only(text, environment["name"]) if each is not None else text
     return _tidy(text, interpreter) + write_tables(system)
 
 

@@ -34,6 +34,7 @@ from tilth.environments.files import (
     scratch,
     write_atomic,
 )
+from tilth.environments.names import normalised
 from tilth.errors import EnvironmentBroken, TilthError
 
 if TYPE_CHECKING:
@@ -222,8 +223,10 @@ def _lock_builder(choice: Choice, wanted: Placed, wish: Wish) -> Locked:
         "requirements": list(wanted.lines),
         "constraints": uv_settings.build_constraints(wish.root),
     }
-    if wanted.indexes:
-        declaration["package_indexes"] = {**wish.index.single, **wanted.indexes}
+    # Of the environment's packages with an index of their own, those alone that build this: each is asked for.
+    names = {normalised(re.split(r"[\s=<>!~;@\[(]", line, maxsplit=1)[0]) for line in wanted.lines}
+    single = {name: url for name, url in wish.index.single.items() if name in names}
+    declaration["package_indexes"] = {**single, **wanted.indexes}
     place: dict[str, Any] = {"root": wish.root, "interpreter": wish.interpreter, "home": wish.home}
     found = locks.find_lock(declaration, **place)
     if found is not None:

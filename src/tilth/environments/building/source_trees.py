@@ -66,7 +66,6 @@ class Wish:
         found: dict[str, Any] = {
             "index_url": index.default,
             "extra_index_urls": list(index.extra),
-            "package_indexes": index.single,
             "find_links": list(index.links),
             "credentials": index.credentials,
             "exclude_newer": self.exclude_newer,
