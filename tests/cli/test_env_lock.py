@@ -132,6 +132,19 @@ def test_a_lock_for_elsewhere_is_written_beside(here: Call, project: Path) -> No
     text = (project / "pylock.reading-aarch64-manylinux.toml").read_text()
     assert 'requires-python = ">=3.12"' in text
     assert not (project / "pylock.reading.toml").exists()
+    # Locking all again, or checking them, takes it for what it is.
+    here("env", "lock", "pipeline.py")
+    for arguments in (
+        ("env", "lock", "--check"),
+        ("env", "lock"),
+        ("env", "lock", "reading-aarch64-manylinux"),
+    ):
+        told = here(*arguments).stderr
+        assert "pylock.reading-aarch64-manylinux.toml" in told
+        assert "updated" not in told
+    assert (project / "pylock.reading-aarch64-manylinux.toml").read_text() == text
+    (project / "pipeline.py").write_text(PIPELINE.replace('"one<2"', '"one>=2"'))
+    assert "is stale" in here("env", "lock", "reading-aarch64-manylinux", "--check", code=1).stderr
 
 
 @pytest.mark.parametrize(

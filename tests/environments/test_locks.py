@@ -203,7 +203,7 @@ def test_an_index_that_is_down_is_told_from_a_package_that_is_not_there(
         here.lock("alpha")
     text = str(caught.value)
     assert "127.0.0.1:9" in text
-    assert "1 earlier locks and 1 packages are cached" in text
+    assert "cached: 1 earlier lock and 1 package; what uses them still runs" in text
     assert "TILTH_OFFLINE=1" in text
     assert "secret" not in text
     assert len(text.splitlines()) < 15

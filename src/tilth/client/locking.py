@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
@@ -99,7 +100,9 @@ def lock_named(name: str, root: Path, options: LockOptions) -> list[Written]:
             f"`{root.name}` has no lock `{path.name}`, and no file `{name}`",
             mend=nearest(name, known) or "name the file of a pipeline: `tilth env lock FILE`",
         )
-    source = envs.ProjectLock(path, path.read_text(encoding="utf-8")).noted().get("source")
+    text = path.read_text(encoding="utf-8")
+    noted = envs.ProjectLock(path, text).noted()
+    source = noted.get("source")
     if not source:
         raise NotFound(
             f"`{path.name}` does not say where environment `{name}` is declared: another tool made it",
@@ -110,7 +113,23 @@ def lock_named(name: str, root: Path, options: LockOptions) -> list[Written]:
             f"`{source}`, which declares environment `{name}` as `{path.name}` says, is gone",
             mend=f"name the file that declares it: `tilth env lock FILE --only {name}`",
         )
+    suffix = f"-{noted.get('platform', '')}".replace(".", "-")
+    if noted.get("platform") and name.endswith(suffix):  # made with `--platform`, which stays what it is for
+        name = name.removesuffix(suffix)
+        options = replace(
+            options,
+            platform=options.platform or noted["platform"],
+            python=options.python or _minor(text),
+        )
     return lock_file(str(root / source), options, names=[name])
+
+
+def _minor(text: str) -> str | None:
+    """The Python minor version a lock starts at."""
+    import tomllib
+
+    found = re.match(r">=\s*(\d+\.\d+)", str(tomllib.loads(text).get("requires-python", "")))
+    return found[1] if found else None
 
 
 class _Project:
@@ -186,6 +205,8 @@ class _Project:
                 mend=f"run `tilth env lock {self._source}`",
             )
         lock = envs.ProjectLock(path, path.read_text(encoding="utf-8"))
+        if self._options.platform:
+            interpreter = envs.foreign(self._options.platform, self._options.python or interpreter.minor)
         lock.check(envs.declared_facts(declared, root=self._root, home=self._home), name, interpreter)
         return Written(
             environment=name,

@@ -335,4 +335,6 @@ def _usable(home: Home) -> str:
     wheels = sum(1 for each in home.wheels.glob("*/*/entry.json")) if home.wheels.is_dir() else 0
     if not count:
         return "nothing is cached yet"
-    return f"{count} earlier locks and {wheels} packages are cached: what uses them still runs"
+    locks = f"{count} earlier lock{'' if count == 1 else 's'}"
+    packages = f"{wheels} package{'' if wheels == 1 else 's'}"
+    return f"cached: {locks} and {packages}; what uses them still runs"
