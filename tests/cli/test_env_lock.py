@@ -117,6 +117,13 @@ def test_a_check_misses_a_lock_that_is_not_there(here: Call) -> None:
     assert "environment `reading` has no lock in the project" in told
 
 
+def test_a_lock_that_cannot_be_read_is_made_anew(here: Call, project: Path) -> None:
+    (project / "pylock.reading.toml").write_text("[")
+    assert "lock again, or delete it" in here("run", "pipeline.py", code=1).stderr
+    assert "pylock.reading.toml created" in here("env", "lock", "pipeline.py", "--only", "reading").stderr
+    here("run", "pipeline.py")
+
+
 def test_a_lock_for_elsewhere_is_written_beside(here: Call, project: Path) -> None:
     here(
         "env",

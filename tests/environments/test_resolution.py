@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.simple_index import SimpleIndex
 
 from tilth.define.environments import Environment
 from tilth.environments import resolution, resolve, uv
-from tilth.errors import DefinitionError, Unresolvable
+from tilth.errors import DefinitionError, EnvironmentBroken, Unresolvable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,3 +193,23 @@ def test_a_wheel_and_a_source_archive_by_url_are_locked_with_their_hashes(
     )
     assert versions(lock) == {"beta": "1.0", "from-source": "1.0"}
     assert all(each.digest.startswith("sha256:") for each in lock.packages)
+
+
+def test_hashes_of_requirements_hold(here: Here, served: SimpleIndex) -> None:
+    right = hashlib.sha256((served.folder / "beta-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    for digest in (right, "0" * 64):
+        (here.root / "r.txt").write_text(f"beta==1.0 \\\n    --hash=sha256:{digest}\n")
+        if digest == right:
+            assert versions(here.lock(requirements="r.txt", index_url=served.url)) == {"beta": "1.0"}
+            continue
+        with pytest.raises(EnvironmentBroken, match="no file of `beta` on the index has a hash"):
+            here.lock(requirements="r.txt", index_url=served.url)
+
+
+def test_a_password_in_an_included_file_is_refused(here: Here) -> None:
+    (here.root / "r.txt").write_text("--index-url https://me:hunter2@example.org/simple\nbeta\n")
+    with pytest.raises(DefinitionError, match=r"`r\.txt`") as caught:
+        here.lock(requirements="r.txt")
+    assert "hunter2" not in str(caught.value)
+    (here.root / "r.txt").write_text("--extra-index-url https://${WHO}:${WHAT}@example.org/simple\nbeta\n")
+    assert here.find(Environment("training", requirements="r.txt")) is None

@@ -145,6 +145,15 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         list(advisories(str(tmp_path / "torn.json"), []))
 
 
+def test_one_file_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a-torn.json").write_text('{"id": ')
+    (tmp_path / "b.json").write_text(json.dumps({"id": "PYSEC-1", "affected": []}))
+    told: list[SetupError] = []
+    found = list(advisories(str(tmp_path), [], unreadable=told.append))
+    assert [each.id for each in found] == ["PYSEC-1"]
+    assert len(told) == 1
+
+
 class Service:
     """What answers as the OSV API does, two queries to a page."""
 

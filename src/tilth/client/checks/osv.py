@@ -18,7 +18,7 @@ from tilth.environments.uv import without_credentials
 from tilth.errors import OutsideError, SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 _TIMEOUT_S = 20.0
 _QUERIES = 1000  # that the API takes at once
@@ -26,12 +26,17 @@ _PAGES = 50  # a service that has more is broken
 
 
 def advisories(
-    source: str, packages: Collection[tuple[str, str]], *, offline: bool = False
+    source: str,
+    packages: Collection[tuple[str, str]],
+    *,
+    offline: bool = False,
+    unreadable: Callable[[SetupError], None] | None = None,
 ) -> Iterator[Advisory]:
     """The records of a source that may concern some of these (package, version).
 
     Args:
         source: What `TILTH_ADVISORIES` says.
+        unreadable: Called for each file of several that is no record; without it, the first is raised.
     Raises:
         SetupError: The source cannot be read.
         OutsideError: The service does not answer, or may not be asked.
@@ -51,7 +56,14 @@ def advisories(
             mend="give a folder, JSON or zip file of OSV records, or the URL of a service with the OSV API",
         )
     for name, content in _contents(path):
-        yield from _decode(content, name)
+        try:
+            found = _decode(content, name)
+        except SetupError as error:
+            if unreadable is None:
+                raise
+            unreadable(error)
+        else:
+            yield from found
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -357,9 +357,15 @@ def _advisories(held: Mapping[str, list[tuple[str, str]]], *, offline: bool) -> 
     from tilth.client.checks.osv import advisories
 
     packages = {each for packages in held.values() for each in packages}
+    errors: list[TilthError] = []
+    found: list[Finding] = []
     try:
-        return check_advisories(held, advisories(source, packages, offline=offline))
+        known = advisories(source, packages, offline=offline, unreadable=errors.append)
+        found = check_advisories(held, known)
     except TilthError as error:
-        return [
-            Finding(level=WARNING, check="advisories", what=error.summary, why=error.why, mend=error.mend)
-        ]
+        errors.append(error)
+    told = [
+        Finding(level=WARNING, check="advisories", what=each.summary, why=each.why, mend=each.mend)
+        for each in errors
+    ]
+    return found + told
