@@ -143,6 +143,7 @@ def test_what_a_run_uses_stays_and_the_run_is_named(project: Project, tilth: Cal
         wait_until(lambda: made(project) == {"small", "large"})
         ended = tilth("env", "prune", "--all", "--max-size", "1", code=2)
         assert "error: `--all` leaves nothing for `--max-size` to choose" in ended.stderr
+        assert "say two things" in tilth("env", "prune", "--all", "small", code=2).stderr
         pruned = tilth("env", "prune", "--all")
         assert "stays  it is in use: `both-1`" in pruned.stdout
         assert made(project) == {"small", "large"}

@@ -52,6 +52,8 @@ def prune(
     if everything and (older_than or max_size):
         other = "--older-than" if older_than else "--max-size"
         raise Misuse(f"`--all` leaves nothing for `{other}` to choose", mend="give one of them")
+    if everything and names:
+        raise Misuse(f"`--all` and `{names[0]}` say two things", mend="give one of them")
     pruned = keeping.prune(
         home(),
         names=names,
