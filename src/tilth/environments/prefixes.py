@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 import zipfile
 from contextlib import closing, suppress
 from datetime import datetime, timezone
@@ -187,7 +188,11 @@ def _make(
 ) -> None:
     with scratch(home.conda) as aside:
         prefix = aside / "prefix"
-        _link(packages, prefix, folder, home, name, offline)
+        try:
+            _link(packages, prefix, folder, home, name, offline)
+        except BaseException:
+            _clear(prefix)
+            raise
         program = prefix / "bin" / "python"
         if not program.exists():
             raise EnvironmentBroken(
@@ -205,6 +210,17 @@ def _make(
         _make_read_only(prefix)
         move_folder(prefix, folder)
         folder.chmod(0o555)
+
+
+def _clear(prefix: Path) -> None:
+    """Remove what rattler was making: its threads may go on writing for a moment after it has failed."""
+    quiet = 0
+    for _ in range(60):
+        quiet = 0 if prefix.exists() else quiet + 1
+        if quiet > 3:
+            return
+        remove_tree(prefix)
+        time.sleep(0.05)
 
 
 def _link(
