@@ -155,7 +155,6 @@ class _Project(NamedTuple):
 
     folder: Path
     name: str  # normalised; empty without a table `[project]`
-    has_project: bool
     uv: dict[str, Any]
 
     @staticmethod
@@ -175,7 +174,6 @@ class _Project(NamedTuple):
         return _Project(
             folder,
             normalised(name) if isinstance(name, str) else "",
-            project is not None,
             uv if isinstance(uv, dict) else {},
         )
 
