@@ -18,7 +18,8 @@ from tests.engine.play import Project, is_alive, processes_of, wait_until
 from tilth.artifact_stores import LocalArtifactStore
 from tilth.errors import Conflict, SetupError, TilthError
 from tilth.home import Home
-from tilth.records import Run, State, StepRun
+from tilth.records import CodeBundle, Environment, Run, State, StepRun
+from tilth.store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -374,7 +375,7 @@ def test_runs_of_one_home_at_the_same_time_do_not_disturb_each_other(counted: Pr
             for count in (4, 4, 4, 5, 5)
         ]
         codes = [each.wait(60) for each in started]
-    assert codes == [0] * 5, [each.stderr for each in started]
+    assert codes == [0] * 5, "\n\n".join(each.stderr for each in started)
     runs = counted.records(Run)
     assert sorted(each.number for each in runs) == [1, 2, 3, 4, 5]
     assert {each.state for each in runs} == {State.COMPLETED}
@@ -386,6 +387,23 @@ def test_runs_of_one_home_at_the_same_time_do_not_disturb_each_other(counted: Pr
     assert len({digest for _, digest in outputs}) == 2
     again = counted.run()
     assert set(again.states.values()) == {"cached"}
+
+
+def test_a_run_is_listed_only_when_all_it_names_is_recorded(
+    counted: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_run = SqlStore.start_run
+
+    def watched(store: SqlStore, run: Run) -> Run:
+        assert run.client is not None
+        store.get(CodeBundle, run.bundle)
+        store.get(Environment, run.client.environment)
+        for digest in run.environments.values():
+            store.get(Environment, digest)
+        return start_run(store, run)
+
+    monkeypatch.setattr(SqlStore, "start_run", watched)
+    assert counted.run().run.state is State.COMPLETED
 
 
 def test_a_client_that_starts_while_another_drives_lists_its_run(counted: Project) -> None:

@@ -230,8 +230,9 @@ def start(
             write_json(folder / "project.json", project)
             held.enter_context(Lease(folder, run.id))
         held.enter_context(cancelled_by_interrupt(store, run.id))
-        run = store.start_run(run)
+        # Before the run: who lists runs at the same time finds all that a run names.
         store.write([*environments.records(), *beside])
+        run = store.start_run(run)
         return drive_run(
             run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
             secrets=secrets,
