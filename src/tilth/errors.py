@@ -119,6 +119,38 @@ class IndexUnavailable(OutsideError):
     """The package index does not answer."""
 
 
+class RegistryUnavailable(OutsideError):
+    """A container registry does not answer, or breaks off."""
+
+
+class RegistryRefused(OutsideError):
+    """A container registry answers, and does not do what it was asked: credentials, rights, space, limits."""
+
+
+class ImageNotFound(OutsideError):
+    """No such image, tag or blob where it was looked for."""
+
+    status = 404
+
+
+class ImageBroken(OutsideError):
+    """An image, or a part of it, is not what its digest says."""
+
+
+class EngineUnavailable(OutsideError):
+    """A container engine is needed, and none answers."""
+
+
+class BuildFailed(OutsideError):
+    """An image could not be made."""
+
+    status = 422
+
+
+class StoreUnavailable(OutsideError):
+    """An artifact store does not answer, or refuses."""
+
+
 class StepError(TilthError):
     """The user's step: its code, its outputs, or its end."""
 

@@ -23,6 +23,8 @@ class Home:
     wheels/built/, .kept/       what was built here, and the wheels themselves
     environments/DIGEST/        venvs, hard-linked from wheels/
     conda/DIGEST/               conda's part of environments, which their venvs stand on
+    images/blobs/sha256/DIGEST  layers, configs and manifests, as in an OCI layout
+    images/                     which layer a wheel became, which registry has which blob
     secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests
     """
@@ -60,6 +62,10 @@ class Home:
     @property
     def conda(self) -> Path:
         return self.root / "conda"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
 
     @property
     def secrets(self) -> Path:

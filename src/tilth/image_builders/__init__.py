@@ -1,0 +1,1 @@
+"""Image builders: what makes the images of environments, and where."""

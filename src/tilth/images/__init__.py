@@ -1,0 +1,1 @@
+"""From a lock to an image, without a container engine."""

@@ -1,0 +1,1 @@
+"""Stacks: which components a project's runs use, and the flavors that components come in."""
