@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import signal
 import socket
@@ -18,13 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import runtime
-from tilth.errors import TilthError
 from tilth.orchestrators import Outcome, Task
+from tilth.orchestrators.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger(__name__)
 
 BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
 _GRACE_S = 1.0  # from interrupting a step to killing it
@@ -95,20 +92,16 @@ def _key(task: Task) -> tuple[object, ...]:
 
 
 class _Worker:
-    """One process, and the conversation with it."""
+    """One process of this machine, and the conversation with it."""
 
     def __init__(self, task: Task, answer: Callable[[str, dict[str, Any]], Any]) -> None:
         self.key = _key(task)
         self.reusable = True
-        self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._listeners: list[Callable[[], None]] = []
-        self._replies: set[asyncio.Task[None]] = set()
         self._done: asyncio.Future[dict[str, Any] | None] | None = None  # None: the process ended
-        self._is_called = False  # the step's function; before that there is nothing to clean up
         self._output: Callable[[str, bytes], None] = _unheard
-        self._buffer = b""
         self._code: int | None = None
         self._kills = 0  # of the kernel's out-of-memory killer, a moment before a step began
         self._counted_at = 0.0
@@ -139,9 +132,7 @@ class _Worker:
             theirs.close()
             os.close(out_end)
             os.close(err_end)
-        ours.setblocking(False)
-        self._socket = ours
-        self._loop.add_reader(ours, self._hear)
+        self._talk = Conversation(ours, answer, self._read_all)
         for pipe in self._pipes:
             self._loop.add_reader(pipe, self._read, pipe)
         self._watch()
@@ -149,16 +140,14 @@ class _Worker:
     async def run(self, task: Task, output: Callable[[str, bytes], None]) -> Outcome:
         """Run one step; raises only when cancelled."""
         self._output = output
-        self._done = self._loop.create_future()
-        self._is_called = False
-        if self._ended.done():
-            self._done.set_result(None)
         if time.monotonic() - self._counted_at > _COUNT_S:
             self._kills, self._counted_at = _oom_kills(), time.monotonic()
         watch = self._loop.create_task(self._sample(task.memory)) if task.memory else None
         self._exceeded = 0
         try:
-            self._send({"do": "step", "folder": str(task.folder)})
+            self._done = self._talk.step(task.folder)
+            if self._ended.done():
+                self._talk.over()
             async with asyncio.timeout(task.timeout_s):
                 # Shielded: while the step is being stopped, its answer is still waited for.
                 done = await asyncio.shield(self._done)
@@ -189,7 +178,7 @@ class _Worker:
     async def stop(self) -> None:
         """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
         self.reusable = False
-        if self._is_called and not self._ended.done():
+        if self._talk.is_called and not self._ended.done():
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
             waiting: list[asyncio.Future[Any]] = [self._ended, *([self._done] if self._done else [])]
@@ -236,20 +225,20 @@ class _Worker:
         self.reusable = False
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # children it left
-        self._hear()
+        self._read_all()
         for pipe in list(self._pipes):
-            self._read(pipe)
             self._loop.remove_reader(pipe)
             os.close(pipe)
         self._pipes.clear()
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
         if not self._ended.done():
             self._ended.set_result(None)
-        if self._done and not self._done.done():
-            self._done.set_result(None)
+        self._talk.over()
         for listener in self._listeners:
             listener()
+
+    def _read_all(self) -> None:
+        for pipe in list(self._pipes):
+            self._read(pipe)
 
     def _read(self, pipe: int) -> None:
         """Take all that is there, so that what a step printed is complete when it says it is done."""
@@ -262,59 +251,6 @@ class _Worker:
                 self._loop.remove_reader(pipe)
                 return
             self._output(self._pipes[pipe], data)
-
-    def _hear(self) -> None:
-        while True:
-            try:
-                data = self._socket.recv(1 << 16)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                data = b""
-            if not data:
-                if self._socket.fileno() >= 0:
-                    self._loop.remove_reader(self._socket)
-                return
-            *lines, self._buffer = (self._buffer + data).split(b"\n")
-            for line in lines:
-                self._said(json.loads(line))
-
-    def _said(self, message: dict[str, Any]) -> None:
-        if "ask" in message:
-            task = self._loop.create_task(self._reply(message))
-            self._replies.add(task)
-            task.add_done_callback(self._replies.discard)
-        elif "called" in message:
-            self._is_called = True
-        elif "done" in message and self._done and not self._done.done():
-            for pipe in list(self._pipes):
-                self._read(pipe)
-            self._done.set_result(message)
-
-    async def _reply(self, message: dict[str, Any]) -> None:
-        reply: dict[str, Any] = {"answer": message["ask"]}
-        try:
-            reply["result"] = await asyncio.to_thread(self._answer, message["method"], message["params"])
-        except TilthError as error:
-            reply["error"] = error.to_json()
-        except Exception as error:
-            logger.exception("a step asked `%s`", message["method"])
-            reply["error"] = TilthError(f"{type(error).__name__}: {error}").to_json()
-        self._send(reply)
-
-    def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(data):  # an answer larger than the buffer; a worker always reads
-                self._socket.setblocking(True)
-                self._socket.sendall(data[sent:])
-                self._socket.setblocking(False)
-        except OSError:  # the process has ended; `_exited` tells
-            return
 
     async def _sample(self, limit: int) -> None:
         """Kill the process when it uses more memory than it may."""
