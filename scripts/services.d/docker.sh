@@ -13,7 +13,7 @@ status_docker() {
 }
 
 install_docker() {
-    apt_install docker.io iptables podman buildah skopeo umoci curl
+    apt_install docker.io iptables podman buildah skopeo umoci curl procps
     # What newer Debians have as packages of their own.
     if ! command -v docker >/dev/null; then apt_install_if_there docker-cli; fi
     apt_install_if_there docker-buildx
@@ -45,6 +45,6 @@ JSON
 }
 
 stop_docker() {
-    # It ends its own containerd; containers are ended with it.
+    # It ends its containers and its containerd itself.
     halt dockerd alone
 }

@@ -36,16 +36,16 @@ wait_until() { # NAME SECONDS COMMAND…
     done
 }
 
-halt() { # NAME [SIGNAL_TARGET: `group` for the children as well]
+halt() { # NAME [alone]: its children as well, unless it ends them itself
     local pid since i
     if runs "$1"; then
         read -r pid since <"$STATE/run/$1.pid"
-        if [[ ${2:-group} == group ]]; then kill -TERM -- "-$pid"; else kill -TERM "$pid"; fi 2>/dev/null || true
-        for ((i = 0; i < 150; i++)); do
+        if [[ ${2:-} == alone ]]; then kill -TERM "$pid" || true; else kill -TERM -- "-$pid" || true; fi
+        for ((i = 0; i < 300; i++)); do
             runs "$1" || break
             sleep 0.1
         done
-        if runs "$1"; then kill -KILL -- "-$pid" 2>/dev/null || true; fi
+        if runs "$1"; then kill -KILL -- "-$pid" || true; fi
     fi
     rm -f "$STATE/run/$1.pid"
 }
