@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
+import socket
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -177,3 +183,83 @@ def test_google_storage_refuses_to_write_over_what_is_there_when_asked_to(gcs: G
                 return error.code
 
     assert (write(), write()) == (200, 412)
+
+
+class Shell:
+    """The functions of `scripts/services.d`, with a state folder of their own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        for folder in ("run", "logs", "failed", "locks"):
+            (state / folder).mkdir(parents=True)
+
+    def run(self, code: str) -> subprocess.CompletedProcess[str]:
+        services = Path(__file__).parent.parent / "scripts" / "services"
+        # All but what it does when called: the functions and the settings.
+        functions, _, _ = services.read_text().partition("\nusage() {")
+        functions = functions.replace('here=$(cd "$(dirname "$0")" && pwd)', f"here='{services.parent}'")
+        return subprocess.run(
+            ["bash", "-c", f"{functions}\ngroup=docker\n{code}"],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.state), "TILTH_SERVICES": str(self.state)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    if sys.platform != "linux":
+        pytest.skip("services are started on Linux only")
+    return Shell(tmp_path / "state")
+
+
+def test_a_daemon_is_known_as_long_as_it_runs_and_ends_when_it_is_stopped(shell: Shell) -> None:
+    assert shell.run("launch nap - sleep 60").returncode == 0
+    pid = int((shell.state / "run/nap.pid").read_text().split()[0])
+    assert shell.run("runs nap").returncode == 0
+    assert shell.run("halt nap").returncode == 0
+    assert shell.run("runs nap").returncode == 1
+    # Where process 1 does not reap, its body stays.
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_process_that_has_the_id_of_an_ended_daemon_is_not_stopped(shell: Shell) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (shell.state / "run/nap.pid").write_text(f"{stranger.pid} 12345\n")
+        assert shell.run("runs nap").returncode == 1
+        assert shell.run("halt nap").returncode == 0
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_port_that_is_taken_is_named(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert shell.run(f"launch nap {port} sleep 60").returncode == 1
+    assert (shell.state / "failed/docker").read_text() == f"nap cannot listen: port {port} is taken\n"
+
+
+def test_a_daemon_that_ends_at_once_is_named_with_its_last_line(shell: Shell) -> None:
+    done = shell.run("launch nap - sh -c 'echo no such disk; exit 1'; wait_until nap 30 false")
+    assert done.returncode == 1
+    assert (shell.state / "failed/docker").read_text().startswith("nap ended: no such disk, see ")
+
+
+def test_a_torn_base_image_is_found(shell: Shell, base_images: BaseImages, tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    shutil.copytree(base_images.layouts["3.11"].rpartition(":")[0], layout)
+    assert shell.run(f"is_whole {layout}").returncode == 0
+    largest = max((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size - 1)
+    assert shell.run(f"is_whole {layout}").returncode == 1
+
+
+def test_a_folder_is_made_anew_when_it_was_left_half_made(shell: Shell) -> None:
+    target = shell.state / "tools"
+    failing = f'fill() {{ touch "$1/half"; false; }}; whole_folder {target} 1 fill'
+    assert shell.run(failing).returncode == 1
+    assert not target.exists()
+    assert shell.run(f'fill() {{ touch "$1/whole"; }}; whole_folder {target} 1 fill').returncode == 0
+    assert sorted(path.name for path in target.iterdir()) == [".made-from", "whole"]

@@ -13,7 +13,7 @@ status_docker() {
 }
 
 install_docker() {
-    apt_install docker.io iptables podman buildah skopeo umoci curl procps
+    apt_install docker.io iptables podman buildah skopeo umoci curl
     # What newer Debians have as packages of their own.
     if ! command -v docker >/dev/null; then apt_install_if_there docker-cli; fi
     apt_install_if_there docker-buildx
@@ -22,9 +22,10 @@ install_docker() {
 
 start_docker() {
     if ! engine /_ping; then
-        # Left by an engine that was killed: their ids may be someone else's now, and dockerd would not start.
-        if ! pgrep -x dockerd >/dev/null; then rm -rf /var/run/docker.pid /var/run/docker/containerd; fi
-        launch dockerd dockerd --host "unix://$DOCKER_SOCKET" --data-root "$STATE/data/docker"
+        # Left by an engine that was killed: that id may be someone else's now, and dockerd would not start.
+        forget_unless dockerd /var/run/docker.pid
+        forget_unless containerd /var/run/docker/containerd/containerd.pid
+        launch dockerd - dockerd --host "unix://$DOCKER_SOCKET" --data-root "$STATE/data/docker"
         wait_until dockerd 60 engine /_ping
     fi
     local suite
@@ -42,6 +43,10 @@ start_docker() {
 {"socket": "unix://$DOCKER_SOCKET", "cli": "$(command -v docker)", "buildkit_cli": "$buildkit",
  "images": {"3.11": "$BASE_REPOSITORY:bookworm", "3.13": "$BASE_REPOSITORY:trixie"}}
 JSON
+}
+
+forget_unless() { # NAME PID_FILE
+    if [[ -e $2 && $(cat "/proc/$(<"$2")/comm" 2>/dev/null) != "$1" ]]; then rm -f "$2"; fi
 }
 
 stop_docker() {

@@ -31,17 +31,17 @@ make_object_tools() { # FOLDER
 
 start_objects() {
     local tools=$STATE/cache/objects login
-    runs moto || launch moto "$tools/venv/bin/moto_server" -H 127.0.0.1 -p 26510
+    runs moto || launch moto 26510 "$tools/venv/bin/moto_server" -H 127.0.0.1 -p 26510
     if ! runs moto-signed; then
         # Three calls of anybody make the user, from the fourth on who calls is checked.
-        launch moto-signed env INITIAL_NO_AUTH_ACTION_COUNT=3 "$tools/venv/bin/moto_server" -H 127.0.0.1 -p 26511
+        launch moto-signed 26511 env INITIAL_NO_AUTH_ACTION_COUNT=3 "$tools/venv/bin/moto_server" -H 127.0.0.1 -p 26511
         rm -f "$STATE/run/moto-signed.login"
     fi
-    runs azurite || launch azurite node "$tools/npm/node_modules/azurite/dist/src/azurite.js" --silent --inMemoryPersistence \
+    runs azurite || launch azurite 26512 node "$tools/npm/node_modules/azurite/dist/src/azurite.js" --silent --inMemoryPersistence \
         --blobHost 127.0.0.1 --blobPort 26512 --queueHost 127.0.0.1 --queuePort 26514 --tableHost 127.0.0.1 --tablePort 26515 \
         --skipApiVersionCheck --disableTelemetry
     # Not as root: it needs nothing.
-    runs gcs || launch gcs setpriv --reuid=nobody --regid=nogroup --clear-groups \
+    runs gcs || launch gcs 26513 setpriv --reuid=nobody --regid=nogroup --clear-groups \
         "$tools/fake-gcs-server" -scheme http -host 127.0.0.1 -port 26513 -backend memory \
         -external-url http://127.0.0.1:26513 -public-host 127.0.0.1:26513
     wait_until moto 60 answers http://127.0.0.1:26510/moto-api/

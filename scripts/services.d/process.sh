@@ -16,9 +16,13 @@ runs() { # NAME
     { read -r pid since <"$STATE/run/$1.pid"; } 2>/dev/null && [[ $(started_at "$pid") == "$since" ]]
 }
 
-launch() { # NAME COMMAND…
-    local name=$1 log=$STATE/logs/$1.log
-    shift
+launch() { # NAME PORT COMMAND…: PORT of 127.0.0.1, `-` for none
+    local name=$1 port=$2 log=$STATE/logs/$1.log
+    shift 2
+    # Whoever has it would answer in its place.
+    if [[ $port != - ]] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        fail "$name cannot listen: port $port is taken"
+    fi
     if [[ -e $log && $(stat -c %s "$log") -gt 10000000 ]]; then mv "$log" "$log.old"; fi
     printf '\n--- %s: %s\n' "$(date -Is)" "$*" >>"$log"
     (cd / && exec setsid "$@") >>"$log" 2>&1 </dev/null 9>&- &

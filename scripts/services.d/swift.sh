@@ -89,12 +89,12 @@ allow_object_versioning = true
 use = egg:swift#symlink
 INI
     chown -R swift:swift "$SWIFT_DATA"
-    launch memcached memcached -u swift -l 127.0.0.1 -p 26521 -m 32
+    launch memcached 26521 memcached -u swift -l 127.0.0.1 -p 26521 -m 32
     for entry in "${SWIFT_PARTS[@]}"; do
-        name=${entry%%:*}
-        launch "swift-$name" env SWIFT_DIR="$SWIFT_DATA/etc" "swift-$name-server" "$SWIFT_DATA/etc/$name.conf"
+        name=${entry%%:*} port=${entry##*:}
+        launch "swift-$name" "$port" env SWIFT_DIR="$SWIFT_DATA/etc" "swift-$name-server" "$SWIFT_DATA/etc/$name.conf"
     done
-    launch swift-proxy env SWIFT_DIR="$SWIFT_DATA/etc" swift-proxy-server "$SWIFT_DATA/etc/proxy.conf"
+    launch swift-proxy 26520 env SWIFT_DIR="$SWIFT_DATA/etc" swift-proxy-server "$SWIFT_DATA/etc/proxy.conf"
     wait_until swift-proxy 90 curl --silent --fail --noproxy '*' --max-time 2 --output /dev/null http://127.0.0.1:26520/healthcheck
     for entry in "${SWIFT_PARTS[@]}"; do
         wait_until "swift-${entry%%:*}" 90 answers "http://127.0.0.1:${entry##*:}/"
