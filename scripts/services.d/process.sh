@@ -10,10 +10,10 @@ started_at() { # PID
     [[ $1 != Z && $1 != X ]] && echo "${20}"
 }
 
-# Ids are used again, so the start time has to be the same as well.
+# Ids are used again, so the start time has to be the same as well. A process that was gone at once has none.
 runs() { # NAME
     local pid since
-    { read -r pid since <"$STATE/run/$1.pid"; } 2>/dev/null && [[ $(started_at "$pid") == "$since" ]]
+    { read -r pid since <"$STATE/run/$1.pid"; } 2>/dev/null && [[ -n $since && $(started_at "$pid") == "$since" ]]
 }
 
 launch() { # NAME PORT COMMAND…: PORT of 127.0.0.1, `-` for none
