@@ -106,6 +106,11 @@ def test_an_early_refusal_comes_before_the_body(broken_registry: BrokenRegistry,
     assert (response.status, broken_registry.requests[-1].received) == (413, 0)
 
 
+def test_an_early_refusal_is_heard_by_who_sends_on(broken_registry: BrokenRegistry, client: Client) -> None:
+    broken_registry.rule("PUT", status=413, early=True)
+    assert client.send("PUT", f"{client.begin()}&digest={DIGEST}", bytes(20_000_000))[0] == 413
+
+
 def test_a_cut_upload_ends_in_a_reset_and_the_blob_is_not_there(
     broken_registry: BrokenRegistry, client: Client
 ) -> None:

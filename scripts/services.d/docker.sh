@@ -52,4 +52,6 @@ forget_unless() { # NAME PID_FILE
 stop_docker() {
     # It ends its containers and its containerd itself.
     halt dockerd alone
+    # An engine that was killed leaves its folder mounted on itself, and nobody could delete it.
+    while umount "$STATE/data/docker"; do :; done
 }
