@@ -23,6 +23,11 @@ class Runtime(NamedTuple):
     bootstrap: Path  # the first file it runs
     cloudpickle: str  # a folder; empty when there is none
 
+    @property
+    def folders(self) -> list[Path]:
+        """All that has to be visible where a step runs."""
+        return [self.bootstrap.parent.parent, *([Path(self.cloudpickle)] if self.cloudpickle else [])]
+
 
 def installed_runtime() -> Runtime:
     """The one of this installation."""
