@@ -11,6 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.services import (
+    SERVICES,
+    azurite as azurite,
+    base_images as base_images,
+    broken_registry as broken_registry,
+    docker_engine as docker_engine,
+    gcs as gcs,
+    moto as moto,
+    moto_signed as moto_signed,
+    registry_password as registry_password,
+    registry_plain as registry_plain,
+    registry_tls as registry_tls,
+    registry_token as registry_token,
+    swift as swift,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +36,10 @@ sys.dont_write_bytecode = False
 
 TILTH = Path(sys.executable).with_name("tilth")
 
+# Where `scripts/services` keeps what it started; the same rule as there.
+_CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+_SERVICES = Path(os.environ.get("TILTH_SERVICES") or Path(_CACHE, "tilth-services"))
+
 # A variable of whoever runs the tests must not decide what they find.
 for _name in [name for name in os.environ if name.startswith("TILTH_")]:
     del os.environ[_name]
@@ -29,6 +48,10 @@ for _name in [name for name in os.environ if name.startswith("TILTH_")]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     # Beside pytest's own `-m`, which whoever runs the tests may want for something else.
     parser.addoption("--leave-out", action="append", default=[], help="leave out tests with this marker")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVICES] = _SERVICES
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
