@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores.objects import ObjectStore
 
 AT_ONCE = 4  # parts of one file on their way: with 8 MiB each, 32 MiB of memory
+_CHANGES = 5  # of an object while it is read, before that is given up
 _PATIENCE_S = (0.2, 1.0, 3.0)  # between tries to read what was broken off
 
 
@@ -93,6 +94,10 @@ class Provider(Protocol):
         ...
 
 
+class _Changed(Exception):
+    """An object became another, or went, while it was read: it is looked at again."""
+
+
 class RemoteStore:
     """An `ObjectStore` at a provider.
 
@@ -127,10 +132,17 @@ class RemoteStore:
         return found
 
     def get(self, key: str, target: Path, *, digest: str = "") -> None:
+        for _ in range(_CHANGES):
+            with contextlib.suppress(_Changed):
+                self._get(key, target, digest)
+                return
+        raise self._failure(f"`{key}` cannot be read", Trouble.BUSY, "it is written again and again")
+
+    def _get(self, key: str, target: Path, digest: str) -> None:
         kept = self._look(key)
         wanted = digest or kept.digest
         with Download(target, key=key, version=wanted or kept.version) as download:
-            resumed = 0 < download.have
+            resumed = download.have > 0
             if download.have > kept.size:
                 download.restart()
             self._bring(key, kept, download)
@@ -140,9 +152,15 @@ class RemoteStore:
             except LoadError:
                 if not resumed:
                     raise
-        self.get(key, target, digest=digest)  # what was here of it may have been torn by a power failure
+        raise _Changed  # what was here of it may have been torn by a power failure
 
     def read(self, key: str, *, digest: str = "") -> bytes:
+        for _ in range(_CHANGES):
+            with contextlib.suppress(_Changed):
+                return self._read(key, digest)
+        raise self._failure(f"`{key}` cannot be read", Trouble.BUSY, "it is written again and again")
+
+    def _read(self, key: str, digest: str) -> bytes:
         kept = self._look(key)
         content = b"".join(self._piece(key, part, kept.version) for part in plan_parts(kept.size))
         wanted = digest or kept.digest
@@ -219,7 +237,7 @@ class RemoteStore:
                     error = failure
                 if pause_s is None or not self._passes(error):
                     if (told := self._provider.explain(error)) and told[0] is Trouble.GONE:
-                        raise not_found(key, self.where) from error
+                        raise _Changed from error
                     raise error
             time.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
@@ -232,7 +250,7 @@ class RemoteStore:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except TilthError:
+        except (TilthError, _Changed):
             raise
         except Exception as error:
             told = self._provider.explain(error)

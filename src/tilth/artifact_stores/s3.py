@@ -13,7 +13,7 @@ from tilth.artifact_stores.parts import md5, plan_parts, sha256_of
 from tilth.artifact_stores.remote import Kept, Trouble, in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tilth.artifact_stores.parts import Part
@@ -86,7 +86,7 @@ class S3:
             region_name=region or session.region_name or "us-east-1",
             verify=ca or None,
             config=Config(
-                retries={"max_attempts": 5, "mode": "standard"},
+                retries={"max_attempts": 4, "mode": "standard"},
                 connect_timeout=10,
                 read_timeout=60,
                 max_pool_connections=32,
@@ -192,7 +192,7 @@ class S3:
                 told.response["Error"].update(Code="NoSuchBucket", Message=f"no bucket `{self._bucket}`")
                 raise told from error
 
-    def _begun(self, key: str, parts: list[Part], file: Path) -> tuple[str, dict[int, str]]:
+    def _begun(self, key: str, parts: Sequence[Part], file: Path) -> tuple[str, dict[int, str]]:
         """An upload of this file that was broken off, and the tags of the parts it has that are as here."""
         best: tuple[str, dict[int, str]] = ("", {})
         at = self._at(key)
@@ -217,7 +217,7 @@ class S3:
         return best
 
     def _finish(
-        self, key: str, file: Path, parts: list[Part], upload: str, sent: dict[int, str], digest: str
+        self, key: str, file: Path, parts: Sequence[Part], upload: str, sent: dict[int, str], digest: str
     ) -> bool:
         """Send what is missing of an upload and end it; False when it was another's, or is gone."""
         at: dict[str, Any] = {**self._at(key), "UploadId": upload}
@@ -237,8 +237,12 @@ class S3:
             listed = [{"PartNumber": number, "ETag": tags[number]} for number in sorted(tags)]
             self._s3.complete_multipart_upload(**at, MultipartUpload={"Parts": listed})
         except self._s3.exceptions.ClientError as error:
-            if _code(error) not in {"NoSuchUpload", "InvalidPart"}:
-                raise  # somebody who sends the same may have ended it, or thrown it away
+            # Somebody who sends the same may have ended it; not every server says so with the right code.
+            if not self._has(key, file, digest) and _code(error) not in {"NoSuchUpload", "InvalidPart"}:
+                raise
+        return self._has(key, file, digest)
+
+    def _has(self, key: str, file: Path, digest: str) -> bool:
         kept = self.look(key)
         return kept is not None and kept.digest == digest and kept.size == file.stat().st_size
 
