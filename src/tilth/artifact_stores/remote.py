@@ -284,3 +284,12 @@ def in_parallel(work: Callable[[Part], None], parts: Iterable[Part]) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def credentials_missing(flavor: str, error: Exception) -> StoreUnavailable:
+    """The error for a provider's own chain that finds nothing, or does not get what it finds."""
+    return StoreUnavailable(
+        f"no credentials were found for an artifact store of flavor `{flavor}`",
+        why=f"{type(error).__name__}: {' '.join(str(error).split())}",
+        mend="give them in the component's settings, or log in with the provider's own tools",
+    )
