@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
-from tilth.artifact_stores import LocalArtifactStore
+from tilth.client.artifacts import open_artifacts
 from tilth.client.bundle import bundle_path, unpack
 from tilth.client.copies import Copies
 from tilth.client.entering import different_client
@@ -245,7 +245,7 @@ class _Checkout:
         Raises:
             NotFound: One of them gave nothing, or what it gave is gone.
         """
-        artifacts = LocalArtifactStore(self._home.artifacts)
+        artifacts = open_artifacts(self._home, self._run.artifact_store)
         values = Values(artifacts)
         record = step_run
         if step_run.index is not None:  # the record of an item does not repeat what is its step's
@@ -290,7 +290,7 @@ class _Checkout:
         reuse = Reuse(
             self._pipeline,
             store=self._store,
-            artifacts=LocalArtifactStore(self._home.artifacts),
+            artifacts=open_artifacts(self._home, self._run.artifact_store),
             values=values,
             environments=environments,
             bundle=self._run.bundle,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tilth.artifact_stores import LocalArtifactStore
+from tilth.client.artifacts import open_artifacts
 from tilth.engine import events
 from tilth.engine.driver import Driver
 from tilth.engine.resources import this_machine
@@ -89,7 +89,7 @@ def drive_run(
             pipeline,
             folder=home.runs / run.id,
             store=store,
-            artifacts=LocalArtifactStore(home.artifacts),
+            artifacts=open_artifacts(home, run.artifact_store),
             launcher=_launcher(options, workers, listener, lambda: driver.settle()),
             environments=environments,
             code=tree,

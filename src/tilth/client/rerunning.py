@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.client import queries
+from tilth.client.artifacts import active_store
 from tilth.client.checkout import check_out
 from tilth.client.driving import RunOptions
 from tilth.client.entering import different_client, foreground
@@ -154,6 +155,7 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             bundle=found.bundle,
             client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
+            artifact_store=active_store(home, recorded.root),
         )
         folder = home.runs / new.id
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.artifact_stores import LocalArtifactStore
+from tilth.client.artifacts import open_artifacts
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
@@ -27,6 +27,7 @@ from tilth.store import Put, open_store, walk
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
+    from tilth.artifact_stores import ArtifactStore
     from tilth.client.recorded import RecordedRun
     from tilth.store import SqlStore
 
@@ -75,7 +76,12 @@ def _resume(
     for each in steps:
         attempts[each.step, each.index] = max(each.attempt, attempts.get((each.step, each.index), 0))
     cached = {node.id for node in pipeline.nodes if node.cache and options.cache is not False}
-    done = _still_whole([each for each in steps if each.state.is_good], cached, home, listener)
+    done = _still_whole(
+        [each for each in steps if each.state.is_good],
+        cached,
+        open_artifacts(home, found.artifact_store),
+        listener,
+    )
     (folder / "cancel").unlink(missing_ok=True)
     fenced = msgspec.structs.replace(
         found, state=State.RUNNING, fence=found.fence + 1, finished_at=None, failure=None
@@ -93,7 +99,7 @@ def _resume(
 
 
 def _still_whole(
-    done: Sequence[StepRun], cached: Container[str], home: Home, listener: events.Listener
+    done: Sequence[StepRun], cached: Container[str], artifacts: ArtifactStore, listener: events.Listener
 ) -> list[StepRun]:
     """Those whose outputs are there as they were made; the others are made again.
 
@@ -102,7 +108,6 @@ def _still_whole(
     Args:
         cached: Steps whose outputs the driver will look for, find damaged, put aside and tell of.
     """
-    artifacts = LocalArtifactStore(home.artifacts)
     values = Values(artifacts)
     whole = []
     for step in done:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import __version__
-from tilth.artifact_stores import LocalArtifactStore
 from tilth.client import checks
+from tilth.client.artifacts import active_store, open_artifacts
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from tilth.engine.secrets import RunSecrets
     from tilth.environments import Interpreter
     from tilth.ir.pipeline import Pipeline
-    from tilth.records import Git
+    from tilth.records import ArtifactStoreUsed, Git
     from tilth.store import SqlStore, Store
 
 
@@ -105,7 +105,7 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
             *checks.at_compile(compiled.pipeline, environments, home, absent=compiled.absent),
             *checks.since_last_run(compiled.pipeline, environments, compiled.interpreter, store),
         ]
-        artifacts = LocalArtifactStore(home.artifacts)
+        artifacts = open_artifacts(home, active_store(home, compiled.code.root))
         planned = plan(
             compiled.pipeline,
             environments=environments,
@@ -167,6 +167,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             bundle=bundle.digest,
             client=compiled_in(compiled.interpreter, client.id, git.result()),
             options=options.to_json(),
+            artifact_store=active_store(home, compiled.code.root),
         )
         tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
         return start(
@@ -182,6 +183,7 @@ def new_run(
     bundle: str,
     client: ClientEnvironment,
     options: dict[str, Any],
+    artifact_store: ArtifactStoreUsed | None = None,
 ) -> Run:
     """The record of a run that is about to start; nothing is written."""
     return Run(
@@ -193,6 +195,7 @@ def new_run(
         bundle=bundle,
         environments=environments.digests(),
         client=client,
+        artifact_store=artifact_store,
         options=options,
         steps=len(pipeline.nodes),
         started_at=now(),

@@ -11,7 +11,7 @@ import msgspec
 
 from tilth.engine import events
 from tilth.engine.logs import LogWriter, log_name
-from tilth.errors import DiskFull, TilthError
+from tilth.errors import DiskFull, LoadError, StoreUnavailable, TilthError
 from tilth.materializers.artifacts import verify
 from tilth.orchestrators import Task
 from tilth.records import Failure
@@ -124,9 +124,12 @@ class Attempts:
         try:
             place = await self._environments.place(node.environment)
             made = time.time()
+            await self._values.bring(node.sources())
             self._write_spec(unit, attempt, folder)
         except TilthError as error:
             reason = "disk_full" if isinstance(error, DiskFull) else "environment"
+            if isinstance(error, (LoadError, StoreUnavailable)):
+                reason = "input"
             message = "\n".join(filter(None, (error.summary, error.why)))
             return Ended(
                 folder,

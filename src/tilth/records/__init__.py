@@ -138,6 +138,14 @@ class ClientEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     git: Git | None = None
 
 
+class ArtifactStoreUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a run's artifacts are: enough to open it again, whatever became of the component since."""
+
+    flavor: str
+    settings: dict[str, Json] = {}  # with `secret:NAME` in the places of secrets
+    component: str = ""  # its name when the run was started
+
+
 class Run(Record, frozen=True, kw_only=True):
     """One execution of a pipeline."""
 
@@ -155,6 +163,7 @@ class Run(Record, frozen=True, kw_only=True):
     images: dict[str, str] = {}  # name of the environment -> digest of the image its steps ran in
     stack: str = ""  # name; empty for this machine alone
     client: ClientEnvironment | None = None
+    artifact_store: ArtifactStoreUsed | None = None  # None: the home folder of the machine it ran on
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None
