@@ -14,6 +14,7 @@ from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
 from tilth.client.recorded import open_locks, open_run
+from tilth.client.running import running_as
 from tilth.client.secrets import run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
@@ -62,13 +63,16 @@ def _resume(
     kept = {name: value for name, value in found.options.items() if name in KEPT}
     options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
     offline = options.offline or setting("offline") == "1"
+    interpreter = recorded.interpreter(home)
+    running = running_as(found.stack, found.orchestrator, interpreter=interpreter, home=home, offline=offline)
     environments = ProjectEnvironments(
         pipeline,
         root=recorded.root,
-        interpreter=recorded.interpreter(home),
+        interpreter=interpreter,
         home=home,
         offline=offline,
-        given=open_locks(recorded, store, home, offline=offline),
+        given=open_locks(recorded, store, home, target=running.target, offline=offline),
+        target=running.target,
         listener=listener,
     )
     steps = list(walk(store, StepRun, run=found.id))
@@ -95,6 +99,7 @@ def _resume(
     return drive_run(
         run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
         secrets=secrets, done=done, attempts=attempts,
+        orchestrator=running.orchestrator,
     )  # fmt: skip
 
 

@@ -164,6 +164,8 @@ class Attempts:
         launched = time.time()
         try:
             outcome = await self._launcher.run(task, log.write)
+        except TilthError as error:
+            return Ended(folder, {}, _environment_failure(error))
         except OSError as error:
             failure = Failure(
                 reason="environment",
@@ -250,6 +252,13 @@ class Attempts:
                 why=str(folder),
                 mend=f"make room, then `tilth runs resume {self._run.name}`",
             ) from error
+
+
+def _environment_failure(error: TilthError) -> Failure:
+    """Where a step was to run cannot be had."""
+    reason = "disk_full" if isinstance(error, DiskFull) else "environment"
+    message = "\n".join(filter(None, (error.summary, error.why)))
+    return Failure(reason=reason, type=type(error).__name__, message=message, mend=error.mend)
 
 
 def step_spec(

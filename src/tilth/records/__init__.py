@@ -138,12 +138,15 @@ class ClientEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     git: Git | None = None
 
 
-class ArtifactStoreUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a run's artifacts are: enough to open it again, whatever became of the component since."""
+class ComponentUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run used of its stack: enough to open it again, whatever became of the component since."""
 
     flavor: str
     settings: dict[str, Json] = {}  # with `secret:NAME` in the places of secrets
     component: str = ""  # its name when the run was started
+
+
+ArtifactStoreUsed = ComponentUsed
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -162,6 +165,7 @@ class Run(Record, frozen=True, kw_only=True):
     environments: dict[str, str] = {}  # name -> digest
     images: dict[str, str] = {}  # name of the environment -> digest of the image its steps ran in
     stack: str = ""  # name; empty for this machine alone
+    orchestrator: ComponentUsed | None = None  # None: this machine
     client: ClientEnvironment | None = None
     artifact_store: ArtifactStoreUsed | None = None  # None: the home folder of the machine it ran on
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
@@ -250,6 +254,7 @@ class Environment(Record, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = ()
     system: tuple[SystemPackage, ...] = ()  # what conda installs beneath them
     variables: dict[str, str] = {}
+    base: str = ""  # the image it stands on, by its digest; empty for a venv of the machine
 
 
 class Lock(Record, frozen=True, kw_only=True):
