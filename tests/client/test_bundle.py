@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tilth.client import bundle as bundles
-from tilth.client.bundle import bundle_digest, bundle_path, git_state, make_bundle, unpack
+from tilth.client.bundle import bundle_digest, bundle_path, git_state, make_bundle
 from tilth.client.code_root import CodeRoot
+from tilth.engine.archives import unpack
 from tilth.errors import DefinitionError, NotFound, SetupError
 from tilth.home import Home
 
