@@ -228,7 +228,7 @@ def test_an_unchanged_tree_is_not_archived_or_read_again(
     # The change of a file's state cannot be set back, so the clock is set forward instead.
     monkeypatch.setattr(bundles.time, "time_ns", lambda: 2_000_000_000_000_000_000)
     first = pack(project, store)
-    monkeypatch.setattr(bundles, "_hash", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(bundles, "content_digest", lambda _: pytest.fail("read again"))
     second = pack(project, store)
     assert (first.created, second.created) == (True, False)
     assert second.digest == first.digest

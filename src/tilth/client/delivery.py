@@ -109,7 +109,7 @@ def _refuse_unpushed(root: Path, commit: str, remote: str, offline: bool, *, wha
             why=f"{without_credentials(address)} has no branch or tag that contains it",
             mend="`git push` it",
         )
-    for line in (_git(root, "ls-files", "--stage", "-z", "--", ":/") or "").split("\0"):
+    for line in (_git(root, "ls-files", "--full-name", "--stage", "-z", "--", ":/") or "").split("\0"):
         kind, _, rest = line.partition(" ")
         if kind != "160000":
             continue

@@ -15,7 +15,7 @@ STEPS = """
     from pathlib import Path
 
     def memory(pid, places):
-        """What of a secret is in the memory of a process; how much of it could be read."""
+        # How often a secret is in the memory of a process, and how much of it could be read.
         found = size = 0
         for place in places:
             begin, end = (int(each, 16) for each in place.split("-"))
@@ -26,7 +26,7 @@ STEPS = """
             except (OSError, OverflowError):
                 continue
             size += len(data)
-            found += data.count(b"f1nd-" + b"me")
+            found += data.count("".join(["f1nd", "-me"]).encode())
         return [found, size]
 
     def look():
@@ -62,7 +62,8 @@ def test_a_step_sees_no_credential(far: Far) -> None:
         order={"passed": ("OF_THE_*",)},
     )
     seen = ran.value
-    assert "f1nd-me" not in repr(seen)
+    assert [key for key, each in seen["files"].items() if "f1nd-me" in each] == []
+    assert [key for key, each in seen.items() if "f1nd-me" in repr(each)] == []
     assert {"AWS_SECRET_ACCESS_KEY", "TILTH_TASK", "TILTH_SECRET_0"}.isdisjoint(seen["variables"])
     assert seen["variables"]["CUDA_VISIBLE_DEVICES"] == "3"
     assert seen["variables"]["OF_THE_POD"] == "x"

@@ -40,6 +40,10 @@ STEPS = """
         return "given"
 """
 
+NEEDS_A_SECRET = """{
+    "label": "a", "store": {"flavor": "s3"}, "channel": "a/", "code": {}, "secrets": {"k": {"variable": "NO"}}
+}"""
+
 
 def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -67,8 +71,8 @@ def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comp
             "a folder of the client's machine",
         ),
         (
-            '{"label": "a", "store": {"flavor": "local"}, "channel": "a/", "code": {}, "secrets": {"key": {"variable": "NO"}}}',
-            "secret `key` did not arrive in variable `NO`",
+            NEEDS_A_SECRET,
+            "secret `k` did not arrive in variable `NO`",
         ),
     ],
 )
