@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
 from tilth.client.artifacts import open_artifacts
-from tilth.client.bundle import bundle_path, unpack
+from tilth.client.bundle import bundle_path
 from tilth.client.copies import Copies
 from tilth.client.entering import different_client
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import Reference, find_run, find_step_run, parse_reference
 from tilth.client.recorded import any_interpreter, client_differences, open_environment, open_run
 from tilth.client.wording import moment, short_digest
+from tilth.engine.archives import unpack
 from tilth.engine.attempts import step_spec
 from tilth.engine.nodes import NodeState
 from tilth.engine.reuse import Reuse

@@ -143,7 +143,8 @@ def own_code(
     Args:
         does: What is told that a run does with the code it was started with, when the working tree is another.
     """
-    from tilth.client.bundle import bundle_path, unpack
+    from tilth.client.bundle import bundle_path
+    from tilth.engine.archives import unpack
 
     found, pipeline = recorded.run, recorded.pipeline
     tree = WorkingTree(pipeline, roots=recorded.roots, cwd=recorded.cwd, bundle=found.bundle)

@@ -75,7 +75,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a run or step run ended without completing.
 
     `reason` is one of: exception, exited, killed, out_of_memory, timeout, cancelled, output, input,
-    environment, upstream, changed, disk_full.
+    environment, upstream, changed, disk_full, lost, upload.
     """
 
     reason: str
@@ -149,6 +149,16 @@ class ComponentUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 ArtifactStoreUsed = ComponentUsed
 
 
+class CodeDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the project's code comes to steps that run elsewhere. Holds no credential."""
+
+    how: str = "bundle"  # `bundle`, `git` or `image`
+    bundle: str = ""  # digest
+    url: str = ""  # of a git repository, without user name and password where it is http
+    commit: str = ""
+    folder: str = ""  # of the project: in the repository, relative; in an image, absolute
+
+
 class Run(Record, frozen=True, kw_only=True):
     """One execution of a pipeline."""
 
@@ -162,6 +172,8 @@ class Run(Record, frozen=True, kw_only=True):
     parameters: dict[str, Json] = {}
     pipeline_digest: str = ""  # of the compiled pipeline
     bundle: str = ""  # digest of the code bundle
+    code: CodeDelivery | None = None  # how it came to the steps; None where they read the working tree
+    supervisor: str = ""  # digest of the environment that stands beside its steps; empty on this machine
     environments: dict[str, str] = {}  # name -> digest
     images: dict[str, str] = {}  # name of the environment -> digest of the image its steps ran in
     stack: str = ""  # name; empty for this machine alone
