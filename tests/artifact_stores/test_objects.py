@@ -85,10 +85,6 @@ class TestGoogleStorage(ObjectStoreContract):
     def objects(self, gcs, tmp_path_factory):
         return google(gcs, tmp_path_factory.mktemp("state"))
 
-    @pytest.mark.skip(reason="the emulator shows an object as soon as its upload has begun")
-    def test_many_who_write_and_read_the_same_at_once_all_succeed(self):
-        """Google Cloud Storage itself shows it when it is whole."""
-
 
 class TestFsspecInAFolder(ObjectStoreContract):
     @pytest.fixture
