@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from tests.services import S3 as Server, own_name, started
 
 from tilth.artifact_stores.azure import AzureBlobs
 from tilth.artifact_stores.folder import FolderStore
@@ -67,9 +68,25 @@ class TestS3WithSignatures(ObjectStoreContract):
 
 @pytest.mark.swift
 class TestSwift(ObjectStoreContract):
+    @pytest.fixture(scope="class")
+    def service(self, pytestconfig):
+        import boto3
+
+        facts = started(pytestconfig, "swift")
+        server = Server(**facts, bucket=own_name())
+        client = boto3.client(
+            "s3",
+            endpoint_url=server.url,
+            region_name=server.region,
+            aws_access_key_id=server.access_key,
+            aws_secret_access_key=server.secret_key,
+        )
+        client.create_bucket(Bucket=server.bucket)
+        return server
+
     @pytest.fixture
-    def objects(self, swift):
-        return s3(swift)
+    def objects(self, service):
+        return s3(service)
 
 
 @pytest.mark.objects
