@@ -40,6 +40,7 @@ class Rule:
         skip: So many fitting requests go through first.
         status: Answered in the registry's place, after the request was read.
         early: Answer `status` before the request's body was read, and close: as gateways refuse what is too large.
+            What still arrives is thrown away and not counted, else the reset would overtake the answer.
         retry_after_s: The header `Retry-After` of that answer.
         cut_request_at, cut_response_at: The connection is reset after so many bytes of the body.
         flip_request_at, flip_response_at: The byte of the body at this position arrives with its bits turned.
@@ -218,6 +219,11 @@ class Proxy(BaseHTTPRequestHandler):
             self.wfile.write(body)
             self.seen.sent += len(body)
         self.wfile.flush()
+        if rule.early:
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(5)
+            while self.connection.recv(CHUNK):
+                pass
 
     def pass_on(self, rule: Rule) -> None:
         upstream = HTTPConnection(self.server.registry.behind, timeout=60)

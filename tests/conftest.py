@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.services import (
+    GROUPS,
     SERVICES,
     azurite as azurite,
     base_images as base_images,
@@ -54,7 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVICES] = _SERVICES
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for group in {GROUPS[name] for name in getattr(item, "fixturenames", ()) if name in GROUPS}:
+            item.add_marker(group)
     groups = config.getoption("--leave-out")
     left_out = [item for item in items if any(item.get_closest_marker(group) for group in groups)]
     if left_out:

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
-import subprocess
+import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
@@ -20,6 +20,16 @@ from tests.broken_registry import BrokenRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+
+# The marker each fixture brings: a test says what it needs by what it asks for.
+GROUPS = {
+    **dict.fromkeys(["registry_plain", "registry_tls", "registry_password", "registry_token"], "registry"),
+    **dict.fromkeys(["broken_registry", "base_images"], "registry"),
+    "docker_engine": "docker",
+    **dict.fromkeys(["moto", "moto_signed", "azurite", "gcs"], "objects"),
+    "swift": "swift",
+}
 
 
 def own_name() -> str:
@@ -95,6 +105,45 @@ class S3:
     access_key: str
     secret_key: str
     bucket: str
+
+    def send(
+        self, method: str, key: str = "", *, secret_key: str = "", headers: Mapping[str, str] | None = None
+    ) -> int:
+        """Send a signed request without a body for the bucket or a key in it, and give the status.
+
+        What the tests of the services themselves need, without a library of S3.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+        """
+        path = f"/{self.bucket}/{key}" if key else f"/{self.bucket}"
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        scope = f"{now[:8]}/{self.region}/s3/aws4_request"
+        content = hashlib.sha256(b"").hexdigest()
+        signed = {"host": self.url.split("//")[1], "x-amz-content-sha256": content, "x-amz-date": now}
+        names = ";".join(signed)
+        request = "\n".join(
+            [method, path, "", *(f"{name}:{value}" for name, value in signed.items()), "", names, content]
+        )
+        text = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(request.encode()).hexdigest()])
+        signature = f"AWS4{secret_key or self.secret_key}".encode()
+        for part in (*scope.split("/"), text):
+            signature = hmac.digest(signature, part.encode(), hashlib.sha256)
+        authorization = (
+            f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature.hex()}"
+        )
+        put = urllib.request.Request(
+            self.url + path,
+            data=b"" if method == "PUT" else None,
+            method=method,
+            headers={**signed, **(headers or {}), "Authorization": authorization},
+        )
+        try:
+            with urllib.request.urlopen(put, timeout=30) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
 
 
 @dataclass(frozen=True)
@@ -192,21 +241,9 @@ def docker_engine(pytestconfig: pytest.Config) -> DockerEngine:
 
 
 def s3(facts: dict[str, str]) -> S3:
-    """With a new bucket. curl signs, so that no library of S3 is needed here."""
+    """With a new bucket."""
     server = S3(**facts, bucket=own_name())
-    subprocess.run(
-        [
-            *("curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--request", "PUT"),
-            *(
-                "--aws-sigv4",
-                f"aws:amz:{server.region}:s3",
-                "--user",
-                f"{server.access_key}:{server.secret_key}",
-            ),
-            *("--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", f"{server.url}/{server.bucket}"),
-        ],
-        check=True,
-    )
+    assert server.send("PUT") == 200
     return server
 
 

@@ -64,7 +64,6 @@ def client(
     client.connection.close()
 
 
-@pytest.mark.registry
 def test_without_a_rule_a_blob_goes_through_both_ways(
     broken_registry: BrokenRegistry, client: Client
 ) -> None:
@@ -78,7 +77,6 @@ def test_without_a_rule_a_blob_goes_through_both_ways(
     assert broken_registry.received == broken_registry.sent == len(CONTENT)
 
 
-@pytest.mark.registry
 def test_a_body_in_chunks_goes_through(broken_registry: BrokenRegistry, client: Client) -> None:
     pieces: Iterator[bytes] = (CONTENT[start : start + 1000] for start in range(0, len(CONTENT), 1000))
     status, headers, _ = client.send("PATCH", client.begin(), pieces)
@@ -86,7 +84,6 @@ def test_a_body_in_chunks_goes_through(broken_registry: BrokenRegistry, client: 
     assert broken_registry.received == len(CONTENT)
 
 
-@pytest.mark.registry
 @pytest.mark.parametrize("status", [401, 403, 413, 429, 500, 507])
 def test_a_status_is_answered_as_often_as_asked(
     broken_registry: BrokenRegistry, client: Client, status: int
@@ -99,7 +96,6 @@ def test_a_status_is_answered_as_often_as_asked(
     assert rule.used == 2
 
 
-@pytest.mark.registry
 def test_an_early_refusal_comes_before_the_body(broken_registry: BrokenRegistry, client: Client) -> None:
     broken_registry.rule("PUT", status=413, early=True)
     target = f"{client.begin()}&digest={DIGEST}"
@@ -110,7 +106,11 @@ def test_an_early_refusal_comes_before_the_body(broken_registry: BrokenRegistry,
     assert (response.status, broken_registry.requests[-1].received) == (413, 0)
 
 
-@pytest.mark.registry
+def test_an_early_refusal_is_heard_by_who_sends_on(broken_registry: BrokenRegistry, client: Client) -> None:
+    broken_registry.rule("PUT", status=413, early=True)
+    assert client.send("PUT", f"{client.begin()}&digest={DIGEST}", bytes(20_000_000))[0] == 413
+
+
 def test_a_cut_upload_ends_in_a_reset_and_the_blob_is_not_there(
     broken_registry: BrokenRegistry, client: Client
 ) -> None:
@@ -123,7 +123,6 @@ def test_a_cut_upload_ends_in_a_reset_and_the_blob_is_not_there(
     assert client.send("HEAD", f"/v2/{client.repository}/blobs/{DIGEST}")[0] == 404
 
 
-@pytest.mark.registry
 def test_a_cut_download_gives_the_first_bytes_alone(broken_registry: BrokenRegistry, client: Client) -> None:
     client.push()
     broken_registry.rule("GET", "/blobs/", cut_response_at=1000)
@@ -134,7 +133,6 @@ def test_a_cut_download_gives_the_first_bytes_alone(broken_registry: BrokenRegis
     assert client.pull() == CONTENT
 
 
-@pytest.mark.registry
 def test_a_flipped_byte_arrives_flipped(broken_registry: BrokenRegistry, client: Client) -> None:
     broken_registry.rule("PUT", flip_request_at=70_000)
     status, _, answer = client.send("PUT", f"{client.begin()}&digest={DIGEST}", CONTENT)
@@ -145,7 +143,6 @@ def test_a_flipped_byte_arrives_flipped(broken_registry: BrokenRegistry, client:
     assert [at for at in range(len(CONTENT)) if pulled[at] != CONTENT[at]] == [70_000]
 
 
-@pytest.mark.registry
 def test_a_slow_registry_is_slow(broken_registry: BrokenRegistry, client: Client) -> None:
     broken_registry.rule("GET", "^/v2/$", delay_s=0.3)
     begin = time.monotonic()
@@ -153,7 +150,6 @@ def test_a_slow_registry_is_slow(broken_registry: BrokenRegistry, client: Client
     assert time.monotonic() - begin >= 0.3
 
 
-@pytest.mark.registry
 def test_rules_wait_for_their_turn_and_can_be_forgotten(
     broken_registry: BrokenRegistry, client: Client
 ) -> None:
@@ -163,7 +159,6 @@ def test_rules_wait_for_their_turn_and_can_be_forgotten(
     assert client.send("GET", "/v2/")[0] == 200
 
 
-@pytest.mark.registry
 def test_a_closed_registry_refuses_connections(broken_registry: BrokenRegistry, client: Client) -> None:
     broken_registry.close()
     with pytest.raises(ConnectionRefusedError):

@@ -9,6 +9,7 @@ base_layout() { echo "$STATE/cache/debian-py-$1"; }
 
 install_base_images() {
     apt_install debootstrap umoci skopeo ca-certificates curl
+    trying "making the base images"
     (
         flock 7
         local suite jobs=() job
@@ -18,7 +19,7 @@ install_base_images() {
             jobs+=($!)
         done
         for job in ${jobs[@]+"${jobs[@]}"}; do wait "$job"; done
-    ) 7>"$STATE/locks/base_images" || fail "the base images cannot be made, see $STATE/logs/$group.log"
+    ) 7>"$STATE/locks/base_images"
 }
 
 # Every blob has the digest that names it.
@@ -28,7 +29,6 @@ is_whole() { # LAYOUT
 }
 
 make_base_image() ( # SUITE
-    set -e
     exec 7>&- 9>&-
     layout=$(base_layout "$1")
     work=$(mktemp -d "$STATE/cache/making-$1-XXXXXX")

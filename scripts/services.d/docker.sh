@@ -22,9 +22,10 @@ install_docker() {
 
 start_docker() {
     if ! engine /_ping; then
-        # Left by an engine that was killed: their ids may be someone else's now, and dockerd would not start.
-        if ! pgrep -x dockerd >/dev/null; then rm -rf /var/run/docker.pid /var/run/docker/containerd; fi
-        launch dockerd dockerd --host "unix://$DOCKER_SOCKET" --data-root "$STATE/data/docker"
+        # Left by an engine that was killed: that id may be someone else's now, and dockerd would not start.
+        forget_unless dockerd /var/run/docker.pid
+        forget_unless containerd /var/run/docker/containerd/containerd.pid
+        launch dockerd - dockerd --host "unix://$DOCKER_SOCKET" --data-root "$STATE/data/docker"
         wait_until dockerd 60 engine /_ping
     fi
     local suite
@@ -44,7 +45,13 @@ start_docker() {
 JSON
 }
 
+forget_unless() { # NAME PID_FILE
+    if [[ -e $2 && $(cat "/proc/$(<"$2")/comm" 2>/dev/null) != "$1" ]]; then rm -f "$2"; fi
+}
+
 stop_docker() {
-    # It ends its own containerd; containers are ended with it.
+    # It ends its containers and its containerd itself.
     halt dockerd alone
+    # An engine that was killed leaves its folder mounted on itself, and nobody could delete it.
+    while umount "$STATE/data/docker"; do :; done
 }

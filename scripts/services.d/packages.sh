@@ -6,6 +6,7 @@ apt_install() { # PACKAGE…
         [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
+    trying "installing the Debian packages ${missing[*]}"
     # One of us at a time; apt's own timeout covers other people's dpkg, not their `update`.
     (
         flock 8
@@ -16,7 +17,7 @@ apt_install() { # PACKAGE…
             apt-get update "${options[@]}" || echo "package lists could not be brought up to date"
         fi
         apt-get install -y --no-install-recommends "${options[@]}" "${missing[@]}"
-    ) 8>"$STATE/locks/apt" 9>&- || fail "apt-get cannot install ${missing[*]}"
+    ) 8>"$STATE/locks/apt" 9>&-
 }
 
 # A package that only newer Debians have.

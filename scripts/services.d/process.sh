@@ -10,15 +10,19 @@ started_at() { # PID
     [[ $1 != Z && $1 != X ]] && echo "${20}"
 }
 
-# Ids are used again, so the start time has to be the same as well.
+# Ids are used again, so the start time has to be the same as well. A process that was gone at once has none.
 runs() { # NAME
     local pid since
-    { read -r pid since <"$STATE/run/$1.pid"; } 2>/dev/null && [[ $(started_at "$pid") == "$since" ]]
+    { read -r pid since <"$STATE/run/$1.pid"; } 2>/dev/null && [[ -n $since && $(started_at "$pid") == "$since" ]]
 }
 
-launch() { # NAME COMMAND…
-    local name=$1 log=$STATE/logs/$1.log
-    shift
+launch() { # NAME PORT COMMAND…: PORT of 127.0.0.1, `-` for none
+    local name=$1 port=$2 log=$STATE/logs/$1.log
+    shift 2
+    # Whoever has it would answer in its place.
+    if [[ $port != - ]] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        fail "$name cannot listen: port $port is taken"
+    fi
     if [[ -e $log && $(stat -c %s "$log") -gt 10000000 ]]; then mv "$log" "$log.old"; fi
     printf '\n--- %s: %s\n' "$(date -Is)" "$*" >>"$log"
     (cd / && exec setsid "$@") >>"$log" 2>&1 </dev/null 9>&- &
@@ -36,16 +40,16 @@ wait_until() { # NAME SECONDS COMMAND…
     done
 }
 
-halt() { # NAME [SIGNAL_TARGET: `group` for the children as well]
+halt() { # NAME [alone]: its children as well, unless it ends them itself
     local pid since i
     if runs "$1"; then
         read -r pid since <"$STATE/run/$1.pid"
-        if [[ ${2:-group} == group ]]; then kill -TERM -- "-$pid"; else kill -TERM "$pid"; fi 2>/dev/null || true
-        for ((i = 0; i < 150; i++)); do
+        if [[ ${2:-} == alone ]]; then kill -TERM "$pid" || true; else kill -TERM -- "-$pid" || true; fi
+        for ((i = 0; i < 300; i++)); do
             runs "$1" || break
             sleep 0.1
         done
-        if runs "$1"; then kill -KILL -- "-$pid" 2>/dev/null || true; fi
+        if runs "$1"; then kill -KILL -- "-$pid" || true; fi
     fi
     rm -f "$STATE/run/$1.pid"
 }

@@ -14,6 +14,7 @@ status_registry() {
 install_registry() {
     apt_install docker-registry apache2-utils openssl skopeo curl python3
     install_base_images
+    trying "making certificates"
     whole_folder "$STATE/cache/tls" "localhost 2" make_certificate
 }
 
@@ -56,12 +57,12 @@ YAML
             token) echo "auth: {token: {realm: 'http://127.0.0.1:$TOKEN_SERVER_PORT/token', service: tilth-registry, issuer: tilth-tests, rootcertbundle: $tls/token.pem}}" ;;
             esac
         } >"$STATE/run/registry-$name.yml"
-        launch "registry-$name" docker-registry serve "$STATE/run/registry-$name.yml"
+        launch "registry-$name" "$port" docker-registry serve "$STATE/run/registry-$name.yml"
     done
     if ! runs registry-tokens; then
         # A copy: it goes on when the checkout that started it is gone.
         cp "$here/services.d/token_server.py" "$STATE/run/"
-        launch registry-tokens /usr/bin/python3 "$STATE/run/token_server.py" "$TOKEN_SERVER_PORT" "$tls"
+        launch registry-tokens "$TOKEN_SERVER_PORT" /usr/bin/python3 "$STATE/run/token_server.py" "$TOKEN_SERVER_PORT" "$tls"
     fi
     for entry in "${REGISTRIES[@]}"; do
         name=${entry%%:*} port=${entry##*:}

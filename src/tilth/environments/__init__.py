@@ -2,7 +2,7 @@
 
     probe, find_interpreter, project_interpreter    which Python
     inventory, Reach                                what an interpreter has installed, and modules depend on
-    expand, foreign                                 what is declared, and for where
+    expand, foreign, in_image                       what is declared, and for where
     find_lock, lock, open_lock                      what a declaration resolves to
     resolve, declared_facts, write_project_lock     the same for the project to keep
     realise, is_realised, use, find_realised        the venv of a lock
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from tilth.environments.resolution import resolve as resolve
     from tilth.environments.sources import expand as expand
-    from tilth.environments.targets import foreign as foreign
+    from tilth.environments.targets import foreign as foreign, in_image as in_image
     from tilth.environments.venvs import (
         Realised as Realised,
         changed_files as changed_files,
@@ -77,6 +77,7 @@ _HOME = {
     "find_project_lock": "project_locks",
     "find_realised": "venvs",
     "foreign": "targets",
+    "in_image": "targets",
     "inventory": "inventories",
     "is_realised": "venvs",
     "lock": "locks",

@@ -92,6 +92,8 @@ def declaration_digest(
         "implementation": "" if system else interpreter.implementation,
         "platform": interpreter.platform,
     }
+    if interpreter.elsewhere:
+        declared["elsewhere"] = interpreter.elsewhere, interpreter.version
     if system:
         # Those of conda's variables that change what is chosen.
         overrides = {key: value for key, value in os.environ.items() if key.startswith("CONDA_OVERRIDE_")}

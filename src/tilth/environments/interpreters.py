@@ -39,6 +39,10 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
     markers: dict[str, str]  # PEP 508
     tags: tuple[str, ...]  # of wheels it can install, best first
     elsewhere: str = ""  # what uv calls its platform, when it is not on this machine
+    image: str = ""  # digest of the base image it is in, for one that is in an image
+    here: str = (
+        ""  # for one elsewhere: an interpreter of this machine, which unpacks for it and builds where it may
+    )
 
 
 class _Probe(msgspec.Struct, frozen=True):

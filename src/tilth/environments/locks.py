@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,15 +26,16 @@ from tilth.environments.files import (
     write_atomic,
 )
 from tilth.environments.indexes import Index, declared_index
-from tilth.errors import DefinitionError
+from tilth.environments.interpreters import (
+    Interpreter,  # noqa: TC001 - msgspec reads the annotations
+)
+from tilth.errors import DefinitionError, SetupError
 from tilth.records import Package, SystemPackage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tilth.environments.choices import Choice
-    from tilth.environments.interpreters import Interpreter
     from tilth.environments.project_locks import ProjectLock
     from tilth.home import Home
 
@@ -58,6 +61,12 @@ class Locked(msgspec.Struct, frozen=True, kw_only=True):
     exclude_newer: str = ""  # the cut-off date, for what is needed to build its packages too
     origin: str = ""  # the file it was taken from, relative to the code root; empty when it was resolved here
     system: tuple[SystemPackage, ...] = ()  # what conda installs beneath its packages, sorted by name
+    elsewhere: Interpreter | None = None  # what it is for, when that is not on this machine
+
+    @property
+    def base(self) -> str:
+        """Digest of the base image it stands on; empty for a venv of this machine."""
+        return self.elsewhere.image if self.elsewhere else ""
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +186,7 @@ def environment_digest(
     platform: str,
     variables: Mapping[str, str],
     system: Sequence[SystemPackage] = (),
+    base: str = "",
 ) -> str:
     """What identifies an environment: everything that was resolved, nothing of where it came from."""
     identity = {
@@ -184,7 +194,7 @@ def environment_digest(
         "python": python,
         "platform": platform,
         "system": sorted((each.name, each.version, each.build, each.digest) for each in system),
-        "base": "",
+        "base": base,
         "variables": dict(sorted(variables.items())),
     }
     return "sha256:" + hashlib.sha256(msgspec.json.encode(identity)).hexdigest()
@@ -297,6 +307,7 @@ def _locked(
             platform=interpreter.platform,
             variables=variables,
             system=entry.system,
+            base=interpreter.image,
         ),
         lock="sha256:" + hashlib.sha256(entry.text.encode()).hexdigest(),
         text=entry.text,
@@ -312,6 +323,7 @@ def _locked(
         exclude_newer=environment.get("exclude_newer", ""),
         origin=given.path.name if given is not None else environment.get("lock", ""),
         system=entry.system,
+        elsewhere=interpreter if interpreter.elsewhere else None,
     )
 
 
@@ -410,16 +422,18 @@ def _build(
 ) -> tuple[Package, str]:
     from tilth.environments import wheels
 
-    if not interpreter.executable:
-        raise DefinitionError(
-            f"`{choice.name}` of environment `{environment['name']}` has no wheel for {interpreter.platform}, "
-            f"Python {interpreter.minor}",
-            why="it comes as source, and what is built here is for this machine",
-            mend="ask for a version that has a wheel for it, or lock on such a machine",
-        )
-    return wheels.build(
+    builds = _builds_here(interpreter, home) if interpreter.elsewhere else interpreter
+    refused = DefinitionError(
+        f"`{choice.name}` of environment `{environment['name']}` has no wheel for {interpreter.platform}, "
+        f"Python {interpreter.minor}",
+        why="it comes as source, and what is built here is for this machine",
+        mend="ask for a version that has a wheel for it, or lock on such a machine",
+    )
+    if builds is None:
+        raise refused
+    package, source = wheels.build(
         choice,
-        interpreter,
+        builds,
         home,
         name=environment["name"],
         index=declared_index(environment, root),
@@ -427,3 +441,38 @@ def _build(
         root=root,
         exclude_newer=environment.get("exclude_newer", ""),
     )
+    if builds is not interpreter and not _runs_there(package.file, builds, interpreter):
+        raise refused
+    return package, source
+
+
+def _builds_here(interpreter: Interpreter, home: Home) -> Interpreter | None:
+    """What builds a source for an interpreter that is elsewhere: the same Python here, else any."""
+    from tilth.environments.interpreters import find_interpreter, probe
+
+    if not interpreter.here:
+        return None
+    here = probe(Path(interpreter.here), home)
+    try:
+        return find_interpreter(interpreter.minor, here, home)
+    except SetupError:
+        return here  # enough for what is Python alone
+
+
+def _runs_there(wheel: str, builder: Interpreter, interpreter: Interpreter) -> bool:
+    """Whether a wheel that was built here runs in an interpreter elsewhere: as Python alone, or on a like platform."""
+    tags = wheel.removesuffix(".whl").split("-")[-3:]
+    if tags[1:] == ["none", "any"]:
+        return (
+            f"py{interpreter.minor[0]}" in tags[0].split(".") or tags[0] == interpreter.tags[0].split("-")[0]
+        )
+    if (builder.platform, builder.minor) != (interpreter.platform, interpreter.minor):
+        return False
+    # What was linked to a C library runs with that one and newer ones.
+    ours, theirs = _libc(builder), _libc(interpreter)
+    return ours is not None and theirs is not None and ours[0] == theirs[0] and ours[1:] <= theirs[1:]
+
+
+def _libc(interpreter: Interpreter) -> tuple[str, int, int] | None:
+    match = re.fullmatch(r"(glibc|musl) (\d+)\.(\d+)", interpreter.libc)
+    return (match[1], int(match[2]), int(match[3])) if match else None

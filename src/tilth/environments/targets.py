@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from tilth.environments.interpreters import Interpreter
 from tilth.errors import UnknownOption, nearest
 
@@ -26,6 +28,7 @@ PLATFORMS = (
 _GLIBC = (
     28  # 2.28, of 2018: what current wheels are built for, and the oldest that distributions still support
 )
+_KNOWN_TO_UV = (17, 28, *range(31, 41))  # minor versions of glibc that it has targets for
 _MUSL = 2  # 1.2
 _MACOS = 14  # the oldest that Apple still mends
 _LINUX = re.compile(r"(x86_64|aarch64)-(manylinux|musllinux)(?:_(?:2|1)_(\d+))?")
@@ -89,6 +92,36 @@ def foreign(platform: str, minor: str) -> Interpreter:
     )
 
 
+def in_image(
+    *, python: str, version: str, libc: str, machine: str, digest: str, here: Interpreter
+) -> Interpreter:
+    """The interpreter of a base image.
+
+    Args:
+        python: Its path in the image.
+        version: `3.11.2`.
+        libc: `glibc 2.36` or `musl 1.2`.
+        machine: `x86_64` or `aarch64`.
+        digest: Of the base.
+        here: One of this machine.
+    Raises:
+        UnknownOption: There is no such platform.
+    """
+    family, _, number = libc.partition(" ")
+    kind = {"glibc": "manylinux", "musl": "musllinux"}.get(family, family)
+    minor = ".".join(version.split(".")[:2])
+    found = foreign(f"{machine}-{kind}_{number.replace('.', '_')}", minor)
+    return msgspec.structs.replace(
+        found,
+        base=python,
+        version=version,
+        libc=libc,
+        markers={**found.markers, "implementation_version": version, "python_full_version": version},
+        image=digest,
+        here=here.executable,
+    )
+
+
 def parse(name: str) -> Platform:
     """A platform by its name.
 
@@ -111,7 +144,8 @@ def _linux(machine: str, family: str, minor: int | None) -> Platform:
         name, uv = f"linux-{machine}-musl", f"{machine}-unknown-linux-musl"
     else:
         tags = list(_manylinux(machine, minor or _GLIBC))
-        name, uv = f"linux-{machine}", f"{machine}-manylinux_2_{minor or _GLIBC}"
+        known = max(each for each in _KNOWN_TO_UV if each <= max(minor or _GLIBC, _KNOWN_TO_UV[0]))
+        name, uv = f"linux-{machine}", f"{machine}-manylinux_2_{known}"
     return Platform(name, uv, "Linux", machine, (f"linux_{machine}", *tags))
 
 

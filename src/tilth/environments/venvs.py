@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+IN_IMAGE = "/opt/env"  # where an environment is in a container, whatever its digest
 _RECORD = "tilth.json"
 _MANIFEST = ".tilth-files"
 _Files: TypeAlias = dict[str, dict[str, tuple[int, int, int]]]  # folder -> file -> size, mtime in ns, mode
@@ -260,7 +261,8 @@ def _replace_unusable(folder: Path, lock: Locked, home: Home) -> None:
     """Deal with a venv that `_read` refused: suspected, its interpreter gone, or its record torn."""
     suspicion = suspect_file(folder, home)
     record = read_record(folder)
-    if record is not None and suspicion.exists() and (folder / "bin" / "python").exists():
+    python = folder / "bin" / "python"
+    if record is not None and suspicion.exists() and (lock.elsewhere is not None or python.exists()):
         suspicion.unlink()
         if not changed_files(_realised(folder, lock.digest, 0.0, created=False)):
             return
@@ -281,7 +283,8 @@ def _read(lock: Locked, home: Home) -> Realisation | None:
     if record is None or record.digest != lock.digest:
         return None
     # `exists` follows the link: an interpreter that was removed makes this a venv no more.
-    if not (folder / "bin" / "python").exists() or suspect_file(folder, home).exists():
+    is_there = lock.elsewhere is not None or (folder / "bin" / "python").exists()
+    if not is_there or suspect_file(folder, home).exists():
         return None
     return record
 
@@ -313,6 +316,8 @@ def _while_the_store_changes(make: Callable[[], object], lock: Locked, home: Hom
 
 def _interpreter(lock: Locked, home: Home, offline: bool) -> Interpreter:
     """What the venv of a lock stands on: conda's Python is installed first."""
+    if lock.elsewhere is not None:
+        return lock.elsewhere
     interpreter = probe(Path(lock.interpreter), home)
     if not lock.system:
         return interpreter
@@ -330,7 +335,8 @@ def _make(
 ) -> None:
     with scratch(home.environments) as aside:
         venv = aside / "venv"
-        choices = _fill(venv, folder, lock, interpreter, home, offline)
+        place = Path(IN_IMAGE) if lock.elsewhere else folder
+        choices = _fill(venv, place, lock, interpreter, home, offline)
         (venv / "pyvenv.cfg").chmod(0o444)
         manifest = _scan(os.fspath(venv))
         record = Realisation(

@@ -15,6 +15,7 @@ import json
 import os
 import posixpath
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,14 +37,14 @@ from tilth.environments.files import (
     sweep,
 )
 from tilth.environments.indexes import Index
+from tilth.environments.interpreters import find_interpreter, probe
 from tilth.environments.inventories import module_names
 from tilth.environments.names import normalised
-from tilth.errors import EnvironmentBroken
+from tilth.errors import EnvironmentBroken, SetupError
 from tilth.records import Package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from tilth.environments.interpreters import Interpreter
     from tilth.home import Home
@@ -254,18 +255,24 @@ def _install(
         scratch(home.wheels) as aside,
     ):
         venv = aside / "venv"
-        skeleton.write(venv, interpreter)
+        stand_in = _stand_in(interpreter, home)
+        skeleton.write(venv, stand_in)
         document = aside / "pylock.toml"
         document.write_text(compose((each.name, each.version, each.source) for each in choices))
         python = venv / "bin" / "python"
         # Never hard links to uv's cache, which is what its `clone` falls back to.
         mode = "clone" if can_clone(aside) else "copy"
         arguments: list[str | Path] = ["pip", "sync", document, "--python", python, "--link-mode", mode]
+        if interpreter.elsewhere:
+            arguments += ["--python-platform", interpreter.elsewhere, "--python-version", interpreter.version]
         arguments += [*index.fetching(), *(["--offline"] if offline else [])]
         result = uv.call(arguments, root=aside, variables=index.variables(home))
         if result.code != 0:
             needed = f"not in the store yet: {_some(each.name for each in choices)}"
             raise uv.explain(result, name, usable=needed)
+        if stand_in.library != interpreter.library:
+            (venv / interpreter.library).parent.mkdir()
+            (venv / stand_in.library).rename(venv / interpreter.library)
         records = _records(venv, interpreter, name)
         shared = _shared(records)
         entries = []
@@ -278,7 +285,8 @@ def _install(
             tree = aside / "entries" / choice.name / "tree"
             scripts = _take_apart(venv, tree, records[choice.name], interpreter)
             trees.append((choice, tree, scripts))
-        if not compile_trees([tree for _, tree, _ in trees], interpreter):
+        compiler = _compiler(interpreter, home)
+        if compiler and not compile_trees([tree for _, tree, _ in trees], compiler):
             raise disk_full(f"the packages of environment `{name}`", home.wheels)
         for choice, tree, scripts in trees:
             version = _version(tree, interpreter) or choice.version
@@ -287,6 +295,24 @@ def _install(
         if choice.name in shared:
             entries += _install([choice], interpreter, home, name, index, offline)
     return entries
+
+
+def _stand_in(interpreter: Interpreter, home: Home) -> Interpreter:
+    """The interpreter that uv is given, which needs one of this machine."""
+    return probe(Path(interpreter.here), home) if interpreter.elsewhere else interpreter
+
+
+def _compiler(interpreter: Interpreter, home: Home) -> Interpreter | None:
+    """What writes bytecode for an interpreter: for one elsewhere the same minor version of Python here, if it is."""
+    if not interpreter.elsewhere:
+        return interpreter
+    try:
+        found = find_interpreter(interpreter.minor, _stand_in(interpreter, home), home)
+    except SetupError:
+        return None  # it is imported without, or compiled there
+    return (
+        found if found.cache_tag == interpreter.cache_tag and found.library == interpreter.library else None
+    )
 
 
 def _records(venv: Path, interpreter: Interpreter, name: str) -> dict[str, list[str]]:

@@ -6,27 +6,24 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth import runtime
-from tilth.errors import TilthError
 from tilth.orchestrators import Outcome, Task
+from tilth.orchestrators.conversation import Conversation
+from tilth.orchestrators.runtimes import installed_runtime
+from tilth.orchestrators.usage import oom_kills, resident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-logger = logging.getLogger(__name__)
+    from tilth.orchestrators.runtimes import Runtime
 
-BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _SAMPLE_S = 0.1
 _COUNT_S = 1.0  # how old the count of out-of-memory kills may be: the kernel takes a while to tell it
@@ -39,11 +36,23 @@ class LocalLauncher:
     Args:
         keep: How many idle workers to keep at most, over all environments.
         answer: What a step asks of its supervisor: (method, parameters) to a JSON value.
+        inherited: Variables that steps get besides their own; by default those of this process.
+        runtime: Where the part of tilth is that enters a step's interpreter, as `write_runtime` writes it; by
+            default where tilth is installed.
     """
 
-    def __init__(self, keep: int, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+    def __init__(
+        self,
+        keep: int,
+        answer: Callable[[str, dict[str, Any]], Any],
+        *,
+        inherited: Mapping[str, str] | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
         self._keep = keep
         self._answer = answer
+        self._inherited = inherited
+        self._runtime = runtime or installed_runtime()
         self._idle: list[_Worker] = []  # least recently used first
         self._all: set[_Worker] = set()
 
@@ -76,7 +85,8 @@ class LocalLauncher:
         return self._spawn(task)
 
     def _spawn(self, task: Task) -> _Worker:
-        worker = _Worker(task, self._answer)
+        variables = step_variables(task, self._inherited)
+        worker = _Worker(task, self._answer, variables, self._runtime)
         self._all.add(worker)
         worker.when_ended(lambda: self._all.discard(worker))
         return worker
@@ -95,20 +105,22 @@ def _key(task: Task) -> tuple[object, ...]:
 
 
 class _Worker:
-    """One process, and the conversation with it."""
+    """One process of this machine, and the conversation with it."""
 
-    def __init__(self, task: Task, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        answer: Callable[[str, dict[str, Any]], Any],
+        variables: Mapping[str, str],
+        runtime: Runtime,
+    ) -> None:
         self.key = _key(task)
         self.reusable = True
-        self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._listeners: list[Callable[[], None]] = []
-        self._replies: set[asyncio.Task[None]] = set()
         self._done: asyncio.Future[dict[str, Any] | None] | None = None  # None: the process ended
-        self._is_called = False  # the step's function; before that there is nothing to clean up
         self._output: Callable[[str, bytes], None] = _unheard
-        self._buffer = b""
         self._code: int | None = None
         self._kills = 0  # of the kernel's out-of-memory killer, a moment before a step began
         self._counted_at = 0.0
@@ -122,11 +134,11 @@ class _Worker:
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
             self._process = subprocess.Popen(
-                _command(task, theirs.fileno()),
+                _command(task, theirs.fileno(), runtime),
                 stdin=subprocess.DEVNULL,
                 stdout=out_end,
                 stderr=err_end,
-                env=step_variables(task),
+                env=variables,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -139,9 +151,7 @@ class _Worker:
             theirs.close()
             os.close(out_end)
             os.close(err_end)
-        ours.setblocking(False)
-        self._socket = ours
-        self._loop.add_reader(ours, self._hear)
+        self._talk = Conversation(ours, answer, self._read_all)
         for pipe in self._pipes:
             self._loop.add_reader(pipe, self._read, pipe)
         self._watch()
@@ -149,16 +159,14 @@ class _Worker:
     async def run(self, task: Task, output: Callable[[str, bytes], None]) -> Outcome:
         """Run one step; raises only when cancelled."""
         self._output = output
-        self._done = self._loop.create_future()
-        self._is_called = False
-        if self._ended.done():
-            self._done.set_result(None)
         if time.monotonic() - self._counted_at > _COUNT_S:
-            self._kills, self._counted_at = _oom_kills(), time.monotonic()
+            self._kills, self._counted_at = oom_kills(), time.monotonic()
         watch = self._loop.create_task(self._sample(task.memory)) if task.memory else None
         self._exceeded = 0
         try:
-            self._send({"do": "step", "folder": str(task.folder)})
+            self._done = self._talk.step(task.folder)
+            if self._ended.done():
+                self._talk.over()
             async with asyncio.timeout(task.timeout_s):
                 # Shielded: while the step is being stopped, its answer is still waited for.
                 done = await asyncio.shield(self._done)
@@ -189,7 +197,7 @@ class _Worker:
     async def stop(self) -> None:
         """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
         self.reusable = False
-        if self._is_called and not self._ended.done():
+        if self._talk.is_called and not self._ended.done():
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
             waiting: list[asyncio.Future[Any]] = [self._ended, *([self._done] if self._done else [])]
@@ -236,20 +244,20 @@ class _Worker:
         self.reusable = False
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # children it left
-        self._hear()
+        self._read_all()
         for pipe in list(self._pipes):
-            self._read(pipe)
             self._loop.remove_reader(pipe)
             os.close(pipe)
         self._pipes.clear()
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
         if not self._ended.done():
             self._ended.set_result(None)
-        if self._done and not self._done.done():
-            self._done.set_result(None)
+        self._talk.over()
         for listener in self._listeners:
             listener()
+
+    def _read_all(self) -> None:
+        for pipe in list(self._pipes):
+            self._read(pipe)
 
     def _read(self, pipe: int) -> None:
         """Take all that is there, so that what a step printed is complete when it says it is done."""
@@ -263,63 +271,10 @@ class _Worker:
                 return
             self._output(self._pipes[pipe], data)
 
-    def _hear(self) -> None:
-        while True:
-            try:
-                data = self._socket.recv(1 << 16)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                data = b""
-            if not data:
-                if self._socket.fileno() >= 0:
-                    self._loop.remove_reader(self._socket)
-                return
-            *lines, self._buffer = (self._buffer + data).split(b"\n")
-            for line in lines:
-                self._said(json.loads(line))
-
-    def _said(self, message: dict[str, Any]) -> None:
-        if "ask" in message:
-            task = self._loop.create_task(self._reply(message))
-            self._replies.add(task)
-            task.add_done_callback(self._replies.discard)
-        elif "called" in message:
-            self._is_called = True
-        elif "done" in message and self._done and not self._done.done():
-            for pipe in list(self._pipes):
-                self._read(pipe)
-            self._done.set_result(message)
-
-    async def _reply(self, message: dict[str, Any]) -> None:
-        reply: dict[str, Any] = {"answer": message["ask"]}
-        try:
-            reply["result"] = await asyncio.to_thread(self._answer, message["method"], message["params"])
-        except TilthError as error:
-            reply["error"] = error.to_json()
-        except Exception as error:
-            logger.exception("a step asked `%s`", message["method"])
-            reply["error"] = TilthError(f"{type(error).__name__}: {error}").to_json()
-        self._send(reply)
-
-    def _send(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(data):  # an answer larger than the buffer; a worker always reads
-                self._socket.setblocking(True)
-                self._socket.sendall(data[sent:])
-                self._socket.setblocking(False)
-        except OSError:  # the process has ended; `_exited` tells
-            return
-
     async def _sample(self, limit: int) -> None:
         """Kill the process when it uses more memory than it may."""
         while not self._ended.done():
-            used = _resident(self._process.pid)
+            used = resident(self._process.pid)
             if used > limit:
                 self._exceeded = used
                 self.close()
@@ -330,7 +285,7 @@ class _Worker:
         code = self._code or 0
         if code >= 0:
             return Outcome("exited", f"its process exited with code {code}, without an exception")
-        if -code == signal.SIGKILL and _oom_kills() > self._kills:
+        if -code == signal.SIGKILL and oom_kills() > self._kills:
             return Outcome("out_of_memory", "the kernel killed it because the machine ran out of memory")
         try:
             name = signal.Signals(-code).name
@@ -340,17 +295,24 @@ class _Worker:
         return Outcome("killed", f"its process was killed by {name}{meaning.get(name, '')}")
 
 
-def _command(task: Task, fd: int) -> list[str]:
+def _command(task: Task, fd: int, runtime: Runtime) -> list[str]:
     flags = ["-I"] if task.environment else []
     if os.environ.get("PYTHONDONTWRITEBYTECODE") and task.environment:
         flags.append("-B")  # -I leaves the variable unread
     settings = {"fd": fd, "roots": task.roots, "cwd": task.cwd}
-    return [str(task.python), *flags, str(BOOTSTRAP), "worker", cloudpickle_folder(), json.dumps(settings)]
+    return [
+        str(task.python),
+        *flags,
+        str(runtime.bootstrap),
+        "worker",
+        runtime.cloudpickle,
+        json.dumps(settings),
+    ]
 
 
-def step_variables(task: Task) -> dict[str, str]:
-    """The variables of the process that a step runs in: this one's, and what its environment says."""
-    variables = dict(os.environ)
+def step_variables(task: Task, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of the process that a step runs in: the inherited ones, and what its environment says."""
+    variables = dict(os.environ if inherited is None else inherited)
     if task.prefix is not None:
         for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):
             variables.pop(name, None)
@@ -367,41 +329,8 @@ def step_variables(task: Task) -> dict[str, str]:
     return variables
 
 
-def cloudpickle_folder() -> str:
-    """Where tilth's own cloudpickle is, for steps whose environment has none; empty when there is none."""
-    spec = find_spec("cloudpickle")
-    return str(Path(spec.origin).parent) if spec and spec.origin else ""
-
-
 def _unheard(_stream: str, _data: bytes) -> None:
     """What a worker prints between two steps belongs to none."""
-
-
-def _resident(pid: int) -> int:
-    """Memory in RAM of a process and its descendants, in bytes."""
-    total = 0
-    stack = [pid]
-    while stack:
-        each = stack.pop()
-        try:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-            for thread in os.listdir(f"/proc/{each}/task"):
-                stack += map(int, Path(f"/proc/{each}/task/{thread}/children").read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue
-    if total or Path("/proc/self").exists():
-        return total
-    listed = subprocess.run(["ps", "-o", "rss=", "-g", str(pid)], capture_output=True, text=True, check=False)
-    return sum(int(each) * 1024 for each in listed.stdout.split() if each.isdigit())
-
-
-def _oom_kills() -> int:
-    """How often the kernel has killed a process for want of memory; 0 where it does not say."""
-    try:
-        with open("/proc/vmstat", encoding="ascii") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0
 
 
 def _size(amount: int) -> str:

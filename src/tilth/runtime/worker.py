@@ -1,6 +1,8 @@
 """The warm worker: a process of one environment that runs one step after another.
 
-It talks with its supervisor over one inherited socket, a JSON object per line:
+It talks with its supervisor over one socket, a JSON object per line. The socket is inherited (`{"fd": 3}`), or is
+found at a path (`{"socket": "/…"}`) by a worker that its supervisor did not start, as in a container; what such a
+one prints may go into named pipes that the supervisor reads (`{"stdout": "/…", "stderr": "/…"}`).
 
     supervisor -> worker    {"do": "step", "folder": "…"}
                             {"answer": 3, "result": …} or {"answer": 3, "error": {…}}
@@ -85,10 +87,36 @@ def _end() -> None:
     os._exit(1)
 
 
+def _connected(path: str) -> int:
+    """A socket that a supervisor listens on at a path, which may be longer than an address can be."""
+    import socket
+
+    folder, _, name = path.rpartition("/")
+    os.chdir(folder or "/")
+    with socket.socket(socket.AF_UNIX) as connecting:
+        connecting.connect(name)
+        return connecting.detach()
+
+
+def _redirect(number: int, path: str) -> None:
+    """Have a stream go into a pipe of the supervisor's."""
+    pipe = os.open(path, os.O_WRONLY)
+    os.dup2(pipe, number)
+    os.close(pipe)
+    # A new object: the one that is there may know of a file that it could seek in.
+    stream = open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    name = "stdout" if number == 1 else "stderr"
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
+
+
 def serve(settings: str) -> None:
     """Run steps until the supervisor closes the socket."""
     config = json.loads(settings)
-    channel = Channel(config["fd"])
+    channel = Channel(config["fd"] if "fd" in config else _connected(config["socket"]))
+    for number, stream in ((1, "stdout"), (2, "stderr")):
+        if stream in config:
+            _redirect(number, config[stream])
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     sys.path[:0] = config["roots"]
