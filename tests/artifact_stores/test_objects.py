@@ -46,6 +46,23 @@ def google(service, state, **changed):
     return RemoteStore(GoogleStorage(**facts, state=state))
 
 
+@pytest.fixture(scope="module")
+def swift_bucket(pytestconfig):
+    import boto3
+
+    facts = started(pytestconfig, "swift")
+    server = Server(**facts, bucket=own_name())
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.url,
+        region_name=server.region,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+    )
+    client.create_bucket(Bucket=server.bucket)
+    return server
+
+
 class TestFolder(ObjectStoreContract):
     @pytest.fixture
     def objects(self, tmp_path_factory):
@@ -68,25 +85,9 @@ class TestS3WithSignatures(ObjectStoreContract):
 
 @pytest.mark.swift
 class TestSwift(ObjectStoreContract):
-    @pytest.fixture(scope="class")
-    def service(self, pytestconfig):
-        import boto3
-
-        facts = started(pytestconfig, "swift")
-        server = Server(**facts, bucket=own_name())
-        client = boto3.client(
-            "s3",
-            endpoint_url=server.url,
-            region_name=server.region,
-            aws_access_key_id=server.access_key,
-            aws_secret_access_key=server.secret_key,
-        )
-        client.create_bucket(Bucket=server.bucket)
-        return server
-
     @pytest.fixture
-    def objects(self, service):
-        return s3(service)
+    def objects(self, swift_bucket):
+        return s3(swift_bucket)
 
 
 @pytest.mark.objects

@@ -124,7 +124,10 @@ class GoogleStorage:
         params = {"prefix": self._prefix + prefix, "fields": "items(name,size),nextPageToken"}
         while True:
             address = f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o"
-            told = self._told(self._session.get(address, params=params, timeout=_TIMEOUT_S))
+            answer = self._session.get(address, params=params, timeout=_TIMEOUT_S)
+            if answer.status_code == 404:
+                raise Refused(Trouble.BUCKET, f"404: no bucket `{self._bucket}`")
+            told = self._told(answer)
             for each in told.get("items", ()):
                 yield each["name"].removeprefix(self._prefix), int(each["size"])
             if not told.get("nextPageToken"):
