@@ -164,6 +164,7 @@ class CachedArtifactStore:
     def _fetch(self, digest: str, manifest: dict[str, Any], text: bytes, aside: Path) -> None:
         from tilth.materializers.artifacts import verify  # here for cost: seldom needed
 
+        begun = aside.exists()
         try:
             _make_tree(aside, manifest)
             wanted = {
@@ -174,6 +175,10 @@ class CachedArtifactStore:
             self._get(_key(digest), aside, wanted)
             (aside / MANIFEST).write_bytes(text)
             problems = verify(aside)
+            if problems and begun:  # what was here of it is not what had come: not the store's fault
+                shutil.rmtree(aside)
+                self._fetch(digest, manifest, text, aside)
+                return
         except OSError as error:
             raise self._not_written(digest, error) from error
         except (LoadError, NotFound) as error:
