@@ -202,6 +202,7 @@ def test_a_store_whose_disk_is_not_there_is_told(tmp_path):
 
 
 @pytest.mark.objects
+@pytest.mark.slow
 def test_wrong_credentials_no_bucket_and_no_network_are_told_apart_and_show_no_secret(
     moto_signed, azurite, gcs, tmp_path
 ):
@@ -219,22 +220,21 @@ def test_wrong_credentials_no_bucket_and_no_network_are_told_apart_and_show_no_s
         (google(gcs, tmp_path, endpoint=nowhere), "cannot be reached", "127.0.0.1"),
     ]
     for store, what, said in cases:
-        for ask in (
+        asks = [
             store.check,
             lambda store=store: store.read("nothing"),
             lambda store=store: list(store.list()),
-        ):
+        ]
+        for ask in asks[:1] if what == "cannot be reached" else asks:  # those are tried for seconds
             with pytest.raises(StoreUnavailable) as told:
                 ask()
             text = str(told.value)
             assert what in text, text
+            assert said in text or ask is not asks[0], text
             assert store.where in text
             assert told.value.mend
             assert secret not in text
             assert (moto_signed.secret_key in text, azurite.key in text) == (False, False)
-        with pytest.raises(StoreUnavailable) as told:
-            store.check()
-        assert said in str(told.value)
 
 
 @pytest.mark.objects
