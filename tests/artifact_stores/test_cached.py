@@ -191,3 +191,17 @@ def test_what_another_store_had_is_sent_when_it_is_shared(machine, made, tmp_pat
     local.adopt(folder, digest)
     machine("a").share(digest)
     assert contents(machine("b").path(digest))
+
+
+def test_what_was_torn_here_while_it_came_is_brought_again(machine, made, tmp_path):
+    here, there = machine("a"), machine("b")
+    folder, digest = made(b"some bytes " * 10_000)
+    here.adopt(folder, digest)
+    here.sync(digest)
+    (file,) = (each for each in here.manifest(digest)["files"])
+    aside = there.local.root / "aside" / f"coming-{digest.removeprefix('sha256:')}"
+    (aside / file).parent.mkdir(parents=True)
+    (aside / file).write_bytes(b"torn")
+    there.path(digest)
+    assert there.verify(digest) == []
+    assert here.objects.find(f"artifacts/{digest[7:9]}/{digest[7:]}/artifact.json")

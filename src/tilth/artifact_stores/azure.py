@@ -134,10 +134,12 @@ class AzureBlobs:
             said = f"{code}: {error.reason or ''}".strip(": ")
             if code == "ContainerNotFound":
                 return Trouble.BUCKET, said
-            if isinstance(error, azure.ClientAuthenticationError) or code in _CREDENTIALS:
+            # Azurite says AuthorizationFailure for a wrong key, and why in words.
+            unknown = code in _CREDENTIALS or "failed to authenticate" in said
+            if isinstance(error, azure.ClientAuthenticationError) or unknown:
                 return Trouble.CREDENTIALS, said or str(error.message).splitlines()[0]
-            if isinstance(error, azure.IncompleteReadError):
-                return Trouble.NETWORK, str(error.message)
+            if error.response is None or isinstance(error, azure.IncompleteReadError):
+                return Trouble.NETWORK, str(error.message)  # nothing was answered, or not all of it
             if code in {"BlobNotFound", "ConditionNotMet"}:  # or another was written meanwhile
                 return Trouble.GONE, said
             if code in _RIGHTS or error.status_code == 403:

@@ -8,7 +8,6 @@ artifacts/ab/abcdef….visualizations/NAME      what a person would look at
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from tilth.artifact_stores.held import held
 from tilth.artifact_stores.objects import checked_key
 from tilth.errors import DiskFull, LoadError, NotFound, TilthError
 from tilth.materializers.files import MANIFEST, unescape
@@ -149,7 +149,7 @@ class CachedArtifactStore:
     def _bring(self, digest: str) -> None:
         """Bring an artifact here, if there is one. What a process that was ended had brought is used."""
         aside = self.local.root / "aside" / f"coming-{digest.removeprefix('sha256:')}"
-        with _held(aside.with_suffix(".lock")):
+        with held(aside.with_suffix(".lock")):
             if self.local.has(digest):  # somebody else was first
                 return
             try:
@@ -164,6 +164,7 @@ class CachedArtifactStore:
     def _fetch(self, digest: str, manifest: dict[str, Any], text: bytes, aside: Path) -> None:
         from tilth.materializers.artifacts import verify  # here for cost: seldom needed
 
+        begun = aside.exists()
         try:
             _make_tree(aside, manifest)
             wanted = {
@@ -174,6 +175,10 @@ class CachedArtifactStore:
             self._get(_key(digest), aside, wanted)
             (aside / MANIFEST).write_bytes(text)
             problems = verify(aside)
+            if problems and begun:  # what was here of it is not what had come: not the store's fault
+                shutil.rmtree(aside)
+                self._fetch(digest, manifest, text, aside)
+                return
         except OSError as error:
             raise self._not_written(digest, error) from error
         except (LoadError, NotFound) as error:
@@ -315,24 +320,3 @@ def _make_tree(aside: Path, manifest: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if "link" in each and not path.is_symlink():
             path.symlink_to(unescape(each["link"]))
-
-
-@contextlib.contextmanager
-def _held(lock: Path) -> Iterator[None]:
-    """One at a time, of all threads and processes of this machine."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with open(lock, "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # let go by the system when the process ends, however it ends
-            try:
-                if os.fstat(file.fileno()).st_ino != lock.stat().st_ino:
-                    continue
-            except (
-                FileNotFoundError
-            ):  # who held it before has removed it: nobody else would wait for this one
-                continue
-            try:
-                yield
-                return
-            finally:
-                lock.unlink(missing_ok=True)

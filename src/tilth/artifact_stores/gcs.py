@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tilth.artifact_stores.held import held
 from tilth.artifact_stores.parts import BLOCK, PART, md5
 from tilth.artifact_stores.remote import Kept, Trouble
 
@@ -67,17 +68,21 @@ class GoogleStorage:
     def write(self, key: str, content: bytes, digest: str) -> None:
         address = self._begin(key, digest, md5(content))
         answer = self._session.put(address, data=content, timeout=_TIMEOUT_S)
-        _refuse_other(self._told(answer), md5(content))
+        self._refuse_other(key, self._told(answer), md5(content))
 
     def upload(self, key: str, file: Path, size: int, digest: str) -> None:
-        whole = _md5_of(file)
         note = self._state / hashlib.sha256(f"{self.where}/{key}\n{digest}".encode()).hexdigest()
-        address, offset = self._continued(note, size)
-        if offset < 0:  # it was whole, and only the answer did not arrive
+        with held(note.with_suffix(".lock")):  # two may not send to one address at once
+            kept = self.look(key)
+            if kept is None or kept.digest != digest or kept.size != size:
+                self._upload(key, file, size, digest, note)
+
+    def _upload(self, key: str, file: Path, size: int, digest: str, note: Path) -> None:
+        whole = _md5_of(file)
+        address, offset = self._continued(note, size, whole)
+        if offset == size:  # only the answer had not arrived
             note.unlink(missing_ok=True)
-            if (kept := self.look(key)) is not None and kept.digest == digest:
-                return
-            address, offset = "", 0
+            return
         if not address:
             address, offset = self._begin(key, digest, whole), 0
             _write_private(note, address)
@@ -93,7 +98,7 @@ class GoogleStorage:
                     break
                 offset = _received(answer)
         note.unlink(missing_ok=True)
-        _refuse_other(self._told(answer), whole)
+        self._refuse_other(key, self._told(answer), whole)
 
     def look(self, key: str) -> Kept | None:
         answer = self._session.get(self._at(key), timeout=_TIMEOUT_S)
@@ -119,7 +124,10 @@ class GoogleStorage:
         params = {"prefix": self._prefix + prefix, "fields": "items(name,size),nextPageToken"}
         while True:
             address = f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o"
-            told = self._told(self._session.get(address, params=params, timeout=_TIMEOUT_S))
+            answer = self._session.get(address, params=params, timeout=_TIMEOUT_S)
+            if answer.status_code == 404:
+                raise Refused(Trouble.BUCKET, f"404: no bucket `{self._bucket}`")
+            told = self._told(answer)
             for each in told.get("items", ()):
                 yield each["name"].removeprefix(self._prefix), int(each["size"])
             if not told.get("nextPageToken"):
@@ -162,8 +170,8 @@ class GoogleStorage:
         self._refuse(answer)
         return str(answer.headers["Location"])
 
-    def _continued(self, note: Path, size: int) -> tuple[str, int]:
-        """Where an upload goes on, and from which byte; -1 when all of it was received."""
+    def _continued(self, note: Path, size: int, whole: bytes) -> tuple[str, int]:
+        """Where an upload goes on, and from which byte: the end when the object is there as a whole."""
         try:
             address = note.read_text()
         except OSError:
@@ -173,7 +181,15 @@ class GoogleStorage:
         )
         if answer.status_code == 308:
             return address, _received(answer)
-        return ("", -1) if answer.ok else ("", 0)  # forgotten, after a week
+        if answer.ok and answer.json().get("md5Hash") == base64.b64encode(whole).decode():
+            return "", size
+        return "", 0  # forgotten, after a week
+
+    def _refuse_other(self, key: str, told: dict[str, Any], whole: bytes) -> None:
+        """Google compares by itself; of what does not, nothing may stay that says to be another content."""
+        if told.get("md5Hash") != base64.b64encode(whole).decode():
+            self.delete(key)
+            raise ConnectionError("what was sent is not what the store has now")
 
     def _refuse_missing_bucket(self) -> None:
         address = f"{self._base}/storage/v1/b/{quote(self._bucket, safe='')}/o"
@@ -241,11 +257,6 @@ def _received(answer: Any) -> int:
     """Bytes that have arrived, as a 308 tells them: `Range: bytes=0-LAST`."""
     span = answer.headers.get("Range", "")
     return int(span.rsplit("-", 1)[1]) + 1 if span else 0
-
-
-def _refuse_other(told: dict[str, Any], whole: bytes) -> None:
-    if told.get("md5Hash") != base64.b64encode(whole).decode():
-        raise ConnectionError("what was sent is not what the store has now")
 
 
 def _md5_of(file: Path) -> bytes:

@@ -120,6 +120,8 @@ class S3:
         try:
             told = self._s3.head_object(**self._at(key))
         except self._s3.exceptions.ClientError as error:
+            if _code(error) in {"400", "403"}:
+                self._refuse_in_words()
             if _code(error) not in _MISSING:
                 raise
             self._refuse_missing_bucket(error)
@@ -182,6 +184,10 @@ class S3:
 
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+    def _refuse_in_words(self) -> None:
+        """The answer to a question for an object has no body to say why it is refused; this one's has."""
+        self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
     def _refuse_missing_bucket(self, error: Exception) -> None:
         """A question for an object has no body to say that it is the bucket that is not there."""
