@@ -136,7 +136,7 @@ def test_a_pipeline_gives_elsewhere_what_it_gives_here(
     launchers: list[ElsewhereLauncher] = []
 
     def launcher(
-        _options: Any, _workers: int, _listener: Any, settle: Callable[[], None]
+        _options: Any, _workers: int, _listener: Any, settle: Callable[[], None], *_: Any
     ) -> ElsewhereLauncher:
         launchers.append(ElsewhereLauncher(far, elsewhere, settle))
         return launchers[-1]
