@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export NO_MKDOCS_2_WARNING = 1
 BIN := .venv/bin
 
-.PHONY: help setup quickstart test check format docs serve-docs benchmark lock clean
+.PHONY: help setup quickstart test services check format docs serve-docs benchmark lock clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ quickstart: setup  ## run a real training pipeline in two environments
 
 test: setup  ## run the tests; ARGS="-k name" goes to pytest
 	@scripts/test $(ARGS)
+
+services: setup  ## start what tests need: Docker, registries, object stores; ARGS="stop" ends it
+	@scripts/services $(or $(ARGS),start)
 
 check: setup  ## lint, formatting, types, import contracts, docs
 	$(BIN)/ruff check

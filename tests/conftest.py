@@ -11,6 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.services import (
+    GROUPS,
+    SERVICES,
+    azurite as azurite,
+    base_images as base_images,
+    broken_registry as broken_registry,
+    docker_engine as docker_engine,
+    gcs as gcs,
+    moto as moto,
+    moto_signed as moto_signed,
+    registry_password as registry_password,
+    registry_plain as registry_plain,
+    registry_tls as registry_tls,
+    registry_token as registry_token,
+    swift as swift,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +36,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 TILTH = Path(sys.executable).with_name("tilth")
+
+# Where `scripts/services` keeps what it started; the same rule as there.
+_CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+_SERVICES = Path(os.environ.get("TILTH_SERVICES") or Path(_CACHE, "tilth-services"))
 
 # A variable of whoever runs the tests must not decide what they find.
 for _name in [name for name in os.environ if name.startswith("TILTH_")]:
@@ -31,7 +51,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--leave-out", action="append", default=[], help="leave out tests with this marker")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVICES] = _SERVICES
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for group in {GROUPS[name] for name in getattr(item, "fixturenames", ()) if name in GROUPS}:
+            item.add_marker(group)
     groups = config.getoption("--leave-out")
     left_out = [item for item in items if any(item.get_closest_marker(group) for group in groups)]
     if left_out:

@@ -38,7 +38,7 @@ from tilth.engine.values import Values
 from tilth.environments.files import explaining_full_disk, remove_tree
 from tilth.errors import Conflict, NotFound, SetupError, TilthError
 from tilth.home import Home
-from tilth.orchestrators.local import BOOTSTRAP, cloudpickle_folder
+from tilth.orchestrators.runtimes import installed_runtime
 from tilth.records import Environment, OutputRef, StepRun
 from tilth.runtime.folder import write_json
 from tilth.settings import home_folder
@@ -350,7 +350,7 @@ class _Checkout:
         lines = [
             "#!/bin/sh",
             f"# Runs step {name} again, as it is checked out here; `./run --help` tells how.",
-            f"tilth={shlex.quote(str(BOOTSTRAP))}",
+            f"tilth={shlex.quote(str(installed_runtime().bootstrap))}",
             'if [ ! -f "$tilth" ]; then',
             '    echo "error: tilth is not at $tilth any more" >&2',
             f'    echo "  hint: check {name} out again" >&2',
@@ -377,7 +377,7 @@ class _Checkout:
                 "fi",
             ]
         lines.append(
-            f'exec {shlex.quote(python)}{flags} "$tilth" again {shlex.quote(cloudpickle_folder())} '
+            f'exec {shlex.quote(python)}{flags} "$tilth" again {shlex.quote(installed_runtime().cloudpickle)} '
             f'{shlex.quote(settings)} "$@"'
         )
         _write(self._aside / "run", "\n".join(lines) + "\n")

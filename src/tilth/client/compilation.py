@@ -17,7 +17,7 @@ from tilth.client.project import project_options
 from tilth.environments import probe, project_interpreter
 from tilth.errors import DefinitionError, NotFound, SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
-from tilth.orchestrators.local import BOOTSTRAP, cloudpickle_folder
+from tilth.orchestrators.runtimes import installed_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,8 @@ def compile_file(
                 }
             )
         )
-        command = [str(executable), str(BOOTSTRAP), "compile", cloudpickle_folder(), str(request)]
+        runtime = installed_runtime()
+        command = [str(executable), str(runtime.bootstrap), "compile", runtime.cloudpickle, str(request)]
         # What the module prints when it is imported is talk: data alone goes to standard output.
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
         answer = json.loads(result.read_text()) if result.exists() else None

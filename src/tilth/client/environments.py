@@ -16,6 +16,7 @@ from tilth.engine.environments import Place
 from tilth.environments import background
 from tilth.environments.explaining.import_names import usual_modules
 from tilth.environments.names import normalised
+from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.records import Environment, Lock
 from tilth.store import Put
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from tilth.client.targets import ImageTarget
     from tilth.environments import Interpreter, Inventory, Locked, Realised
     from tilth.environments.files import Shared
     from tilth.home import Home
@@ -52,6 +54,7 @@ class ProjectEnvironments:
         root: The code root, which relative paths in declarations are relative to.
         interpreter: The client's own.
         given: Locks to use as they are, by name of the environment: those of a run that is resumed.
+        target: Where steps run in containers: what their environments are for.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class ProjectEnvironments:
         home: Home,
         offline: bool = False,
         given: Mapping[str, Locked] | None = None,
+        target: ImageTarget | None = None,
         listener: events.Listener = lambda _: None,
     ) -> None:
         self._pipeline = pipeline
@@ -70,6 +74,7 @@ class ProjectEnvironments:
         self._interpreter = interpreter
         self._home = home
         self._offline = offline
+        self._target = target
         self._tell = listener
         self._locks: dict[str, Locked] = dict(given or {})
         self._declared: dict[str, tuple[dict[str, Any], Interpreter]] = {}
@@ -215,6 +220,9 @@ class ProjectEnvironments:
             self.realised[name] = await asyncio.shield(self._realising[name])
         realised = self.realised[name]
         lock = self._locks[name]
+        if self._target is not None:
+            image = self._target.image(lock.base)
+            return Place(Path(IN_IMAGE) / "bin" / "python", realised.path, lock.variables, image=image)
         conda = envs.prefix_folder(lock.system, self._home) if lock.system else None
         return Place(realised.python, realised.path, lock.variables, conda)
 
@@ -293,7 +301,10 @@ class ProjectEnvironments:
                     client=self.inventory,
                     imported=lambda: self._imported(name),
                 )
-                python = envs.find_interpreter(expanded.get("python"), self._interpreter, self._home)
+                if self._target is not None:
+                    python = self._target.interpreter(expanded)
+                else:
+                    python = envs.find_interpreter(expanded.get("python"), self._interpreter, self._home)
                 self._declared[name] = expanded, python
         return self._declared[name]
 

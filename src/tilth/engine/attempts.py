@@ -152,6 +152,10 @@ class Attempts:
             cwd=self._code.cwd,
             timeout_s=node.timeout_s,
             memory=node.resources.get("memory"),
+            cpu=node.resources.get("cpu"),
+            gpu=node.resources.get("gpu", 0),
+            image=place.image,
+            run=self._run.id,
             fresh=node.worker == "fresh",
         )
         launched = time.time()

@@ -21,6 +21,7 @@ class Place:
     prefix: Path | None = None  # of the venv
     variables: Mapping[str, str] = field(default_factory=dict)
     conda: Path | None = None  # the conda prefix that the venv stands on
+    image: str = ""  # of the container it is in; `python` is a path in there then
 
 
 class Environments(Protocol):

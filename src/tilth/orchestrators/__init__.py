@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout"]
@@ -18,7 +18,7 @@ class Task(msgspec.Struct, frozen=True):
 
     label: str
     folder: Path
-    python: Path
+    python: Path  # in the container, for a step that runs in one
     environment: str = ""  # digest; empty for the client's own interpreter
     prefix: Path | None = None  # of the venv, for an environment of tilth's
     conda: Path | None = None  # the conda prefix that the venv stands on
@@ -28,6 +28,10 @@ class Task(msgspec.Struct, frozen=True):
     cwd: str = "."
     timeout_s: float | None = None
     memory: int | None = None  # bytes
+    cpu: float | None = None  # cores
+    gpu: int = 0
+    image: str = ""  # what a container is started from; `prefix`, if there is one, is mounted into it
+    run: str = ""  # id
     fresh: bool = False
 
     def __repr__(self) -> str:
@@ -41,6 +45,28 @@ class Outcome(msgspec.Struct, frozen=True):
     detail: str = ""  # for a person
     peak_memory: int = 0  # bytes
     notice: str = ""  # why the process was not used again, when that is worth telling
+
+
+class Orchestrator(Protocol):
+    """Where the steps of a run are started."""
+
+    in_containers: bool  # environments are for the Python of a base image then, not for this machine's
+
+    def base_image(self, minor: str) -> str:
+        """The base of environments that name none, for a minor version of Python: `python:3.12-slim`."""
+        ...
+
+    def launcher(
+        self, keep: int, reads: Sequence[Path], answer: Callable[[str, dict[str, Any]], Any]
+    ) -> Launcher:
+        """What starts the steps of one run.
+
+        Args:
+            keep: How many idle workers to keep at most, where workers are kept.
+            reads: Folders of this machine that steps read besides their own: artifacts.
+            answer: What a step asks of its supervisor: (method, parameters) to a JSON value.
+        """
+        ...
 
 
 class Launcher(Protocol):

@@ -12,18 +12,18 @@ import socket
 import subprocess
 import threading
 import time
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth import runtime
 from tilth.orchestrators import Outcome, Task
 from tilth.orchestrators.conversation import Conversation
+from tilth.orchestrators.runtimes import installed_runtime
+from tilth.orchestrators.usage import oom_kills, resident
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-BOOTSTRAP = Path(runtime.__file__).parent / "bootstrap.py"
+    from tilth.orchestrators.runtimes import Runtime
+
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _SAMPLE_S = 0.1
 _COUNT_S = 1.0  # how old the count of out-of-memory kills may be: the kernel takes a while to tell it
@@ -36,11 +36,23 @@ class LocalLauncher:
     Args:
         keep: How many idle workers to keep at most, over all environments.
         answer: What a step asks of its supervisor: (method, parameters) to a JSON value.
+        inherited: Variables that steps get besides their own; by default those of this process.
+        runtime: Where the part of tilth is that enters a step's interpreter, as `write_runtime` writes it; by
+            default where tilth is installed.
     """
 
-    def __init__(self, keep: int, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+    def __init__(
+        self,
+        keep: int,
+        answer: Callable[[str, dict[str, Any]], Any],
+        *,
+        inherited: Mapping[str, str] | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
         self._keep = keep
         self._answer = answer
+        self._inherited = inherited
+        self._runtime = runtime or installed_runtime()
         self._idle: list[_Worker] = []  # least recently used first
         self._all: set[_Worker] = set()
 
@@ -73,7 +85,8 @@ class LocalLauncher:
         return self._spawn(task)
 
     def _spawn(self, task: Task) -> _Worker:
-        worker = _Worker(task, self._answer)
+        variables = step_variables(task, self._inherited)
+        worker = _Worker(task, self._answer, variables, self._runtime)
         self._all.add(worker)
         worker.when_ended(lambda: self._all.discard(worker))
         return worker
@@ -94,7 +107,13 @@ def _key(task: Task) -> tuple[object, ...]:
 class _Worker:
     """One process of this machine, and the conversation with it."""
 
-    def __init__(self, task: Task, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        answer: Callable[[str, dict[str, Any]], Any],
+        variables: Mapping[str, str],
+        runtime: Runtime,
+    ) -> None:
         self.key = _key(task)
         self.reusable = True
         self._loop = asyncio.get_running_loop()
@@ -115,11 +134,11 @@ class _Worker:
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
             self._process = subprocess.Popen(
-                _command(task, theirs.fileno()),
+                _command(task, theirs.fileno(), runtime),
                 stdin=subprocess.DEVNULL,
                 stdout=out_end,
                 stderr=err_end,
-                env=step_variables(task),
+                env=variables,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -141,7 +160,7 @@ class _Worker:
         """Run one step; raises only when cancelled."""
         self._output = output
         if time.monotonic() - self._counted_at > _COUNT_S:
-            self._kills, self._counted_at = _oom_kills(), time.monotonic()
+            self._kills, self._counted_at = oom_kills(), time.monotonic()
         watch = self._loop.create_task(self._sample(task.memory)) if task.memory else None
         self._exceeded = 0
         try:
@@ -255,7 +274,7 @@ class _Worker:
     async def _sample(self, limit: int) -> None:
         """Kill the process when it uses more memory than it may."""
         while not self._ended.done():
-            used = _resident(self._process.pid)
+            used = resident(self._process.pid)
             if used > limit:
                 self._exceeded = used
                 self.close()
@@ -266,7 +285,7 @@ class _Worker:
         code = self._code or 0
         if code >= 0:
             return Outcome("exited", f"its process exited with code {code}, without an exception")
-        if -code == signal.SIGKILL and _oom_kills() > self._kills:
+        if -code == signal.SIGKILL and oom_kills() > self._kills:
             return Outcome("out_of_memory", "the kernel killed it because the machine ran out of memory")
         try:
             name = signal.Signals(-code).name
@@ -276,17 +295,24 @@ class _Worker:
         return Outcome("killed", f"its process was killed by {name}{meaning.get(name, '')}")
 
 
-def _command(task: Task, fd: int) -> list[str]:
+def _command(task: Task, fd: int, runtime: Runtime) -> list[str]:
     flags = ["-I"] if task.environment else []
     if os.environ.get("PYTHONDONTWRITEBYTECODE") and task.environment:
         flags.append("-B")  # -I leaves the variable unread
     settings = {"fd": fd, "roots": task.roots, "cwd": task.cwd}
-    return [str(task.python), *flags, str(BOOTSTRAP), "worker", cloudpickle_folder(), json.dumps(settings)]
+    return [
+        str(task.python),
+        *flags,
+        str(runtime.bootstrap),
+        "worker",
+        runtime.cloudpickle,
+        json.dumps(settings),
+    ]
 
 
-def step_variables(task: Task) -> dict[str, str]:
-    """The variables of the process that a step runs in: this one's, and what its environment says."""
-    variables = dict(os.environ)
+def step_variables(task: Task, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of the process that a step runs in: the inherited ones, and what its environment says."""
+    variables = dict(os.environ if inherited is None else inherited)
     if task.prefix is not None:
         for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):
             variables.pop(name, None)
@@ -303,41 +329,8 @@ def step_variables(task: Task) -> dict[str, str]:
     return variables
 
 
-def cloudpickle_folder() -> str:
-    """Where tilth's own cloudpickle is, for steps whose environment has none; empty when there is none."""
-    spec = find_spec("cloudpickle")
-    return str(Path(spec.origin).parent) if spec and spec.origin else ""
-
-
 def _unheard(_stream: str, _data: bytes) -> None:
     """What a worker prints between two steps belongs to none."""
-
-
-def _resident(pid: int) -> int:
-    """Memory in RAM of a process and its descendants, in bytes."""
-    total = 0
-    stack = [pid]
-    while stack:
-        each = stack.pop()
-        try:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-            for thread in os.listdir(f"/proc/{each}/task"):
-                stack += map(int, Path(f"/proc/{each}/task/{thread}/children").read_text().split())
-        except (OSError, ValueError, IndexError):
-            continue
-    if total or Path("/proc/self").exists():
-        return total
-    listed = subprocess.run(["ps", "-o", "rss=", "-g", str(pid)], capture_output=True, text=True, check=False)
-    return sum(int(each) * 1024 for each in listed.stdout.split() if each.isdigit())
-
-
-def _oom_kills() -> int:
-    """How often the kernel has killed a process for want of memory; 0 where it does not say."""
-    try:
-        with open("/proc/vmstat", encoding="ascii") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0
 
 
 def _size(amount: int) -> str:

@@ -152,6 +152,8 @@ class Run(Record, frozen=True, kw_only=True):
     pipeline_digest: str = ""  # of the compiled pipeline
     bundle: str = ""  # digest of the code bundle
     environments: dict[str, str] = {}  # name -> digest
+    images: dict[str, str] = {}  # name of the environment -> digest of the image its steps ran in
+    stack: str = ""  # name; empty for this machine alone
     client: ClientEnvironment | None = None
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     steps: int = 0  # nodes in the graph, map items not counted
@@ -250,6 +252,42 @@ class Lock(Record, frozen=True, kw_only=True):
     declaration: Annotated[str, Indexed] = ""  # digest of what was declared
 
 
+class BuiltLayer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One layer of an image."""
+
+    digest: str  # of the blob: `sha256:…`
+    size: int  # bytes, as it is stored and sent
+    title: str  # `base`, `numpy 2.1.0`, `12 small packages`
+    made: bool = False  # by this build; the others were there
+
+
+class Build(Record, frozen=True, kw_only=True):
+    """An image made for an environment, or found where another had pushed it."""
+
+    kind: ClassVar[str] = "build"
+
+    key: Annotated[str, Indexed]  # of all that goes into the image: environment, base, settings
+    environment: Annotated[str, Indexed]  # digest
+    name: Annotated[str, Column] = ""  # of the environment
+    state: Annotated[State, Column] = State.COMPLETED
+    image: Annotated[str, Indexed] = ""  # digest of its manifest
+    references: tuple[str, ...] = ()  # where it was pushed to, each with its digest
+    base: str = ""  # reference, as it was given
+    base_digest: str = ""
+    platform: str = ""  # as images have it: `linux/amd64`
+    builder: str = ""  # name of the component; empty for the client alone
+    settings: dict[str, Json] = {}
+    found: bool = False  # in the registry: somebody else had made it
+    layers: tuple[BuiltLayer, ...] = ()
+    bytes_made: int = 0
+    bytes_sent: int = 0
+    bytes_reused: int = 0  # of layers that the registry had, or that were mounted there
+    seconds: dict[str, float] = {}  # by phase: lock, base, layers, push, attach
+    log: str = ""  # file below the home folder, where something was printed
+    warnings: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
 class CodeBundle(Record, frozen=True, kw_only=True):
     """The project's files at one moment. Its id is its digest."""
 
@@ -261,5 +299,5 @@ class CodeBundle(Record, frozen=True, kw_only=True):
 
 
 KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle)
+    each.kind: each for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle, Build)
 }

@@ -1,0 +1,130 @@
+"""Which interpreter environments are for, where steps do not run on this machine: that of a base image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from tilth import environments as envs
+from tilth.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tilth.environments import Interpreter
+    from tilth.images.bases import Base
+    from tilth.ir.pipeline import Pipeline
+    from tilth.orchestrators import Orchestrator
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+CLIENT = "client"  # the name of the environment of steps that have none, in a container
+
+
+class ImageTarget:
+    """The bases of the environments of one pipeline, and what their Pythons are.
+
+    Args:
+        inspect: Gives the base with a name, as `python:3.12-slim`.
+        here: The client's interpreter, whose version an environment has that asks for none.
+    """
+
+    def __init__(self, orchestrator: Orchestrator, inspect: Callable[[str], Base], here: Interpreter) -> None:
+        self._orchestrator = orchestrator
+        self._inspect = inspect
+        self._here = here
+        self._bases: dict[str, Base] = {}  # by digest
+
+    def interpreter(self, declared: Mapping[str, Any]) -> Interpreter:
+        """What an environment is for.
+
+        Args:
+            declared: What `Environment.to_json` gave, expanded.
+        Raises:
+            DefinitionError: Its base has no Python, or another than it asks for.
+        """
+        wanted = declared.get("python")
+        minor = ".".join(wanted.split(".")[:2]) if wanted and wanted[0].isdigit() else self._here.minor
+        base = self._inspect(declared.get("base_image") or self._orchestrator.base_image(minor))
+        self._bases[base.digest] = base
+        return interpreter_of(
+            base, declared["name"], wanted or ("" if declared.get("base_image") else minor), self._here
+        )
+
+    def base(self, digest: str) -> Base:
+        """One that `interpreter` gave."""
+        return self._bases[digest]
+
+    def image(self, digest: str) -> str:
+        """What a container engine starts from a base, by digest."""
+        base = self.base(digest)
+        if base.source.startswith("engine:"):
+            return base.digest
+        _, _, place = base.source.partition(":")
+        return f"{place}@{base.digest}"
+
+
+def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Interpreter:
+    """The Python of a base.
+
+    Args:
+        name: Of the environment that stands on it, for messages.
+        wanted: `3.12`, `3.12.4`, or a specifier; empty for any.
+    Raises:
+        DefinitionError: It has none, or another than is wanted, or is of a kind that nothing is locked for.
+    """
+    if not base.python:
+        raise DefinitionError(
+            f"environment `{name}` stands on `{base.reference}`, which has no Python",
+            mend="give a `base_image` that has one, such as `python:3.12-slim`",
+        )
+    if base.os != "linux" or base.architecture not in _MACHINES:
+        raise DefinitionError(
+            f"environment `{name}` stands on `{base.reference}`, which is for {base.platform}",
+            why="environments are locked for linux/amd64 and linux/arm64",
+            mend="give a `base_image` for one of them",
+        )
+    if wanted and not _suits(wanted, base.version):
+        raise DefinitionError(
+            f"environment `{name}` asks for Python {wanted}, and its base `{base.reference}` has {base.version}",
+            mend="give a `base_image` with that Python, or ask for the one it has: "
+            f'`python="{".".join(base.version.split(".")[:2])}"`',
+        )
+    if not base.libc:
+        raise DefinitionError(
+            f"environment `{name}` stands on `{base.reference}`, whose C library is not known",
+            mend="give a `base_image` with glibc or musl",
+        )
+    return envs.in_image(
+        python=base.python,
+        version=base.version,
+        libc=base.libc,
+        machine=_MACHINES[base.architecture],
+        digest=base.digest,
+        here=here,
+    )
+
+
+def in_containers(pipeline: Pipeline) -> Pipeline:
+    """The pipeline with an environment for each step that has none: what the client has installed.
+
+    In a container there is no interpreter of the client's to run in.
+    """
+    if all(node.environment is not None for node in pipeline.nodes):
+        return pipeline
+    name = CLIENT
+    while name in pipeline.environments:
+        name += "-1"
+    nodes = tuple(
+        node if node.environment is not None else dataclasses.replace(node, environment=name)
+        for node in pipeline.nodes
+    )
+    declared = {**pipeline.environments, name: {"name": name, "source": "client"}}
+    return dataclasses.replace(pipeline, nodes=nodes, environments=declared)
+
+
+def _suits(wanted: str, version: str) -> bool:
+    if wanted[0].isdigit():
+        return version == wanted or version.startswith(f"{wanted}.")
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(wanted).contains(version, prereleases=True)

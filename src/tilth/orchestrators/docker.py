@@ -1,0 +1,338 @@
+"""Steps in containers of a Docker or Podman engine on this machine, one for each.
+
+The engine's own command line is what is called: it knows contexts, rootless engines and Podman, and streams a
+step's output. A container sees its step's folder, the project, artifacts and the part of tilth that enters a
+step's interpreter at the paths they have on this machine, and its environment at `/opt/env`. It talks with the
+driver over a socket in a folder of its own; when that closes, it ends, and the engine removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from tilth.environments.venvs import IN_IMAGE
+from tilth.errors import BuildFailed, EngineUnavailable, SetupError, TilthError
+from tilth.orchestrators import Outcome, Task
+from tilth.orchestrators.conversation import Conversation, Door
+from tilth.orchestrators.runtimes import installed_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tilth.orchestrators import Launcher
+
+LABEL = "dev.tilth.run"  # of every container: the id of its run
+_GRACE_S = 1.0  # from interrupting a step to killing it
+_CHUNK = 1 << 16
+_ENGINE_FAILED = 125  # the exit code of `docker run` when there is no container
+_KILLED = 137
+# A folder of the project mounted there would hide what a base has there.
+_SYSTEM = ("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/sys",
+           "/usr", "/var")  # fmt: skip
+
+
+class DockerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the Docker orchestrator.
+
+    Attributes:
+        engine: The command line to call: `docker` or `podman`.
+        base_image: Base of environments that name none. `{python}` stands for the minor version of Python.
+        network: Network of the containers, as `--network` takes it; by default the engine's.
+        user: `UID:GID` that steps run as; by default the one who runs tilth.
+        delivery: `mount` makes the environment on this machine and mounts it; `image` makes an image of it and
+            loads what the engine lacks.
+        run_options: More options of `docker run`, as `["--shm-size=2g"]`.
+    """
+
+    engine: Literal["docker", "podman"] = "docker"
+    base_image: str = "python:{python}-slim"
+    network: str = ""
+    user: str = ""
+    delivery: Literal["mount", "image"] = "mount"
+    run_options: tuple[str, ...] = ()
+
+
+class DockerOrchestrator:
+    """Starts each step in a container of its own."""
+
+    in_containers = True
+
+    def __init__(self, settings: DockerSettings) -> None:
+        self.settings = settings
+
+    def base_image(self, minor: str) -> str:
+        """The base of environments that name none."""
+        return self.settings.base_image.replace("{python}", minor)
+
+    def launcher(
+        self, keep: int, reads: Sequence[Path], answer: Callable[[str, dict[str, Any]], Any]
+    ) -> Launcher:
+        """What starts the steps of one run."""
+        del keep  # no container is kept for a second step
+        return DockerLauncher(self.settings, reads, answer)
+
+
+class DockerLauncher:
+    """Runs each attempt in a container."""
+
+    def __init__(
+        self, settings: DockerSettings, reads: Sequence[Path], answer: Callable[[str, dict[str, Any]], Any]
+    ) -> None:
+        self._settings = settings
+        self._reads = reads
+        self._answer = answer
+
+    async def run(self, task: Task, output: Callable[[str, bytes], None]) -> Outcome:
+        """Run one attempt in a container, which is gone afterwards."""
+        return await _Container(task, self._settings, self._answer, output).run(self._reads)
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+
+class _Container:
+    """One container from its start to its end."""
+
+    def __init__(
+        self,
+        task: Task,
+        settings: DockerSettings,
+        answer: Callable[[str, dict[str, Any]], Any],
+        output: Callable[[str, bytes], None],
+    ) -> None:
+        self._task = task
+        self._engine = settings.engine
+        self._settings = settings
+        self._answer = answer
+        self._output = output
+        self._name = f"tilth-{_plain(task.label)}-{os.urandom(5).hex()}"
+        self._worker: Conversation | None = None
+        self._done: dict[str, Any] | None = None
+        self._complaint = b""  # the engine's own, while there is no worker
+
+    async def run(self, reads: Sequence[Path]) -> Outcome:
+        """Run the step; raises when cancelled, or when the engine starts no container."""
+        with _socket_folder() as folder:
+            door = Door(folder / "s")
+            began = time.time()
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command(self._task, self._settings, self._name, door.path, reads),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={**os.environ, **self._task.secrets},
+                    start_new_session=True,  # Ctrl-C is the driver's to deal with
+                )
+            except FileNotFoundError as error:
+                door.close()
+                raise _no_engine(self._engine, f"there is no program `{self._engine}`") from error
+            talking = asyncio.ensure_future(self._talk(door))
+            try:
+                return await self._until_it_ends(process, began)
+            finally:
+                talking.cancel()
+                door.close()
+                if self._worker is not None:
+                    self._worker.over()
+
+    async def _talk(self, door: Door) -> None:
+        """Give the worker its step when it comes, and hang up when that is done: the container ends then."""
+        self._worker = Conversation(await door.come_in(), self._answer)
+        self._done = await self._worker.step(self._task.folder)
+        self._worker.close()
+
+    async def _until_it_ends(self, process: asyncio.subprocess.Process, began: float) -> Outcome:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ended = asyncio.ensure_future(
+            asyncio.gather(
+                self._read(process.stdout, "stdout"), self._read(process.stderr, "stderr"), process.wait()
+            )
+        )
+        try:
+            async with asyncio.timeout(self._task.timeout_s):
+                await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await self._stop(ended)
+            raise
+        except TimeoutError:
+            await self._stop(ended)
+            return Outcome("timeout", f"it was stopped after its timeout of {self._task.timeout_s:g} s")
+        if self._done is not None:
+            return Outcome("done", peak_memory=self._done["peak"])
+        return await self._end_of_container(process.returncode or 0, began)
+
+    async def _stop(self, ended: asyncio.Future[Any]) -> None:
+        """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
+        if self._worker is not None and self._worker.is_called and not ended.done():
+            await _call(self._engine, "kill", "--signal", "INT", self._name)
+            await asyncio.wait([ended], timeout=_GRACE_S)
+        while not ended.done():
+            # Again, for `docker run` may not have come to the point where there is a container.
+            await _call(self._engine, "kill", self._name)
+            await asyncio.wait([ended], timeout=_GRACE_S)
+
+    async def _read(self, stream: asyncio.StreamReader, name: str) -> None:
+        while data := await stream.read(_CHUNK):
+            if self._worker is not None:
+                self._output(name, data)
+            else:
+                self._complaint += data
+
+    async def _end_of_container(self, code: int, began: float) -> Outcome:
+        """How a container ended that gave no result."""
+        if self._worker is None:
+            raise explain(self._complaint.decode(errors="replace"), code, self._task, self._engine)
+        if code == _KILLED and await self._ran_out_of_memory(began):
+            allowed = self._task.memory
+            limit = f"; its resources allow {allowed / (1 << 30):.2g} GiB" if allowed else ""
+            return Outcome(
+                "out_of_memory", f"the kernel killed it because its container ran out of memory{limit}"
+            )
+        if code <= 128:
+            return Outcome("exited", f"its process exited with code {code}, without an exception")
+        number = code - 128
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        meaning = {"SIGSEGV": ": a segmentation fault", "SIGABRT": ": it aborted", "SIGBUS": ": a bus error"}
+        return Outcome("killed", f"its process was killed by {name}{meaning.get(name, '')}")
+
+    async def _ran_out_of_memory(self, began: float) -> bool:
+        """The engine remembers that of a container which it has removed."""
+        told = await _call(
+            self._engine, "events", "--since", f"{began - 1:.0f}", "--until", f"{time.time() + 1:.0f}",
+            "--filter", f"container={self._name}", "--filter", "event=oom", "--format", "{{.Status}}",
+        )  # fmt: skip
+        return b"oom" in told
+
+
+def command(
+    task: Task, settings: DockerSettings, name: str, socket: Path, reads: Sequence[Path]
+) -> list[str]:
+    """What starts the container of a step.
+
+    Args:
+        socket: Where the worker finds the driver.
+        reads: Folders that it reads besides its own.
+    Raises:
+        SetupError: A folder of the project cannot be mounted.
+    """
+    worker = {"socket": str(socket), "roots": task.roots, "cwd": task.cwd}
+    runtime = installed_runtime()
+    options = [
+        settings.engine, "run", "--rm", "--name", name, "--label", f"{LABEL}={task.run}",
+        "--user", settings.user or f"{os.getuid()}:{os.getgid()}", "--workdir", task.cwd,
+    ]  # fmt: skip
+    if settings.engine == "podman" and os.getuid() != 0:
+        options += ["--userns", "keep-id"]
+    if settings.network:
+        options += ["--network", settings.network]
+    if task.memory:
+        options += ["--memory", str(task.memory), "--memory-swap", str(task.memory)]
+    if task.cpu:
+        options += ["--cpus", f"{min(task.cpu, os.cpu_count() or 1):g}"]
+    if task.gpu:
+        options += (
+            ["--gpus", str(task.gpu)] if settings.engine == "docker" else ["--device", "nvidia.com/gpu=all"]
+        )
+    for path, writable in _mounted(task, socket.parent, [*runtime.folders, *reads]):
+        options += ["--volume", f"{path}:{path}" + ("" if writable else ":ro")]
+    if task.prefix is not None:
+        options += ["--volume", f"{task.prefix}:{IN_IMAGE}:ro"]
+    for variable, value in {"HOME": "/tmp", **task.variables}.items():  # noqa: S108 - in the container
+        options += ["--env", f"{variable}={value}"]
+    for variable in task.secrets:
+        options += [
+            "--env",
+            variable,
+        ]  # its value comes from the variables of this process, and is on no command line
+    options += [*settings.run_options, "--entrypoint", str(task.python), task.image]
+    return [*options, "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker)]
+
+
+def _mounted(task: Task, folder: Path, reads: Sequence[Path]) -> list[tuple[str, bool]]:
+    """Folders at the paths they have on this machine, and whether they can be written to."""
+    project = {*task.roots, task.cwd}
+    for each in sorted(project):
+        if each in _SYSTEM or ":" in each:
+            raise SetupError(
+                f"the project's folder `{each}` cannot be mounted into a container",
+                why="it would hide what the base image has there"
+                if ":" not in each
+                else "its name has a colon",
+                mend="move the project into a folder of its own",
+            )
+    mounted = [*((str(each), False) for each in reads), *((each, True) for each in project)]
+    # Last: it lies within others, which would hide it.
+    return [*sorted(mounted), (str(task.folder), True), (str(folder), True)]
+
+
+def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
+    """Why `docker run` has started no container, or its Python did not come up."""
+    lines = [line for line in complaint.strip().splitlines() if "--help" not in line]
+    said = "\n".join(lines[-4:]) or f"`{engine} run` ended with code {code} and said nothing"
+    if "Cannot connect to the Docker daemon" in complaint or "connect: no such file" in complaint:
+        return _no_engine(engine, said)
+    if re.search(r"permission denied while trying to connect", complaint, re.IGNORECASE):
+        return _no_engine(engine, said)
+    if "could not select device driver" in complaint:
+        return SetupError(
+            f"step `{task.label}` asks for a GPU, and the engine gives its containers none",
+            why=said,
+            mend="install the NVIDIA container toolkit, or take `gpu` out of the step's resources",
+        )
+    if code == _ENGINE_FAILED:
+        return EngineUnavailable(f"`{engine}` starts no container for step `{task.label}`", why=said)
+    return BuildFailed(
+        f"the Python of step `{task.label}` does not start in `{task.image}`",
+        why=said,
+        mend=f"try it: `{engine} run --rm --entrypoint {task.python} {task.image} --version`",
+    )
+
+
+def _no_engine(engine: str, why: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"the orchestrator of this stack needs a container engine, and `{engine}` does not answer",
+        why=why,
+        mend=f"start it, see `{engine} info`; or run on this machine alone: `tilth stack set default`. "
+        "Making images needs no engine",
+    )
+
+
+async def _call(*arguments: str) -> bytes:
+    """Standard output of a call of the engine that may fail."""
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    told, _ = await process.communicate()
+    return told
+
+
+@contextlib.contextmanager
+def _socket_folder() -> Iterator[Path]:
+    """A folder for one socket, with a short path: the system allows about 100 characters."""
+    folder = Path(tempfile.mkdtemp(prefix="tilth-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_.-]", "-", label)[:40]
