@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -253,7 +254,6 @@ class Conversation:
                 return self._send(method, url_now, scopes, headers, params, content, length)
             if last or response.status_code != 401 or not ours:
                 return response
-            response.read()
             if not authorization.learn(response.headers.get("www-authenticate", ""), scopes, login):
                 return response
             response.close()
@@ -265,6 +265,7 @@ class Conversation:
                 bare = self._plain and is_loopback(self.host)
                 context = None if bare else tls(self.host, ca=self._ca, insecure=self._insecure)
                 client = open_client(self.host, context, self.patience)
+                weakref.finalize(self, client.close)  # for whoever just forgets it
                 self._opened = (
                     client,
                     Authorization(

@@ -61,6 +61,9 @@ def parse(text: str) -> Reference:
     Raises:
         DefinitionError: It is no reference; the hint says which part is wrong.
     """
+    scheme, is_address, _ = text.partition("://")
+    if is_address:
+        raise _wrong(text, "it is an address", f"leave `{scheme}://` out")
     rest, at, digest = text.partition("@")
     if at and not DIGEST.fullmatch(digest):
         raise _wrong(text, f"the digest `{digest}` is not `sha256:` and 64 hexadecimal digits")
@@ -79,8 +82,6 @@ def parse(text: str) -> Reference:
         repository = f"library/{repository}"
     if not _REGISTRY.fullmatch(registry):
         raise _wrong(text, f"`{registry}` is not the name of a registry", "`HOST` or `HOST:PORT`")
-    if "://" in text:
-        raise _wrong(text, "it is an address", f"leave `{text.partition('://')[0]}://` out")
     check_repository(repository, text)
     return Reference(registry, repository, tag if tag or digest else _LATEST, digest)
 

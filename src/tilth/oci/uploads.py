@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # For what stands before a registry and limits bodies: nginx lets through 1 MiB by default, some services 100 MB.
 _PIECES = (32 << 20, 8 << 20, 1 << 19)
+# Larger ones cost one request more, and go on where they broke, if the registry keeps what came: the specification
+# asks for that, and docker-registry 2.8 forgets the whole upload.
+_AT_ONCE = 4 << 20
 _BYTES = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
@@ -51,6 +54,7 @@ class Upload:
         self._progress = progress or (lambda _: None)
         self._scopes = scopes
         self._asked = f"the upload of blob `{descriptor.digest[:19]}…` to `{repository}`"
+        self._resumable = True  # until the registry knows no `PATCH`
         self._told = 0  # bytes, to `progress`
         self._sent = 0
 
@@ -63,6 +67,7 @@ class Upload:
         size = self._descriptor.size
         tries = Tries(self._conversation.patience)
         offset, unsure = 0, False
+        cause: Passing | None = None
         pieces = iter(_PIECES)
         piece = 0  # bytes at a time; 0 is all at once
         while True:
@@ -75,14 +80,16 @@ class Upload:
                     location, least = self._start()
                     offset, piece = 0, max(piece, least) if piece else 0
                     self._tell(0)
-                if not offset and not piece:
+                if not offset and not piece and (size <= _AT_ONCE or not self._resumable):
                     self._put(location, 0, size)
                     break
-                while offset < size:
-                    location, reached = self._patch(location, offset, min(piece or size, size - offset))
-                    if reached > offset:
+                while offset < size and self._resumable:
+                    location, now = self._patch(location, offset, min(piece or size, size - offset))
+                    if now > offset:
                         tries.progressed()
-                    offset = reached
+                    offset = now
+                if offset < size:
+                    continue
                 self._put(location, size, 0)
                 break
             except SessionLost:
@@ -95,8 +102,12 @@ class Upload:
                     raise large.error from large
                 location = ""
             except Passing as passing:
-                tries.wait(passing)
-                unsure = True
+                if (
+                    not unsure or cause is None
+                ):  # else what led here says more than the question how far it has come
+                    cause = passing
+                tries.wait(Passing(cause.error, wait_s=passing.wait_s))
+                unsure = bool(location)
         self._tell(size)
         return self._sent
 
@@ -141,17 +152,23 @@ class Upload:
 
     def _patch(self, location: str, offset: int, length: int) -> tuple[str, int]:
         """Send a piece; gives the next address, and how far the registry has come by its own account."""
+        headers = dict(_BYTES)
+        if offset or length < self._descriptor.size:  # all at once is sent as Docker does, without a range
+            headers["Content-Range"] = f"{offset}-{offset + length - 1}"
         answer = self._conversation.once(
             "PATCH",
             location,
             asked=self._asked,
             scopes=self._scopes,
-            expected=[202, 204, 201],
-            headers={**_BYTES, "Content-Range": f"{offset}-{offset + length - 1}"},
+            expected=[202, 204, 201, 405, 501],
+            headers=headers,
             content=lambda: self._body(offset, length),
             length=length,
             session=True,
         )
+        if answer.status in (405, 501):
+            self._resumable = False
+            return "", 0
         now = answer.headers.get("range", "")
         return self._next(answer) or location, reached(now) if now else offset + length
 
