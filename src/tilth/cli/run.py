@@ -37,6 +37,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def selection(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to run and how, the same for `run` and `plan`."""
     for option in (
+        click.option("--stack", metavar="NAME", help="The stack to run on; by default the active one."),
         click.option("--python", metavar="PATH", help="The project's interpreter."),
         click.option(
             "--upgrade-package",

@@ -160,7 +160,13 @@ class ProjectEnvironments:
     def records(self) -> list[Put]:
         """What to remember of the environments."""
         locks = list(self._locks.values())
-        changes = [change for each in locks for change in _records_of(each, role="execution")]
+        changes = [
+            change
+            for each in locks
+            for change in _records_of(
+                each, role="execution", base=self._target.pinned(each.base) if self._target else ""
+            )
+        ]
         built = [each for each in locks if any(package.builder for package in each.packages)]
         builders = {made.digest: made for each in built for made in envs.builders_of(each, self._home)}
         for digest in builders.keys() - self.digests().values():
@@ -222,7 +228,12 @@ class ProjectEnvironments:
         lock = self._locks[name]
         if self._target is not None:
             image = self._target.image(lock.base)
-            return Place(Path(IN_IMAGE) / "bin" / "python", realised.path, lock.variables, image=image)
+            variables = {
+                "PATH": self._target.path(lock.base),
+                "VIRTUAL_ENV": IN_IMAGE,
+                **lock.variables,
+            }
+            return Place(Path(IN_IMAGE) / "bin" / "python", realised.path, variables, image=image)
         conda = envs.prefix_folder(lock.system, self._home) if lock.system else None
         return Place(realised.python, realised.path, lock.variables, conda)
 
@@ -361,7 +372,7 @@ class ProjectEnvironments:
             raise
 
 
-def _records_of(lock: Locked, *, role: str) -> list[Put]:
+def _records_of(lock: Locked, *, role: str, base: str = "") -> list[Put]:
     environment = Environment(
         id=lock.digest,
         name=lock.name,
@@ -373,6 +384,7 @@ def _records_of(lock: Locked, *, role: str) -> list[Put]:
         packages=lock.packages,
         system=lock.system,
         variables=lock.variables,
+        base=base,
     )
     return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
 
@@ -382,6 +394,16 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
     venvs = {each.digest: (name, each) for name, each in realised.items()}
     looked = [(name, each, envs.changed_files(each)) for name, each in venvs.values()]
     return [each for each in looked if each[2]]
+
+
+def _base_again(name: str, environment: Environment, target: ImageTarget | None) -> Interpreter:
+    """The Python of the base that a recorded environment stands on."""
+    if target is None:
+        raise SetupError(
+            f"environment `{name}` was made for containers, on base `{environment.base}`",
+            mend="use the stack it was made for",
+        )
+    return target.interpreter({"name": name, "base_image": environment.base, "python": environment.python})
 
 
 def _names(lock: Locked) -> set[str]:
@@ -395,6 +417,7 @@ def reopen(
     interpreter: Interpreter,
     home: Home,
     declared: Mapping[str, Mapping[str, Any]],
+    target: ImageTarget | None = None,
     offline: bool = False,
 ) -> dict[str, Locked]:
     """The locks of a recorded run, from its records.
@@ -404,6 +427,18 @@ def reopen(
     """
     opened = {}
     for name, (environment, lock) in records.items():
+        if environment.base:
+            wanted = _base_again(name, environment, target)
+            opened[name] = envs.open_lock(
+                lock.text,
+                {**declared[name], "variables": environment.variables},
+                root=root,
+                interpreter=wanted,
+                home=home,
+                packages=environment.packages,
+                offline=offline,
+            )
+            continue
         # Conda brings a Python of its own.
         python = None if environment.system else environment.python
         wanted = envs.find_interpreter(python, interpreter, home)

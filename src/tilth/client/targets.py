@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
+from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tilth.orchestrators import Orchestrator
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image says nothing
 CLIENT = "client"  # the name of the environment of steps that have none, in a container
 
 
@@ -54,13 +56,22 @@ class ImageTarget:
         """One that `interpreter` gave."""
         return self._bases[digest]
 
-    def image(self, digest: str) -> str:
-        """What a container engine starts from a base, by digest."""
+    def pinned(self, digest: str) -> str:
+        """A base as it can be had again whatever its tag has become, from its digest."""
         base = self.base(digest)
-        if base.source.startswith("engine:"):
-            return base.digest
-        _, _, place = base.source.partition(":")
-        return f"{place}@{base.digest}"
+        scheme, _, place = base.source.partition(":")
+        if scheme == "engine":
+            return f"{place}:{base.digest}"
+        return f"{place}@{base.digest}" if scheme == "registry" else base.reference
+
+    def image(self, digest: str) -> str:
+        """What a container engine starts."""
+        return self.pinned(digest).removeprefix("docker:").removeprefix("podman:")
+
+    def path(self, digest: str) -> str:
+        """Where programs are looked for in a container with an environment."""
+        given = dict(each.partition("=")[::2] for each in self.base(digest).config.get("Env") or ())
+        return f"{IN_IMAGE}/bin:{given.get('PATH', _PATH)}"
 
 
 def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Interpreter:

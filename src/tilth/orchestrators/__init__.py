@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout"]
+# `lost`: nothing was heard any more of where it ran. `upload`: it ran, and what it gave could not be stored.
+# `environment`: what it needs could not be brought to where it was to run, so that it was not started.
+Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout", "lost", "upload", "environment"]
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -10,10 +10,10 @@ from pathlib import Path
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def resident(pid: int) -> int:
-    """Memory in RAM of a process and its descendants, in bytes."""
+def resident(pid: int, *, alone: bool = False) -> int:
+    """Memory in RAM of a process and, unless it is meant alone, its descendants, in bytes."""
     total = 0
-    for each in _family(pid):
+    for each in [pid] if alone else _family(pid):
         try:
             total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
         except (OSError, ValueError, IndexError):

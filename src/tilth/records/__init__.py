@@ -75,7 +75,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a run or step run ended without completing.
 
     `reason` is one of: exception, exited, killed, out_of_memory, timeout, cancelled, output, input,
-    environment, upstream, changed, disk_full.
+    environment, upstream, changed, disk_full, lost, upload.
     """
 
     reason: str
@@ -138,6 +138,27 @@ class ClientEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     git: Git | None = None
 
 
+class ComponentUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run used of its stack: enough to open it again, whatever became of the component since."""
+
+    flavor: str
+    settings: dict[str, Json] = {}  # with `secret:NAME` in the places of secrets
+    component: str = ""  # its name when the run was started
+
+
+ArtifactStoreUsed = ComponentUsed
+
+
+class CodeDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the project's code comes to steps that run elsewhere. Holds no credential."""
+
+    how: str = "bundle"  # `bundle`, `git` or `image`
+    bundle: str = ""  # digest
+    url: str = ""  # of a git repository, without user name and password where it is http
+    commit: str = ""
+    folder: str = ""  # of the project: in the repository, relative; in an image, absolute
+
+
 class Run(Record, frozen=True, kw_only=True):
     """One execution of a pipeline."""
 
@@ -151,10 +172,14 @@ class Run(Record, frozen=True, kw_only=True):
     parameters: dict[str, Json] = {}
     pipeline_digest: str = ""  # of the compiled pipeline
     bundle: str = ""  # digest of the code bundle
+    code: CodeDelivery | None = None  # how it came to the steps; None where they read the working tree
+    supervisor: str = ""  # digest of the environment that stands beside its steps; empty on this machine
     environments: dict[str, str] = {}  # name -> digest
     images: dict[str, str] = {}  # name of the environment -> digest of the image its steps ran in
     stack: str = ""  # name; empty for this machine alone
+    orchestrator: ComponentUsed | None = None  # None: this machine
     client: ClientEnvironment | None = None
+    artifact_store: ArtifactStoreUsed | None = None  # None: the home folder of the machine it ran on
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None
@@ -241,6 +266,7 @@ class Environment(Record, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = ()
     system: tuple[SystemPackage, ...] = ()  # what conda installs beneath them
     variables: dict[str, str] = {}
+    base: str = ""  # the image it stands on, by its digest; empty for a venv of the machine
 
 
 class Lock(Record, frozen=True, kw_only=True):

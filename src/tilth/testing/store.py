@@ -20,6 +20,8 @@ from tilth.errors import Conflict, NotFound, UnknownOption
 from tilth.records import (
     KINDS,
     Artifact,
+    Build,
+    BuiltLayer,
     ClientEnvironment,
     Environment,
     Failure,
@@ -306,6 +308,12 @@ def full(kind: type[Record]) -> Record:
             "seconds": {"running": 0.1},
         },
         Artifact: {"name": "model", "version": 1, "digest": "d", "metadata": {"shape": [1, 2]}},
+        Build: {
+            "key": "sha256:cd",
+            "environment": "sha256:ab",
+            "layers": (BuiltLayer(digest="sha256:ef", size=3, title="numpy 2.1.0", made=True),),
+            "seconds": {"layers": 0.5},
+        },
         Environment: {"id": "sha256:ab", "name": "e", "packages": (Package(name="a", version="1"),)},
     }
     given_fields = more.get(kind, {"text": "lock"} if kind.kind == "lock" else {})

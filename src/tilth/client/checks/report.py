@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth import environments as envs
-from tilth.artifact_stores import LocalArtifactStore
 from tilth.client import checks
+from tilth.client.artifacts import active_store, open_artifacts
 from tilth.client.checks.artifacts import check_stored
 from tilth.client.checks.client_lock import project_lock
 from tilth.client.checks.drift import (
@@ -33,7 +33,6 @@ from tilth.environments import background
 from tilth.environments.conda_packages import has_tables
 from tilth.errors import SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
-from tilth.materializers.artifacts import read_manifest
 from tilth.records import Environment, Lock, Run, StepRun
 from tilth.settings import setting
 from tilth.store import walk
@@ -41,6 +40,7 @@ from tilth.store import walk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tilth.artifact_stores import ArtifactStore
     from tilth.client.compilation import Compiled
     from tilth.environments import Interpreter, Inventory, Locked
     from tilth.home import Home
@@ -150,7 +150,9 @@ def check_run(run: Run, *, home: Home, store: Store, offline: bool = False) -> R
     sides.update(dict.fromkeys({node.environment for node in pipeline.nodes} - sides.keys()))
     found += checks.check_imports(pipeline, sides)
     found += checks.check_artifacts(pipeline, sides)
-    found += check_stored(pipeline, sides, _manifests(_outputs_of(run, store), home))
+    found += check_stored(
+        pipeline, sides, _manifests(_outputs_of(run, store), open_artifacts(home, run.artifact_store))
+    )
     if run.client is not None:
         before = snapshot(run.client.python, client_packages(store, run))
         found += check_since_run(before, snapshot_of(inventory, interpreter.version), run.name)
@@ -268,7 +270,7 @@ def _stored_outputs(
         node.environment and environments.lock(node.environment) is None for node in compiled.pipeline.nodes
     ):
         return []  # what is reused depends on all of them
-    artifacts = LocalArtifactStore(home.artifacts)
+    artifacts = open_artifacts(home, active_store(home, compiled.code.root))
     planned = plan(
         compiled.pipeline,
         environments=environments,
@@ -291,12 +293,13 @@ def _outputs_of(run: Run, store: Store) -> dict[tuple[str, str], str]:
     }
 
 
-def _manifests(outputs: Mapping[tuple[str, str], str], home: Home) -> dict[tuple[str, str], dict[str, Any]]:
-    artifacts = LocalArtifactStore(home.artifacts)
+def _manifests(
+    outputs: Mapping[tuple[str, str], str], artifacts: ArtifactStore
+) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
     for source, digest in outputs.items():
         with suppress(TilthError, OSError):  # deleted, or damaged: nobody can use it
-            found[source] = read_manifest(artifacts.path(digest))
+            found[source] = artifacts.manifest(digest)
     return found
 
 
