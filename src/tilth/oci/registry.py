@@ -61,6 +61,7 @@ class Registry:
         insecure: Trust whatever certificate answers.
         patience: How long it is waited for.
         login_hint: How the user mends a refused login; by default `docker login HOST`.
+        prepare: Called with each repository before the first push to it: some have to be created.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Registry:
         insecure: bool = False,
         patience: Patience | None = None,
         login_hint: str = "",
+        prepare: Callable[[str], None] | None = None,
     ) -> None:
         self.host = host
         self._conversation = Conversation(
@@ -84,6 +86,8 @@ class Registry:
             patience=patience or Patience(),
             login_hint=login_hint,
         )
+        self._prepare = prepare
+        self._prepared: set[str] = set()
         self._begun: dict[
             tuple[str, str], str
         ] = {}  # uploads that a mount has begun, by repository and digest
@@ -175,6 +179,7 @@ class Registry:
 
     def _put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> bool:
         """Gives whether the registry itself remembers what the manifest refers to."""
+        self._ready(repository)
         asked = f"the manifest `{_named(repository, reference)}`"
         try:
             answer = self._conversation.ask(
@@ -298,6 +303,7 @@ class Registry:
 
         The upload that a registry begins in place of a mount is used by the `push_blob` that follows.
         """
+        self._ready(repository)
         url = self._conversation.url(f"{repository}/blobs/uploads/")
         try:
             answer = self._conversation.ask(
@@ -362,10 +368,19 @@ class Registry:
         progress: Callable[[int], None] | None,
     ) -> int:
         _checked(descriptor.digest)
+        self._ready(repository)
         with self._lock:
             location = self._begun.pop((repository, descriptor.digest), "")
         upload = Upload(self._conversation, repository, descriptor, begin, progress, scopes=_push(repository))
         return upload.run(location)
+
+    def _ready(self, repository: str) -> None:
+        if self._prepare is None:
+            return
+        with self._lock:
+            if repository not in self._prepared:
+                self._prepare(repository)
+                self._prepared.add(repository)
 
     # referrers
 
