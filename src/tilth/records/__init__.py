@@ -149,6 +149,46 @@ class ComponentUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 ArtifactStoreUsed = ComponentUsed
 
 
+class Component(Record, frozen=True, kw_only=True):
+    """One part that stacks of a project are made of."""
+
+    kind: ClassVar[str] = "component"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "type", "name"),)
+
+    project: Annotated[str, Indexed]
+    type: Annotated[str, Column]  # one of `tilth.stack.component_types.TYPES`
+    name: Annotated[str, Column]
+    flavor: str
+    settings: dict[str, Json] = {}  # those given, with `secret:NAME` in the places of secrets
+    built_in: bool = False  # every project has it, and it is stored nowhere
+
+    @property
+    def used(self) -> ComponentUsed:
+        """What a run remembers of it."""
+        return ComponentUsed(flavor=self.flavor, settings=self.settings, component=self.name)
+
+
+class Stack(Record, frozen=True, kw_only=True):
+    """What runs of a project need: one component of each type that it has."""
+
+    kind: ClassVar[str] = "stack"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "name"),)
+
+    project: Annotated[str, Indexed]
+    name: Annotated[str, Column]
+    components: dict[str, str]  # type -> name
+    built_in: bool = False  # every project has it, and it is stored nowhere
+
+
+class Project(Record, frozen=True, kw_only=True):
+    """What is remembered of a project besides what its own files say. Made when there is something."""
+
+    kind: ClassVar[str] = "project"
+
+    name: Annotated[str, Unique]
+    stack: str = ""  # the one chosen by `tilth stack set`; empty when none was
+
+
 class CodeDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the project's code comes to steps that run elsewhere. Holds no credential."""
 
@@ -325,5 +365,6 @@ class CodeBundle(Record, frozen=True, kw_only=True):
 
 
 KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle, Build)
+    each.kind: each
+    for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle, Build, Component, Stack, Project)
 }
