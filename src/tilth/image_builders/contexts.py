@@ -132,7 +132,5 @@ def anchored(lines: Iterable[str]) -> Iterator[str]:
         if not pattern:
             continue
         pattern = posixpath.normpath(pattern).lstrip("/")
-        while pattern.startswith("../"):
-            pattern = pattern[3:]
-        if pattern not in ("", ".", ".."):
+        if pattern and pattern != "." and pattern.split("/")[0] != "..":
             yield f"{sign}/{pattern}"
