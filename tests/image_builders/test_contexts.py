@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.services import DockerEngine, own_name
 
-from tilth.image_builders.contexts import Context
+from tilth.image_builders.contexts import BuildContext
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> set[str]:
-    return {path for path in Context(folder).paths() if not (folder / path).is_dir()}
+    return {path for path in BuildContext(folder).paths() if not (folder / path).is_dir()}
 
 
 @pytest.mark.parametrize("rules", IGNORED.values(), ids=IGNORED)
@@ -79,29 +79,29 @@ def test_the_same_files_are_ignored_as_docker_ignores(
 def test_a_file_beside_the_dockerfile_goes_before(tree: Path) -> None:
     (tree / ".dockerignore").write_text("a.py\n")
     (tree / "Dockerfile.dockerignore").write_text("*\n!README.md\n")
-    assert Context(tree, tree / "Dockerfile").paths() == ["README.md"]
-    assert "a.py" not in Context(tree, tree / "other").paths()
+    assert BuildContext(tree, tree / "Dockerfile").paths() == ["README.md"]
+    assert "a.py" not in BuildContext(tree, tree / "other").paths()
 
 
 def test_the_digest_is_of_contents_and_modes_and_not_of_times(tree: Path, tmp_path: Path) -> None:
-    before = Context(tree).digest()
+    before = BuildContext(tree).digest()
     os.utime(tree / "a.py", (1, 1))
-    assert Context(tree).digest() == before
+    assert BuildContext(tree).digest() == before
     (tmp_path / "copy").mkdir()
-    assert Context(tree).stage(tmp_path / "copy") == before
+    assert BuildContext(tree).stage(tmp_path / "copy") == before
     (tree / "a.py").chmod(0o755)
-    executable = Context(tree).digest()
+    executable = BuildContext(tree).digest()
     (tree / "a.py").write_text("other")
-    changed = Context(tree).digest()
+    changed = BuildContext(tree).digest()
     (tree / "empty").mkdir()
-    with_folder = Context(tree).digest()
+    with_folder = BuildContext(tree).digest()
     (tree / "link").symlink_to("a.py")
-    assert len({before, executable, changed, with_folder, Context(tree).digest()}) == 5
+    assert len({before, executable, changed, with_folder, BuildContext(tree).digest()}) == 5
 
 
 def test_a_link_that_leads_outside_stays_a_link(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("secret")
     (tree / "link").symlink_to(tmp_path / "outside")
     (tmp_path / "copy").mkdir()
-    Context(tree).stage(tmp_path / "copy")
+    BuildContext(tree).stage(tmp_path / "copy")
     assert (tmp_path / "copy" / "link").is_symlink()

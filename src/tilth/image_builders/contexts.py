@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pathspec
 
 
-class Context:
+class BuildContext:
     """A build context.
 
     Args:

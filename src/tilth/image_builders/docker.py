@@ -13,17 +13,21 @@ import msgspec
 from tilth.errors import BuildFailed, Conflict, EngineUnavailable, SetupError
 from tilth.image_builders.archives import archive_from_layout, layers_of, layout_from_archive, manifest_of
 from tilth.image_builders.commands import ask, run_logged
-from tilth.image_builders.contexts import Context
+from tilth.image_builders.contexts import BuildContext
 from tilth.image_builders.deriving import derive
 from tilth.image_builders.failures import explain
 from tilth.image_builders.package_managers import packages_dockerfile
+from tilth.stack.flavors import Flavor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tilth.image_builders import Derived, Work
     from tilth.image_builders.commands import Finished
     from tilth.image_builders.deriving import Bench
     from tilth.image_builders.recipes import Recipe
     from tilth.oci.descriptors import Descriptor
+    from tilth.stack.flavors import Context, Finding
 
 _ELSEWHERE = re.compile(r"(oci|docker|docker-archive):")
 _PLUGIN_ONLY = 23  # clients from here on have BuildKit as the plugin buildx alone
@@ -175,6 +179,24 @@ class DockerBuilder:
         return [self.settings.program, *host, *arguments]
 
 
+class DockerFlavor(Flavor[DockerBuilderSettings]):
+    """The flavor `docker`."""
+
+    type = "image_builder"
+    name = "docker"
+    title = "a Docker engine, with BuildKit where it has that"
+    settings = DockerBuilderSettings
+
+    def make(self, settings: DockerBuilderSettings, context: Context) -> DockerBuilder:  # noqa: ARG002
+        """The builder; nothing is started yet."""
+        return DockerBuilder(settings)
+
+    def check(self, settings: DockerBuilderSettings, context: Context) -> Sequence[Finding]:
+        """Whether it could build."""
+        self.make(settings, context).check()
+        return ()
+
+
 def staged(recipe: Recipe, bench: Bench) -> Path:
     """A copy of the build context.
 
@@ -183,7 +205,10 @@ def staged(recipe: Recipe, bench: Bench) -> Path:
     """
     folder = bench.folder / "context"
     folder.mkdir()
-    if Context(Path(recipe.context), Path(recipe.dockerfile_path)).stage(folder) != recipe.context_digest:
+    if (
+        BuildContext(Path(recipe.context), Path(recipe.dockerfile_path)).stage(folder)
+        != recipe.context_digest
+    ):
         raise Conflict(
             f"the build context of environment `{recipe.owner}` changed while its image was planned",
             why=f"another process wrote into `{recipe.context}`",

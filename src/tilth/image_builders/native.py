@@ -8,10 +8,14 @@ import msgspec
 
 from tilth.errors import EngineUnavailable
 from tilth.image_builders.deriving import find_derived
+from tilth.stack.flavors import Flavor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tilth.image_builders import Derived, Work
     from tilth.image_builders.recipes import Recipe
+    from tilth.stack.flavors import Context, Finding
 
 
 class NativeBuilderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,3 +43,21 @@ class NativeBuilder:
 
     def check(self) -> None:
         """It needs nothing."""
+
+
+class NativeFlavor(Flavor[NativeBuilderSettings]):
+    """The flavor `native`."""
+
+    type = "image_builder"
+    name = "native"
+    title = "Python packages on a base, without a container engine"
+    settings = NativeBuilderSettings
+
+    def make(self, settings: NativeBuilderSettings, context: Context) -> NativeBuilder:  # noqa: ARG002
+        """The builder; nothing is started yet."""
+        return NativeBuilder()
+
+    def check(self, settings: NativeBuilderSettings, context: Context) -> Sequence[Finding]:
+        """Whether it could build."""
+        self.make(settings, context).check()
+        return ()

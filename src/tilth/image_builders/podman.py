@@ -17,11 +17,15 @@ from tilth.image_builders.commands import ask, run_logged
 from tilth.image_builders.deriving import derive
 from tilth.image_builders.docker import arguments, empty, failed, known_layers, pinned, staged
 from tilth.image_builders.package_managers import packages_dockerfile
+from tilth.stack.flavors import Flavor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tilth.image_builders import Derived, Work
     from tilth.image_builders.deriving import Bench
     from tilth.image_builders.recipes import Recipe
+    from tilth.stack.flavors import Context, Finding
 
 # Where an image lies, as the tools of containers/image write it.
 _TRANSPORTS = {"oci:": "oci:", "docker:": "docker-daemon:", "docker-archive:": "docker-archive:"}
@@ -150,3 +154,21 @@ class PodmanBuilder:
         if answer.returncode != 0:
             raise EngineUnavailable(f"`{self.program} {arguments[0]}` failed", why=answer.stderr.strip())
         return answer.stdout
+
+
+class PodmanFlavor(Flavor[PodmanBuilderSettings]):
+    """The flavor `podman`."""
+
+    type = "image_builder"
+    name = "podman"
+    title = "Podman or Buildah: no daemon, and no root"
+    settings = PodmanBuilderSettings
+
+    def make(self, settings: PodmanBuilderSettings, context: Context) -> PodmanBuilder:  # noqa: ARG002
+        """The builder; nothing is started yet."""
+        return PodmanBuilder(settings)
+
+    def check(self, settings: PodmanBuilderSettings, context: Context) -> Sequence[Finding]:
+        """Whether it could build."""
+        self.make(settings, context).check()
+        return ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.errors import DefinitionError
-from tilth.image_builders.contexts import Context
+from tilth.image_builders.contexts import BuildContext
 from tilth.image_builders.package_managers import packages_dockerfile
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def recipe_of(name: str, options: ContainerOptions, *, root: Path, base: Base | 
             why=(error.strerror or "") if isinstance(error, OSError) else "it is not UTF-8 text",
             mend="`dockerfile` is relative to the folder that holds the project",
         ) from error
-    context = Context(root / options.build_context, path)
+    context = BuildContext(root / options.build_context, path)
     return Recipe(
         owner=name,
         dockerfile=text,
