@@ -79,12 +79,14 @@ def test_what_is_built_can_be_looked_at(site: Site) -> None:
         ({"dockerfile": "nowhere/Dockerfile"}, "cannot be read"),
         ({"dockerfile": "Dockerfile", "build_context": "nowhere"}, "is no folder"),
         ({"dockerfile": "bytes"}, "not UTF-8"),
+        ({"dockerfile": "empty"}, "is empty"),
     ],
 )
 def test_a_dockerfile_or_context_that_is_not_there_is_named(
     site: Site, options: dict[str, str], told: str
 ) -> None:
     (site.root / "Dockerfile").write_text("FROM a\n")
+    (site.root / "empty").write_text("\n")
     (site.root / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DefinitionError) as caught:
         site.recipe(**options)
