@@ -168,6 +168,10 @@ def _bind(pipeline: Pipeline, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     return dict(bound.arguments)
 
 
+# What a project says of its runs rather than of its steps: read and checked where they are started.
+_OF_RUNS: dict[str, Any] = dict.fromkeys(("code", "code-remote", "stack"), lambda value: value)
+
+
 def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options in the project file: plain data, where decorators take objects."""
     plain = dict(given)
@@ -180,7 +184,8 @@ def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
     known = {
         name: check for name, check in options_.PIPELINE.items() if name not in ("name", "materializers")
     }
-    return options_.checked("project (`[tool.tilth]`)", known, plain)
+    found = options_.checked("project (`[tool.tilth]`)", {**known, **_OF_RUNS}, plain)
+    return {name: value for name, value in found.items() if name in known}
 
 
 def _finish(
