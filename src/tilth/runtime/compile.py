@@ -20,7 +20,7 @@ from tilth.runtime import bytecode, folder as folders, sources, tolerant
 from tilth.runtime.parameters import from_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _OURS = str(Path(__file__).parent.parent) + os.sep
 
@@ -168,8 +168,21 @@ def _bind(pipeline: Pipeline, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     return dict(bound.arguments)
 
 
-# What a project says of its runs rather than of its steps: read and checked where they are started.
-_OF_RUNS: dict[str, Any] = dict.fromkeys(("code", "code-remote", "stack"), lambda value: value)
+def _way(value: object) -> object:
+    """Of delivering code, as `tilth.client.delivery` has them; a typo shall not wait for a run elsewhere."""
+    if value not in ("bundle", "git", "image"):
+        raise UnknownOption(
+            f"code cannot be delivered by `{value}`", mend=nearest(str(value), ("bundle", "git", "image"))
+        )
+    return value
+
+
+# What a project says of its runs rather than of its steps: read where they are started.
+_OF_RUNS: dict[str, Callable[[Any], Any]] = {
+    "code": _way,
+    "code-remote": lambda value: value,
+    "stack": lambda value: value,
+}
 
 
 def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
