@@ -274,7 +274,7 @@ class _Push:
         source = self._base_reference()
         if source is not None:
             registry = self._registries(source.registry)
-            tell = self._tell(layer, blob)
+            tell = self._tell(layer)
             return "copied", self._client.copy_blob(
                 self._to.repository, blob, registry, source.repository, tell
             )
@@ -292,10 +292,10 @@ class _Push:
             self._to.repository,
             blob,
             lambda: Checked(open_(), blob),  # type: ignore[arg-type,return-value] # what reading a blob takes
-            self._tell(layer, blob),
+            self._tell(layer),
         )
 
-    def _tell(self, layer: ImageLayer | None, blob: Descriptor) -> Callable[[int], None] | None:
+    def _tell(self, layer: ImageLayer | None) -> Callable[[int], None] | None:
         progress = self._progress
         title = layer.title if layer else "config"
         return (lambda taken: progress(title, taken)) if progress else None
