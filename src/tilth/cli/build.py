@@ -18,20 +18,34 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("target", metavar="FILE[:PIPELINE]")
 @click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline; may be repeated.")  # fmt: skip  # noqa: E501
-@click.option("--only", "names", multiple=True, metavar="NAME", help="Only this environment; may be repeated.")
-@click.option("--registry", metavar="URI", help="Where to push to, as `HOST[/PREFIX]`; by default the stack's.")
+@click.option(
+    "--only", "names", multiple=True, metavar="NAME", help="Only this environment; may be repeated."
+)
+@click.option(
+    "--registry", metavar="URI", help="Where to push to, as `HOST[/PREFIX]`; by default the stack's."
+)
 @click.option("--output", metavar="PATH", help="Write an OCI layout: a folder, or a `.tar` file.")
 @click.option("--load", "engine", type=click.Choice(["docker", "podman", "containerd"]), help="Load into a container engine.")  # fmt: skip  # noqa: E501
 @click.option("--builder", metavar="NAME", help="The image builder; by default the stack's.")
-@click.option("--platform", metavar="PLATFORM", help="As `linux/arm64`; by default this machine's architecture.")
+@click.option(
+    "--platform", metavar="PLATFORM", help="As `linux/arm64`; by default this machine's architecture."
+)
 @click.option("--stack", metavar="NAME", help="The stack; by default the active one.")
 @click.option("--python", metavar="PATH", help="The project's interpreter.")
-@click.option("--plan", "only_plan", is_flag=True, help="Tell what would be built, and why, and build nothing.")
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Tell what would be built, and why, and build nothing."
+)
 @click.option("--offline", is_flag=True, help="Ask no package index.")
 @json_option
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def build(
-    *, target: str, parameters: Sequence[str], names: Sequence[str], only_plan: bool, as_json: bool, **options: Any
+    *,
+    target: str,
+    parameters: Sequence[str],
+    names: Sequence[str],
+    only_plan: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Build the images of a pipeline's environments, without running it.
 
@@ -112,7 +126,11 @@ def list_builds(*, name: str | None, limit: int, as_json: bool) -> None:
         {
             "build": each.id[-12:],
             "environment": each.name,
-            "state": "found" if each.found else "built" if each.state is State.COMPLETED else each.state.value,
+            "state": "found"
+            if each.found
+            else "built"
+            if each.state is State.COMPLETED
+            else each.state.value,
             "image": short_digest(each.image) if each.image else "",
             "layers": str(len(each.layers) or ""),
             "made": _size(each.bytes_made),
@@ -122,7 +140,9 @@ def list_builds(*, name: str | None, limit: int, as_json: bool) -> None:
         }
         for each in page.items
     ]
-    click.echo(table(["build", "environment", "state", "image", "layers", "made", "sent", "took", "at"], rows))
+    click.echo(
+        table(["build", "environment", "state", "image", "layers", "made", "sent", "took", "at"], rows)
+    )
 
 
 @builds.command("show")
@@ -147,7 +167,9 @@ def show(*, name: str, as_json: bool) -> None:
         return
     facts = {
         "id": found.id,
-        "state": "found in the registry, where somebody else had pushed it" if found.found else found.state.value,
+        "state": "found in the registry, where somebody else had pushed it"
+        if found.found
+        else found.state.value,
         "image": found.image,
         "references": "\n".join(found.references),
         "environment": f"{found.name} {short_digest(found.environment)}",

@@ -62,7 +62,11 @@ def running_on(
         return Running("", LocalOrchestrator())
     orchestrator, artifacts = stack.component("orchestrator"), stack.component("artifact_store")
     used = orchestrator.used if orchestrator is not None and orchestrator.flavor != "local" else None
-    shared = artifacts.used if artifacts is not None and (artifacts.flavor != "local" or artifacts.settings) else None
+    shared = (
+        artifacts.used
+        if artifacts is not None and (artifacts.flavor != "local" or artifacts.settings)
+        else None
+    )
     name = stack.name if used or shared else ""
     return running_as(name, used, shared, root=root, interpreter=interpreter, home=home, offline=offline)
 
@@ -80,12 +84,12 @@ def running_as(
     """What a recorded run was given."""
     if used is None:
         return Running(stack, LocalOrchestrator(), artifact_store=artifact_store)
-    from tilth.client.stacks import open_used
+    from tilth.client.stacks import open_component
 
-    orchestrator = cast("Orchestrator", open_used("orchestrator", used, root=root, home=home))
+    orchestrator = cast("Orchestrator", open_component("orchestrator", used, root=root, home=home))
     target = None
     if orchestrator.in_containers:
-        bases = Bases(home, engine=getattr(orchestrator, "engine", ""), offline=offline)
+        bases = Bases(home, engine=orchestrator.engine, with_layers=False, offline=offline)
         target = ImageTarget(orchestrator, bases.find, interpreter)
     return Running(stack, orchestrator, target, used, artifact_store)
 
@@ -96,7 +100,8 @@ class Bases:
     Args:
         engine: Of an orchestrator whose containers are started from images that a container engine has: looked in
             first, and told to pull what it lacks.
-        platform: As images have it: `linux/arm64`; by default this machine's architecture.
+        platform: As images have it: `linux/arm64`.
+        with_layers: Whether images will stand on them, rather than have environments mounted.
     """
 
     def __init__(
@@ -106,12 +111,14 @@ class Bases:
         engine: str = "",
         registry: Callable[[str], Registry] | None = None,
         platform: str = "",
+        with_layers: bool = True,
         offline: bool = False,
     ) -> None:
         self._home = home
         self._engine = engine
         self._registry = registry or registry_client
         self._platform = platform
+        self._with_layers = with_layers
         self._offline = offline
         self._found: dict[str, Base] = {}
 
@@ -127,12 +134,16 @@ class Bases:
         return self._found[reference]
 
     def _inspect(self, reference: str) -> Base:
-        from tilth.images.inspecting import inspect_base
+        from tilth.images.inspecting import PLATFORM, inspect_base
 
         def inspect(name: str) -> Base:
-            given = {"platform": self._platform} if self._platform else {}
             return inspect_base(
-                name, registry=self._registry, home=self._home, offline=self._offline, **given
+                name,
+                registry=self._registry,
+                home=self._home,
+                offline=self._offline,
+                platform=self._platform or PLATFORM,
+                with_layers=self._with_layers,
             )
 
         if not self._engine or _is_elsewhere(reference):

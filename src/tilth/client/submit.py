@@ -22,8 +22,8 @@ from tilth.client.environments import ProjectEnvironments
 from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
 from tilth.client.running import running_on
-from tilth.client.stacks import active_stack
 from tilth.client.secrets import missing_secrets, run_secrets
+from tilth.client.stacks import active_stack
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
@@ -100,8 +100,10 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
     with existing(Home(home_folder())) as (home, store):
         compiled = compile_file(target, parameters, home=home, python=_python(options))
         running = running_on(
-            active_stack(compiled.code.root, home, options.stack),
-            root=compiled.code.root, interpreter=compiled.interpreter, home=home
+            active_stack(home, compiled.code.root, options.stack),
+            root=compiled.code.root,
+            interpreter=compiled.interpreter,
+            home=home,
         )
         compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
         environments = ProjectEnvironments(
@@ -149,7 +151,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         compiled = in_client(compiled)
     offline = options.offline or setting("offline") == "1"
     running = running_on(
-        None if options.in_process else active_stack(compiled.code.root, home, options.stack),
+        None if options.in_process else active_stack(home, compiled.code.root, options.stack),
         root=compiled.code.root,
         interpreter=compiled.interpreter,
         home=home,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores.cached import CachedArtifactStore
     from tilth.engine.supervisor.channel import Beat, Channel, Result
     from tilth.orchestrators import Task
-    from tilth.records import ComponentUsed, CodeDelivery
+    from tilth.records import CodeDelivery, ComponentUsed
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ class LocalOrchestrator:
     """Starts steps in worker processes, each in the venv of its environment."""
 
     in_containers = False
+    engine = ""
 
     def base_image(self, minor: str) -> str:
         """None: environments stand on the interpreters of this machine."""

@@ -29,7 +29,7 @@ from tilth.engine.supervisor.channel import Channel
 from tilth.home import Home
 from tilth.materializers.artifacts import load_artifact, save_artifact
 from tilth.orchestrators import Outcome, Task
-from tilth.records import ComponentUsed, CodeDelivery
+from tilth.records import CodeDelivery, ComponentUsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -22,7 +22,7 @@ from tilth.engine.supervisor.channel import Channel
 from tilth.home import Home
 from tilth.orchestrators.beside import BesideLauncher, entry
 from tilth.orchestrators.runtimes import write_runtime
-from tilth.records import ComponentUsed, CodeDelivery
+from tilth.records import CodeDelivery, ComponentUsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

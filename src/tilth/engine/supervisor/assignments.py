@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from tilth.errors import SetupError
-from tilth.records import ComponentUsed, CodeDelivery  # noqa: TC001 - msgspec reads it
+from tilth.records import CodeDelivery, ComponentUsed  # noqa: TC001 - msgspec reads it
 
 VARIABLE = "TILTH_TASK"
 
