@@ -5,6 +5,7 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -111,6 +112,33 @@ class Registry:
         self._conversation.ask(
             "GET", self._conversation.url(""), asked="a greeting", scopes=frozenset(), expected=[200]
         )
+
+    def check_push(self, repository: str) -> None:
+        """Whether blobs may be pushed into a repository: begins an upload, and takes it back.
+
+        Raises:
+            RegistryRefused, ImageNotFound: They may not, or it has to be created first.
+        """
+        asked = f"an upload to `{repository}`"
+        answer = self._conversation.ask(
+            "POST",
+            self._conversation.url(f"{repository}/blobs/uploads/"),
+            asked=asked,
+            scopes=_push(repository),
+            expected=[202],
+            content=b"",
+        )
+        if location := answer.headers.get("location"):
+            with contextlib.suppress(
+                RegistryRefused, ImageNotFound
+            ):  # it goes by itself where it cannot be taken back
+                self._conversation.ask(
+                    "DELETE",
+                    self._conversation.follow(answer.url, location),
+                    asked=asked,
+                    scopes=_push(repository),
+                    expected=[204, 202, 200],
+                )
 
     # manifests
 
