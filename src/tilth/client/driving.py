@@ -47,6 +47,7 @@ class RunOptions:
     upgrade_packages: tuple[str, ...] = ()
     python: str | None = None
     stack: str | None = None
+    detach: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Those that differ from their defaults."""

@@ -163,14 +163,14 @@ class ProjectEnvironments:
         changes = [
             change
             for each in locks
-            for change in _records_of(
+            for change in records_of(
                 each, role="execution", base=self._target.pinned(each.base) if self._target else ""
             )
         ]
         built = [each for each in locks if any(package.builder for package in each.packages)]
         builders = {made.digest: made for each in built for made in envs.builders_of(each, self._home)}
         for digest in builders.keys() - self.digests().values():
-            changes += _records_of(builders[digest], role="builder")
+            changes += records_of(builders[digest], role="builder")
         return changes
 
     def digests(self) -> dict[str, str]:
@@ -372,7 +372,8 @@ class ProjectEnvironments:
             raise
 
 
-def _records_of(lock: Locked, *, role: str, base: str = "") -> list[Put]:
+def records_of(lock: Locked, *, role: str, base: str = "") -> list[Put]:
+    """What to remember of a locked environment."""
     environment = Environment(
         id=lock.digest,
         name=lock.name,

@@ -262,10 +262,15 @@ def start(
         # Before the run: who lists runs at the same time finds all that a run names.
         store.write([*environments.records(), *beside])
         run = store.start_run(run)
-        return drive_run(
-            run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
-            secrets=secrets, orchestrator=running.orchestrator,
-        )  # fmt: skip
+        if not options.detach:
+            return drive_run(
+                run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+                secrets=secrets, orchestrator=running.orchestrator,
+            )  # fmt: skip
+    from tilth.client.detached import drive_in_background
+
+    environments.leave()
+    return drive_in_background(run, home, store, offline=options.offline)
 
 
 @contextlib.contextmanager

@@ -21,18 +21,27 @@ def write(folder: Path, interpreter: Interpreter, *, beneath: bool = False) -> N
     """
     (folder / interpreter.library).mkdir(parents=True)
     (folder / "bin").mkdir()
-    base = Path(interpreter.base)
-    (folder / "bin" / "python").symlink_to(base)
-    for name in ("python3", f"python{interpreter.minor}"):
-        (folder / "bin" / name).symlink_to("python")
-    if os.uname().sysname == "Linux" and interpreter.library.startswith("lib/"):
-        (folder / "lib64").symlink_to("lib")
-    (folder / "pyvenv.cfg").write_text(
-        f"home = {base.parent}\n"
+    for path, target in links(interpreter, linux=os.uname().sysname == "Linux").items():
+        (folder / path).symlink_to(target)
+    (folder / "pyvenv.cfg").write_text(config(interpreter, beneath=beneath), encoding="utf-8")
+
+
+def links(interpreter: Interpreter, *, linux: bool) -> dict[str, str]:
+    """The symbolic links of a virtual environment, each with what it leads to."""
+    found = {"bin/python": interpreter.base}
+    found |= dict.fromkeys(("bin/python3", f"bin/python{interpreter.minor}"), "python")
+    if linux and interpreter.library.startswith("lib/"):
+        found["lib64"] = "lib"
+    return found
+
+
+def config(interpreter: Interpreter, *, beneath: bool = False) -> str:
+    """What `pyvenv.cfg` says."""
+    return (
+        f"home = {Path(interpreter.base).parent}\n"
         f"implementation = {interpreter.implementation}\n"
         f"version_info = {interpreter.version}\n"
-        f"include-system-site-packages = {str(beneath).lower()}\n",
-        encoding="utf-8",
+        f"include-system-site-packages = {str(beneath).lower()}\n"
     )
 
 

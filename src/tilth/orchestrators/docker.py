@@ -27,6 +27,7 @@ from tilth.errors import BuildFailed, EngineUnavailable, SetupError, TilthError
 from tilth.orchestrators import Outcome, Task
 from tilth.orchestrators.conversation import Conversation, Door
 from tilth.orchestrators.runtimes import installed_runtime
+from tilth.orchestrators.usage import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -198,7 +199,7 @@ class _Container:
             raise explain(self._complaint.decode(errors="replace"), code, self._task, self._engine)
         if code == _KILLED and await self._ran_out_of_memory(began):
             allowed = self._task.memory
-            limit = f"; its resources allow {allowed / (1 << 30):.2g} GiB" if allowed else ""
+            limit = f"; its resources allow {size_text(allowed)}" if allowed else ""
             return Outcome(
                 "out_of_memory", f"the kernel killed it because its container ran out of memory{limit}"
             )
@@ -232,7 +233,7 @@ def command(
     worker = {"socket": str(socket), "roots": task.roots, "cwd": task.cwd}
     runtime = installed_runtime()
     options = [
-        settings.engine, "run", "--rm", "--name", name, "--label", f"{LABEL}={task.run}",
+        settings.engine, "run", "--rm", "--init", "--name", name, "--label", f"{LABEL}={task.run}",
         "--user", settings.user or f"{os.getuid()}:{os.getgid()}", "--workdir", task.cwd,
     ]  # fmt: skip
     if settings.engine == "podman" and os.getuid() != 0:

@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComponentType:
-    """One type. `option` is the letter it has on the command line."""
+    """One type."""
 
     title: str
-    option: str
+    option: str  # its letter on the command line
     required: bool = False  # by every stack
+    needed_by: tuple[str, ...] = ("client", "server")  # whose environments hold what its flavors need
 
 
 TYPES = {
     "orchestrator": ComponentType("where steps run", "o", required=True),
-    "artifact_store": ComponentType("where what steps give is kept", "a", required=True),
+    "artifact_store": ComponentType(
+        "where what steps give is kept", "a", required=True, needed_by=("client", "supervisor", "server")
+    ),
     "container_registry": ComponentType("where images are kept", "c"),
     "image_builder": ComponentType("where images are made", "i"),
 }
+
+PLACES = ("client", "supervisor", "server")
 
 
 def check_type(name: str) -> str:

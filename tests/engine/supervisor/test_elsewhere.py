@@ -135,9 +135,7 @@ def test_a_pipeline_gives_elsewhere_what_it_gives_here(
     far = Project(project.folder, Home(tmp_path_factory.mktemp("home") / "tilth"))
     launchers: list[ElsewhereLauncher] = []
 
-    def launcher(
-        _options: Any, _workers: int, _listener: Any, settle: Callable[[], None]
-    ) -> ElsewhereLauncher:
+    def launcher(_options: Any, _workers: int, _listener: Any, settle: Any, *_: Any) -> ElsewhereLauncher:
         launchers.append(ElsewhereLauncher(far, elsewhere, settle))
         return launchers[-1]
 

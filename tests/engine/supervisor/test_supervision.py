@@ -319,3 +319,18 @@ def test_an_interpreter_that_is_not_there_is_told(far: Far) -> None:
     ran = far.run("double", inputs={"number": 1}, order={"python": "/nowhere/python"})
     assert ran.outcome.ended == "environment"
     assert "/nowhere/python" in ran.outcome.detail
+
+
+def test_a_question_that_nobody_answers_holds_nothing_up(far: Far) -> None:
+    import asyncio
+
+    far.write(STEPS)
+    task = far.task("asks")
+    order = far.order(task)
+    asyncio.run(far.follower(order).hand_over(task))
+    process = far.start(order)
+    questions = f"{order.assignment.channel}questions/"
+    wait_until(lambda: list(far.objects.list(questions)), "the question")
+    process.terminate()
+    assert process.wait(15) == 0
+    assert far.processes_left() == []

@@ -99,6 +99,8 @@ class Heart:
         self._loop.call_soon_threadsafe(self._wake.set)
         pause, longest = _ASK_S
         while (found := self._channel.get(f"answers/{number:06}")) is None:
+            if self._is_stopping:  # the step has ended, and this thread must too
+                raise TilthError("the step ended before it was answered")
             time.sleep(pause)
             pause = min(2 * pause, longest)
         if "error" in found:
