@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.oci.answering import Asked, answering
@@ -13,6 +15,9 @@ from tilth.oci.connections import is_loopback
 from tilth.oci.credentials import FixedCredentials, Login
 from tilth.oci.registry import Registry
 from tilth.oci.tokens import Authorization
+
+if TYPE_CHECKING:
+    from tests.services import RegistryService
 
 BASIC = {"WWW-Authenticate": 'Basic realm="r"'}
 
@@ -105,7 +110,9 @@ def test_only_this_machine_is_spoken_to_in_the_open(host: str, here: bool) -> No
     assert is_loopback(host) == here
 
 
-def test_a_registry_here_with_tls_is_found_out(registry_tls) -> None:
+def test_a_registry_here_with_tls_is_found_out_by_all_threads(registry_tls: RegistryService) -> None:
     registry = Registry(registry_tls.host, insecure=True, patience=QUICK)
-    assert registry.head_manifest("none", "v1") is None
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: registry.head_manifest("none", "v1"), range(16)))
+    assert found == [None] * 16
     registry.close()
