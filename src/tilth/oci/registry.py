@@ -236,7 +236,7 @@ class Registry:
         """
         self._conversation.ask(
             "DELETE",
-            self._manifest_url(repository, digest),
+            self._manifest_url(repository, _checked(digest)),
             asked=f"the deletion of `{_named(repository, digest)}`",
             scopes=frozenset({(repository, "delete"), (repository, "pull")}),
             expected=[202, 200, 204],
