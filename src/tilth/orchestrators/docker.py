@@ -73,6 +73,11 @@ class DockerOrchestrator:
     def __init__(self, settings: DockerSettings) -> None:
         self.settings = settings
 
+    @property
+    def engine(self) -> str:
+        """The engine whose images containers are started from."""
+        return self.settings.engine
+
     def base_image(self, minor: str) -> str:
         """The base of environments that name none."""
         return self.settings.base_image.replace("{python}", minor)
