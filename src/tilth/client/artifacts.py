@@ -43,14 +43,11 @@ def open_objects(home: Home, used: ComponentUsed | None) -> ObjectStore | None:
         return None
 
     def open_now() -> ObjectStore:
-        from tilth.artifact_stores import flavors  # here for cost: most runs need none
-        from tilth.secrets import open_secrets
+        from tilth.client.stacks import open_component  # here for cost: most runs need none
 
-        opened = flavors.open_objects(
-            used.flavor, used.settings, home=home, reveal=lambda name: open_secrets(home).get(name)
-        )
+        opened = open_component("artifact_store", used, home=home, root=home.root)
         assert opened is not None  # a folder without a path was told apart above
-        return opened
+        return cast("ObjectStore", opened)
 
     key = f"{home.root}\n{used.flavor}\n{msgspec.json.encode(used.settings, order='sorted').decode()}"
     with _opening:

@@ -239,9 +239,11 @@ class Images:
 
     def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
         """Attach what tells of an image: its SBOM, its lock, and how it was made."""
-        from tilth.environments.contents.sboms import sbom
+        from tilth.client.contents import Contents, exported
+        from tilth.client.environments import environment_record
         from tilth.images.referrers import attach_documents, build_record
 
+        contents = Contents(environment_record(wanted.lock), wanted.lock.text, self.home)
         inputs = {
             "requirements": wanted.lock.requirements,
             "settings": msgspec.to_builtins(wanted.settings),
@@ -251,7 +253,7 @@ class Images:
             self.registries(reference.registry),
             reference.repository,
             image.digest,
-            sbom=sbom(wanted.lock),
+            sbom=exported(contents, "cyclonedx", self.home).text,
             lock=wanted.lock.text,
             build=build_record(image, wanted.lock.digest, inputs),
         )

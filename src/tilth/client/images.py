@@ -100,9 +100,7 @@ def _prepare(
 ) -> tuple[Images, list[Wanted]]:
     from tilth.client.stacks import active_stack
 
-    compiled = compile_file(
-        target, parameters, home=home, python=options.python or setting("python") or None
-    )
+    compiled = compile_file(target, parameters, home=home, python=options.python or setting("python") or None)
     root = compiled.code.root
     stack = active_stack(home, root, options.stack, store=store)
     pipeline = in_containers(compiled.pipeline)
@@ -141,7 +139,9 @@ def _prepare(
     ready = [name for name in names if declared[name].image]
     for name in ready:
         tell(f"environment `{name}` is the image `{declared[name].image}`: there is nothing to build")
-    locks = {name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None}
+    locks = {
+        name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None
+    }
     wanted = distinct(locks, target_.base, lambda name: declared[name].settings())
     to = Destination(
         registry=registry,
@@ -149,9 +149,7 @@ def _prepare(
         layout=options.output or "",
         engine=options.engine or "",
     )
-    images = Images(
-        to, store, home, clients, tell, builder=builder_name, offline=options.offline
-    )
+    images = Images(to, store, home, clients, tell, builder=builder_name, offline=options.offline)
     return images, wanted
 
 
@@ -245,9 +243,7 @@ def _orchestrator(stack: AssembledStack, root: Path, home: Home) -> Orchestrator
     if component is not None and component.flavor != "local":
         from tilth.client.stacks import open_component
 
-        opened = cast(
-            "Orchestrator", open_component("orchestrator", component.used, home=home, root=root)
-        )
+        opened = cast("Orchestrator", open_component("orchestrator", component.used, home=home, root=root))
         if opened.in_containers:
             return opened
     from tilth.orchestrators.docker import DockerOrchestrator

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tilth.environments import Interpreter
     from tilth.home import Home
+    from tilth.image_builders import ImageBuilder
     from tilth.images.bases import Base
     from tilth.ir.pipeline import Pipeline
     from tilth.oci.registry import Registry
@@ -47,19 +48,24 @@ class Running:
 
 
 def running_on(
-    stack: AssembledStack | None, *, root: Path, interpreter: Interpreter, home: Home, offline: bool = False
+    stack: AssembledStack,
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    tell: Callable[[str], None] = lambda _: None,
+    act: bool = True,
+    offline: bool = False,
 ) -> Running:
     """What a stack gives a run of a project.
 
     Args:
-        stack: None for the default one, of which nothing has to be opened.
         root: The code root.
         interpreter: The client's.
+        tell, act: See `running_as`.
     Raises:
         TilthError: It cannot be used.
     """
-    if stack is None:
-        return Running("", LocalOrchestrator())
     orchestrator, artifacts = stack.component("orchestrator"), stack.component("artifact_store")
     used = orchestrator.used if orchestrator is not None and orchestrator.flavor != "local" else None
     shared = (
@@ -68,7 +74,23 @@ def running_on(
         else None
     )
     name = stack.name if used or shared else ""
-    return running_as(name, used, shared, root=root, interpreter=interpreter, home=home, offline=offline)
+    builder = None
+    if used is not None and (component := stack.component("image_builder")) is not None:
+        from tilth.client.stacks import open_component
+
+        builder = cast("ImageBuilder", open_component("image_builder", component.used, root=root, home=home))
+    return running_as(
+        name,
+        used,
+        shared,
+        root=root,
+        interpreter=interpreter,
+        home=home,
+        builder=builder,
+        tell=tell,
+        act=act,
+        offline=offline,
+    )
 
 
 def running_as(
@@ -79,9 +101,18 @@ def running_as(
     root: Path,
     interpreter: Interpreter,
     home: Home,
+    builder: ImageBuilder | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    act: bool = True,
     offline: bool = False,
 ) -> Running:
-    """What a recorded run was given."""
+    """What a recorded run was given.
+
+    Args:
+        builder: What builds below the Python packages of images.
+        tell: Is told each line of such a build.
+        act: Whether it may be built now.
+    """
     if used is None:
         return Running(stack, LocalOrchestrator(), artifact_store=artifact_store)
     from tilth.client.stacks import open_component
@@ -90,7 +121,9 @@ def running_as(
     target = None
     if orchestrator.in_containers:
         bases = Bases(home, engine=orchestrator.engine, with_layers=False, offline=offline)
-        target = ImageTarget(orchestrator, bases.find, interpreter)
+        target = ImageTarget(
+            orchestrator, bases.find, interpreter, root=root, home=home, builder=builder, tell=tell, act=act
+        )
     return Running(stack, orchestrator, target, used, artifact_store)
 
 
