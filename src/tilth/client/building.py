@@ -224,8 +224,8 @@ class Images:
             name = f"docker.io/{name}"
             load_containerd(image, self.home, self.registries, name=name)
         else:
-            kind = "podman" if self.to.engine == "podman" else "docker"
-            load_image(image, self.home, self.registries, engine=Engine(kind=kind), names=[name])
+            engine = Engine(kind="podman") if self.to.engine == "podman" else Engine()
+            load_image(image, self.home, self.registries, engine=engine, names=[name])
         return f"{self.to.engine}:{name}"
 
     def _remake(self, wanted: Wanted, layer: ImageLayer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tilth.client.building import Destination, Images, Wanted, distinct
@@ -22,6 +21,7 @@ from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from tilth.container_registries import ContainerRegistry
     from tilth.image_builders import ImageBuilder

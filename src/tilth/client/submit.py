@@ -46,6 +46,7 @@ from tilth.records import (
 )
 from tilth.runtime.folder import write_json
 from tilth.settings import home_folder, setting, worker_count
+from tilth.stack.built_in import DEFAULT
 from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
             root=compiled.code.root,
             interpreter=compiled.interpreter,
             home=home,
+            act=False,
         )
         compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
         environments = ProjectEnvironments(
@@ -151,10 +153,11 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         compiled = in_client(compiled)
     offline = options.offline or setting("offline") == "1"
     running = running_on(
-        None if options.in_process else active_stack(home, compiled.code.root, options.stack),
+        active_stack(home, compiled.code.root, DEFAULT if options.in_process else options.stack),
         root=compiled.code.root,
         interpreter=compiled.interpreter,
         home=home,
+        tell=lambda text: listener(events.Notice(text)),
         offline=offline,
     )
     compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
