@@ -12,7 +12,7 @@ from tilth.client import artifacts, queries, rerunning, submit
 from tilth.client.artifacts import open_objects
 from tilth.errors import StoreUnavailable
 from tilth.home import Home
-from tilth.records import ArtifactStoreUsed, Run
+from tilth.records import ComponentUsed, Run
 from tilth.runtime.client import Client
 from tilth.secrets import open_secrets
 
@@ -61,7 +61,7 @@ PIPELINE = """
 def bucket(moto_signed, home):
     """A bucket as a run records it: its secret by name."""
     home.mkdir(parents=True)
-    return ArtifactStoreUsed(
+    return ComponentUsed(
         flavor="s3",
         component="bucket",
         settings={
@@ -169,7 +169,7 @@ def test_an_artifact_that_was_damaged_in_the_bucket_is_made_again(project, bucke
 
 @pytest.mark.objects
 def test_a_run_whose_store_is_gone_can_be_resumed_when_it_is_back(project, bucket, monkeypatch):
-    nowhere = ArtifactStoreUsed(
+    nowhere = ComponentUsed(
         flavor="s3", settings={**bucket.settings, "endpoint": "http://127.0.0.1:9"}, component="bucket"
     )
     monkeypatch.setattr(submit, "active_store", lambda home, root: nowhere)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from tests.container_registries.test_flavors import Context
+from tests.container_registries.test_flavors import context
 
 from tilth.container_registries import acr, artifact_registry, ecr
 from tilth.container_registries.logins import ExpiringCredentials, Lasting
@@ -85,7 +85,7 @@ def aws(moto: S3, monkeypatch: pytest.MonkeyPatch) -> ecr.EcrSettings:
 
 
 def test_ecr_gives_a_login(aws: ecr.EcrSettings) -> None:
-    registry = ecr.make(aws, Context())
+    registry = ecr.EcrFlavor().make(aws, context())
     assert registry.host == "123456789012.dkr.ecr.us-east-1.amazonaws.com"
     lasting = ecr.log_in(aws)  # how long it lasts is not looked at: moto's has ended years ago
     assert lasting.login.user == "AWS"
@@ -163,12 +163,12 @@ def test_artifact_registry_takes_a_key() -> None:
         location="us", project="example.com:p", repository="ml", key="secret:k"
     )
     key = json.dumps({"type": "service_account"})
-    registry = artifact_registry.make(settings, Context({"k": key}))
+    registry = artifact_registry.ArtifactRegistryFlavor().make(settings, context(k=key))
     assert (registry.host, registry.repository("app")) == ("us-docker.pkg.dev", "example.com/p/ml/app")
     credentials = registry.registry()._conversation._credentials
     assert credentials.login("us-docker.pkg.dev") == Login("_json_key", key)
     with pytest.raises(DefinitionError, match="service account") as caught:
-        artifact_registry.make(settings, Context({"k": "hunter2"}))
+        artifact_registry.ArtifactRegistryFlavor().make(settings, context(k="hunter2"))
     assert "hunter2" not in str(caught.value)
 
 
@@ -223,7 +223,7 @@ def test_acr_goes_by_az_without_its_library(nobody: Path, monkeypatch: pytest.Mo
 
 def test_acr_takes_a_password() -> None:
     settings = acr.AcrSettings(name="Name", prefix="ml", user="id", password="secret:p")
-    registry = acr.make(settings, Context({"p": "word"}))
+    registry = acr.AcrFlavor().make(settings, context(p="word"))
     assert (registry.host, registry.repository("app")) == ("name.azurecr.io", "ml/app")
     assert registry.registry()._conversation._credentials.login("name.azurecr.io") == Login("id", "word")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.errors import DefinitionError, SetupError, UnknownOption, nearest
+from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,60 +22,95 @@ if TYPE_CHECKING:
 
 
 class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A folder: this machine's own, or one that others share."""
+    """A folder: this machine's own, or one that others share.
 
-    path: str = ""  # absolute; empty: artifacts stay in the home folder of this machine, and are not shared
+    Attributes:
+        path: Absolute. By default artifacts stay in the home folder of this machine, and are not shared.
+    """
+
+    path: str = ""
 
 
 class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bucket of Amazon S3, or of what speaks its protocol.
 
     Without `key` and `secret`, credentials are found as Amazon's tools find them: variables, profiles, roles.
+
+    Attributes:
+        bucket: Name of the bucket.
+        prefix: What all keys begin with.
+        endpoint: `https://HOST[:PORT]` of a store that is not Amazon's.
+        region: As Amazon names it: `eu-west-1`.
+        key: The access key's id, or `secret:NAME`.
+        secret: `secret:NAME`: the access key itself.
+        token: `secret:NAME`: of temporary credentials.
+        profile: Of Amazon's configuration files.
+        ca: File with the certificate authority of the endpoint.
     """
 
     bucket: str
-    prefix: str = ""  # what all keys begin with
-    endpoint: str = ""  # `https://HOST[:PORT]` of a store that is not Amazon's
+    prefix: str = ""
+    endpoint: str = ""
     region: str = ""
-    key: str = ""  # the access key's id, or `secret:NAME`
-    secret: str = ""  # `secret:NAME`
-    token: str = ""  # `secret:NAME`: of temporary credentials
-    profile: str = ""  # of Amazon's configuration files
-    ca: str = ""  # file with the certificate authority of the endpoint
+    key: str = ""
+    secret: SecretText = ""
+    token: SecretText = ""
+    profile: str = ""
+    ca: str = ""
 
 
 class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bucket of Google Cloud Storage.
 
     Without `service_account`, credentials are found as Google's tools find them.
+
+    Attributes:
+        bucket: Name of the bucket.
+        prefix: What all keys begin with.
+        endpoint: Of an emulator, which is asked without credentials.
+        service_account: `secret:NAME`: the JSON of its key.
     """
 
     bucket: str
     prefix: str = ""
-    endpoint: str = ""  # of an emulator, which is asked without credentials
-    service_account: str = ""  # `secret:NAME`: the JSON of its key
+    endpoint: str = ""
+    service_account: SecretText = ""
 
 
 class AzureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A container of Azure Blob Storage.
 
     With none of `key`, `sas` and `connection`, credentials are found as Azure's tools find them.
+
+    Attributes:
+        container: Name of the container.
+        account: Name of the storage account.
+        prefix: What all keys begin with.
+        endpoint: Where the account is not at `https://ACCOUNT.blob.core.windows.net`.
+        key: `secret:NAME`: of the account.
+        sas: `secret:NAME`: a shared access signature.
+        connection: `secret:NAME`: a connection string.
     """
 
     container: str
-    account: str = ""  # name of the storage account
+    account: str = ""
     prefix: str = ""
-    endpoint: str = ""  # where the account is not at `https://ACCOUNT.blob.core.windows.net`
-    key: str = ""  # `secret:NAME`: of the account
-    sas: str = ""  # `secret:NAME`: a shared access signature
-    connection: str = ""  # `secret:NAME`: a connection string
+    endpoint: str = ""
+    key: SecretText = ""
+    sas: SecretText = ""
+    connection: SecretText = ""
 
 
 class FsspecSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Any URL that fsspec knows: `sftp://…`, `hdfs://…`, `smb://…`."""
+    """Any URL that fsspec knows: `sftp://…`, `hdfs://…`, `smb://…`.
+
+    Attributes:
+        url: Where everything is below.
+        storage_options: What fsspec passes on; a text in it may be `secret:NAME`.
+    """
 
     url: str
-    storage_options: dict[str, Any] = {}  # what fsspec passes on; a text may be `secret:NAME`
+    storage_options: dict[str, Any] = {}
 
 
 SETTINGS: dict[str, type[msgspec.Struct]] = {
@@ -111,7 +147,7 @@ def open_objects(
     except ImportError as error:
         raise SetupError(
             f"an artifact store of flavor `{flavor}` needs what is not installed: `{error.name or error}`",
-            mend=f"pip install 'tilth[{flavor}]'",
+            mend=f"`tilth integration install {flavor}`",
         ) from error
     except ValueError as error:
         told = str(error)

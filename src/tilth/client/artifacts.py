@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from tilth.artifact_stores import ArtifactStore, ObjectStore
     from tilth.home import Home
-    from tilth.records import ArtifactStoreUsed
+    from tilth.records import ComponentUsed
     from tilth.store import Store
 
 _NEWEST = 200  # runs whose stores are asked for what no record tells the run of
 
 
-def open_artifacts(home: Home, used: ArtifactStoreUsed | None = None) -> ArtifactStore:
+def open_artifacts(home: Home, used: ComponentUsed | None = None) -> ArtifactStore:
     """Artifacts in the home folder; shared through an object store where `used` names one.
 
     Nothing is imported for that one, and nobody asked, before an artifact has to go there or come from there.
@@ -37,20 +37,17 @@ def open_artifacts(home: Home, used: ArtifactStoreUsed | None = None) -> Artifac
     return CachedArtifactStore(local, objects)
 
 
-def open_objects(home: Home, used: ArtifactStoreUsed | None) -> ObjectStore | None:
+def open_objects(home: Home, used: ComponentUsed | None) -> ObjectStore | None:
     """The object store that a run shares artifacts, bundles and folders through; None where it shares none."""
     if used is None or (used.flavor == "local" and not used.settings.get("path")):
         return None
 
     def open_now() -> ObjectStore:
-        from tilth.artifact_stores import flavors  # here for cost: most runs need none
-        from tilth.secrets import open_secrets
+        from tilth.client.stacks import open_component  # here for cost: most runs need none
 
-        opened = flavors.open_objects(
-            used.flavor, used.settings, home=home, reveal=lambda name: open_secrets(home).get(name)
-        )
+        opened = open_component("artifact_store", used, home=home, root=home.root)
         assert opened is not None  # a folder without a path was told apart above
-        return opened
+        return cast("ObjectStore", opened)
 
     key = f"{home.root}\n{used.flavor}\n{msgspec.json.encode(used.settings, order='sorted').decode()}"
     with _opening:
@@ -74,11 +71,6 @@ class OnUse:
 
 _opening = threading.Lock()
 _opened: dict[str, OnUse] = {}
-
-
-def active_store(home: Home, root: Path) -> ArtifactStoreUsed | None:  # noqa: ARG001
-    """What the next run of a project shares artifacts through; None: nothing, they stay on this machine."""
-    return None
 
 
 def holder(home: Home, store: Store, digest: str, *, run: str = "") -> ArtifactStore:
@@ -114,7 +106,7 @@ def folder_of(home: Home, store: Store, digest: str) -> Path:
     return folder
 
 
-def _candidates(store: Store, digest: str, run: str) -> Iterator[ArtifactStoreUsed]:
+def _candidates(store: Store, digest: str, run: str) -> Iterator[ComponentUsed]:
     """The stores it may be in, the most likely first, each once."""
     seen: set[bytes] = set()
     for used in _stores(store, digest, run):
@@ -124,7 +116,7 @@ def _candidates(store: Store, digest: str, run: str) -> Iterator[ArtifactStoreUs
             yield used
 
 
-def _stores(store: Store, digest: str, run: str) -> Iterator[ArtifactStoreUsed]:
+def _stores(store: Store, digest: str, run: str) -> Iterator[ComponentUsed]:
     names = [run] if run else [each.run for each in store.find(Artifact, digest=digest, limit=_NEWEST)]
     for name in dict.fromkeys(names):
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tilth.environments import Locked
     from tilth.home import Home
     from tilth.images.bases import Base
-    from tilth.images.making import Image
+    from tilth.images.making import Image, ImageLayer
     from tilth.images.settings import ImageSettings
     from tilth.oci.references import Reference
     from tilth.oci.registry import Registry
@@ -193,7 +194,9 @@ class Images:
             from tilth.images.pushing import push_image
 
             reference = self._reference(wanted)
-            pushed = push_image(image, reference, self.registries, self.home)
+            pushed = push_image(
+                image, reference, self.registries, self.home, remake=lambda layer: self._remake(wanted, layer)
+            )
             references.append(str(reference.at(image.digest)))
             sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)
@@ -204,21 +207,56 @@ class Images:
         if self.to.layout:
             from tilth.images.loading import write_layout
 
-            references.append(write_layout(image, self.to.layout, wanted.tag, self.registries, self.home))
+            write_layout(image, Path(self.to.layout), self.home, self.registries, name=wanted.tag)
+            references.append(f"oci:{self.to.layout}:{wanted.tag}")
         if self.to.engine:
-            from tilth.images.loading import load
-
-            name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
-            references.append(
-                f"{self.to.engine}:{load(image, name, self.to.engine, self.registries, self.home)}"
-            )
+            references.append(self._load(wanted, image))
             seconds["load"] = round(time.perf_counter() - clock, 3)
         return tuple(references), sent, reused
 
-    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
-        from tilth.images.referrers import attach
+    def _load(self, wanted: Wanted, image: Image) -> str:
+        """Bring an image into a container engine; gives what it is called there."""
+        from tilth.images.engines import Engine
+        from tilth.images.loading import load_containerd, load_image
 
-        attach(image, wanted.lock, reference, self.registries, settings=msgspec.to_builtins(wanted.settings))
+        name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
+        if self.to.engine == "containerd":
+            name = f"docker.io/{name}"
+            load_containerd(image, self.home, self.registries, name=name)
+        else:
+            engine = Engine(kind="podman") if self.to.engine == "podman" else Engine()
+            load_image(image, self.home, self.registries, engine=engine, names=[name])
+        return f"{self.to.engine}:{name}"
+
+    def _remake(self, wanted: Wanted, layer: ImageLayer) -> None:
+        """A layer was lost, or is not what it was: make it again."""
+        from tilth.images.making import make_image
+        from tilth.oci.blobs import BlobStore
+
+        self.tell(f"layer `{layer.title}` was damaged on this machine; it is made again")
+        BlobStore(self.home.images).remove(layer.descriptor.digest)
+        make_image(wanted.lock, wanted.base, wanted.settings, self.home, offline=self.offline)
+
+    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
+        """Attach what tells of an image: its SBOM, its lock, and how it was made."""
+        from tilth.client.contents import Contents, exported
+        from tilth.client.environments import environment_record
+        from tilth.images.referrers import attach_documents, build_record
+
+        contents = Contents(environment_record(wanted.lock), wanted.lock.text, self.home)
+        inputs = {
+            "requirements": wanted.lock.requirements,
+            "settings": msgspec.to_builtins(wanted.settings),
+            "key": wanted.key,
+        }
+        attach_documents(
+            self.registries(reference.registry),
+            reference.repository,
+            image.digest,
+            sbom=exported(contents, "cyclonedx", self.home).text,
+            lock=wanted.lock.text,
+            build=build_record(image, wanted.lock.digest, inputs),
+        )
 
     def _is_here(self, build: Build) -> bool:
         from tilth.oci.blobs import BlobStore

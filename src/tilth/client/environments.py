@@ -374,7 +374,17 @@ class ProjectEnvironments:
 
 def records_of(lock: Locked, *, role: str, base: str = "") -> list[Put]:
     """What to remember of a locked environment."""
-    environment = Environment(
+    environment = environment_record(lock, role=role, base=base)
+    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
+
+
+def environment_record(lock: Locked, *, role: str = "execution", base: str = "") -> Environment:
+    """The record of a locked environment.
+
+    Args:
+        base: The image it stands on, by its digest.
+    """
+    return Environment(
         id=lock.digest,
         name=lock.name,
         role=role,
@@ -387,7 +397,6 @@ def records_of(lock: Locked, *, role: str, base: str = "") -> list[Put]:
         variables=lock.variables,
         base=base,
     )
-    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
 
 
 def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised, list[str]]]:

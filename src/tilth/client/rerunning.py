@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.client import queries
-from tilth.client.artifacts import active_store
 from tilth.client.checkout import check_out
 from tilth.client.driving import RunOptions
 from tilth.client.entering import different_client, foreground
@@ -137,7 +136,13 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
         offline = options.offline or setting("offline") == "1"
         running = running_as(
-            found.stack, found.orchestrator, interpreter=interpreter, home=home, offline=offline
+            found.stack,
+            found.orchestrator,
+            found.artifact_store,
+            root=recorded.root,
+            interpreter=interpreter,
+            home=home,
+            offline=offline,
         )
         environments = ProjectEnvironments(
             pipeline,
@@ -160,7 +165,6 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             bundle=found.bundle,
             client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
-            artifact_store=active_store(home, recorded.root),
             running=running,
         )
         folder = home.runs / new.id

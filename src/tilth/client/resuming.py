@@ -64,7 +64,15 @@ def _resume(
     options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
     offline = options.offline or setting("offline") == "1"
     interpreter = recorded.interpreter(home)
-    running = running_as(found.stack, found.orchestrator, interpreter=interpreter, home=home, offline=offline)
+    running = running_as(
+        found.stack,
+        found.orchestrator,
+        found.artifact_store,
+        root=recorded.root,
+        interpreter=interpreter,
+        home=home,
+        offline=offline,
+    )
     environments = ProjectEnvironments(
         pipeline,
         root=recorded.root,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth import __version__
 from tilth.client import checks
-from tilth.client.artifacts import active_store, open_artifacts
+from tilth.client.artifacts import open_artifacts
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
@@ -23,6 +23,7 @@ from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
 from tilth.client.running import running_on
 from tilth.client.secrets import missing_secrets, run_secrets
+from tilth.client.stacks import active_stack
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
@@ -45,6 +46,7 @@ from tilth.records import (
 )
 from tilth.runtime.folder import write_json
 from tilth.settings import home_folder, setting, worker_count
+from tilth.stack.built_in import DEFAULT
 from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from tilth.engine.secrets import RunSecrets
     from tilth.environments import Interpreter
     from tilth.ir.pipeline import Pipeline
-    from tilth.records import ComponentUsed, Git
+    from tilth.records import Git
     from tilth.store import SqlStore, Store
 
 
@@ -99,7 +101,11 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
     with existing(Home(home_folder())) as (home, store):
         compiled = compile_file(target, parameters, home=home, python=_python(options))
         running = running_on(
-            options.stack, root=compiled.code.root, interpreter=compiled.interpreter, home=home
+            active_stack(home, compiled.code.root, options.stack),
+            root=compiled.code.root,
+            interpreter=compiled.interpreter,
+            home=home,
+            act=False,
         )
         compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
         environments = ProjectEnvironments(
@@ -116,7 +122,7 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
             *checks.at_compile(compiled.pipeline, environments, home, absent=compiled.absent),
             *checks.since_last_run(compiled.pipeline, environments, compiled.interpreter, store),
         ]
-        artifacts = open_artifacts(home, active_store(home, compiled.code.root))
+        artifacts = open_artifacts(home, running.artifact_store)
         planned = plan(
             compiled.pipeline,
             environments=environments,
@@ -147,10 +153,11 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         compiled = in_client(compiled)
     offline = options.offline or setting("offline") == "1"
     running = running_on(
-        None if options.in_process else options.stack,
+        active_stack(home, compiled.code.root, DEFAULT if options.in_process else options.stack),
         root=compiled.code.root,
         interpreter=compiled.interpreter,
         home=home,
+        tell=lambda text: listener(events.Notice(text)),
         offline=offline,
     )
     compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
@@ -188,7 +195,6 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             bundle=bundle.digest,
             client=compiled_in(compiled.interpreter, client.id, git.result()),
             options=options.to_json(),
-            artifact_store=active_store(home, compiled.code.root),
             running=running,
         )
         tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
@@ -205,7 +211,6 @@ def new_run(
     bundle: str,
     client: ClientEnvironment,
     options: dict[str, Any],
-    artifact_store: ComponentUsed | None = None,
     running: Running,
 ) -> Run:
     """The record of a run that is about to start; nothing is written."""
@@ -218,7 +223,7 @@ def new_run(
         bundle=bundle,
         environments=environments.digests(),
         client=client,
-        artifact_store=artifact_store,
+        artifact_store=running.artifact_store,
         stack=running.stack,
         orchestrator=running.used,
         options=options,

@@ -17,18 +17,16 @@ from tilth.container_registries.logins import (
     no_login,
     said_by,
 )
-from tilth.container_registries.protocol import OciContainerRegistry, revealed
+from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import RegistryUnavailable
 from tilth.oci.connections import is_loopback, load_httpx
 from tilth.oci.credentials import Login, docker_credentials
+from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
-    from tilth.container_registries.protocol import Context
     from tilth.oci.credentials import Credentials
+    from tilth.stack.flavors import Context
 
-NAME = "acr"
-TITLE = "Azure Container Registry"
-EXTRA = "azure"  # azure-identity
 _SCOPE = "https://management.azure.com/.default"
 _TOKEN_USER = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - who comes with a token as a password
 _LASTS_S = 3 * 3600
@@ -37,27 +35,40 @@ _MEND = "`az login`, and the role `AcrPush` for whom you are; or `user` and `pas
 
 
 class AcrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Without a password the login is that of Azure's tools."""
+    """Without a password the login is that of Azure's tools.
 
-    name: str  # of the registry: `NAME.azurecr.io`
-    prefix: str = ""  # before each repository
-    user: str = ""  # id of a service principal, or the admin user
-    password: str = ""  # `secret:NAME`
-    domain: str = "azurecr.io"  # `azurecr.cn`, `azurecr.us` in clouds of their own
+    Attributes:
+        name: Of the registry: `NAME.azurecr.io`.
+        prefix: Before each repository.
+        user: Id of a service principal, or the admin user.
+        password: `secret:NAME`.
+        domain: `azurecr.cn`, `azurecr.us` in clouds of their own.
+    """
+
+    name: str
+    prefix: str = ""
+    user: str = ""
+    password: SecretText = ""
+    domain: str = "azurecr.io"
 
 
-SETTINGS = AcrSettings
+class AcrFlavor(RegistryFlavor[AcrSettings]):
+    """Azure Container Registry."""
 
+    name = "acr"
+    title = "Azure Container Registry"
+    settings = AcrSettings
+    extra = "azure"  # azure-identity
 
-def make(settings: AcrSettings, context: Context) -> OciContainerRegistry:
-    """A registry of Azure."""
-    host = f"{settings.name.lower()}.{settings.domain}"
-    credentials: Credentials
-    if password := revealed(settings.password, "password", context):
-        credentials = given_or_dockers(host, settings.user, password)
-    else:
-        credentials = ExpiringCredentials(host, lambda: log_in(host, settings.name))
-    return OciContainerRegistry(host, prefix=settings.prefix, credentials=credentials, login_hint=_MEND)
+    def make(self, settings: AcrSettings, context: Context) -> OciContainerRegistry:
+        """A registry of Azure."""
+        host = f"{settings.name.lower()}.{settings.domain}"
+        credentials: Credentials
+        if password := context.value(settings.password):
+            credentials = given_or_dockers(host, settings.user, password)
+        else:
+            credentials = ExpiringCredentials(host, lambda: log_in(host, settings.name))
+        return OciContainerRegistry(host, prefix=settings.prefix, credentials=credentials, login_hint=_MEND)
 
 
 def log_in(host: str, name: str) -> Lasting:

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.container_registries.logins import ExpiringCredentials, Lasting, no_login, said_by
-from tilth.container_registries.protocol import OciContainerRegistry, revealed
+from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import DefinitionError
 from tilth.oci.credentials import FixedCredentials, Login, docker_credentials
+from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
-    from tilth.container_registries.protocol import Context
     from tilth.oci.credentials import Credentials
+    from tilth.stack.flavors import Context
 
-NAME = "artifact-registry"
-TITLE = "Google Artifact Registry"
-EXTRA = "gcs"  # google-auth
 _KEY_USER = "_json_key"
 _TOKEN_USER = "oauth2accesstoken"  # noqa: S105 - the user's name there
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -32,36 +30,48 @@ _MEND = "`gcloud auth application-default login`, or name a service account's ke
 
 
 class ArtifactRegistrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Without a key the login is that of Google's tools."""
+    """Without a key the login is that of Google's tools.
 
-    location: str  # `europe-west1`, `us`
-    project: str
-    repository: str  # of Artifact Registry: images are below it
-    key: str = ""  # `secret:NAME`, the JSON key of a service account
-
-
-SETTINGS = ArtifactRegistrySettings
-
-
-def make(settings: ArtifactRegistrySettings, context: Context) -> OciContainerRegistry:
-    """A repository of Artifact Registry.
-
-    Raises:
-        DefinitionError: The key is not one.
+    Attributes:
+        location: `europe-west1`, `us`.
+        project: The project's id.
+        repository: Of Artifact Registry: images are below it.
+        key: `secret:NAME`, the JSON key of a service account.
     """
-    host = f"{settings.location}-docker.pkg.dev"
-    credentials: Credentials
-    if key := revealed(settings.key, "key", context):
-        credentials = FixedCredentials.one(host, Login(_KEY_USER, _checked(key)))
-    else:
-        credentials = ExpiringCredentials(host, lambda: log_in(host))
-    return OciContainerRegistry(
-        host,
-        # Projects of an organisation are written with a colon, and with a slash in images.
-        prefix=f"{settings.project.replace(':', '/')}/{settings.repository}",
-        credentials=credentials,
-        login_hint=_MEND,
-    )
+
+    location: str
+    project: str
+    repository: str
+    key: SecretText = ""
+
+
+class ArtifactRegistryFlavor(RegistryFlavor[ArtifactRegistrySettings]):
+    """Google Artifact Registry."""
+
+    name = "artifact-registry"
+    title = "Google Artifact Registry"
+    settings = ArtifactRegistrySettings
+    extra = "gcs"  # google-auth
+
+    def make(self, settings: ArtifactRegistrySettings, context: Context) -> OciContainerRegistry:
+        """A repository of Artifact Registry.
+
+        Raises:
+            DefinitionError: The key is not one.
+        """
+        host = f"{settings.location}-docker.pkg.dev"
+        credentials: Credentials
+        if key := context.value(settings.key):
+            credentials = FixedCredentials.one(host, Login(_KEY_USER, _checked(key)))
+        else:
+            credentials = ExpiringCredentials(host, lambda: log_in(host))
+        return OciContainerRegistry(
+            host,
+            # Projects of an organisation are written with a colon, and with a slash in images.
+            prefix=f"{settings.project.replace(':', '/')}/{settings.repository}",
+            credentials=credentials,
+            login_hint=_MEND,
+        )
 
 
 def log_in(host: str) -> Lasting:

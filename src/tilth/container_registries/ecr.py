@@ -13,45 +13,57 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.container_registries.logins import ExpiringCredentials, Lasting, no_login, said_by
-from tilth.container_registries.protocol import OciContainerRegistry
+from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import RegistryRefused, SetupError
 from tilth.oci.credentials import Login, docker_credentials
 
 if TYPE_CHECKING:
-    from tilth.container_registries.protocol import Context
+    from tilth.stack.flavors import Context
 
-NAME = "ecr"
-TITLE = "Amazon Elastic Container Registry"
-EXTRA = "s3"  # boto3
 _USER = "AWS"
 _LASTS_S = 12 * 3600
 _MEND = "check the credentials that the AWS tools use (`aws sts get-caller-identity`) and their right for ECR"
 
 
 class EcrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The login is that of the AWS tools."""
+    """The login is that of the AWS tools.
 
-    account: str  # twelve digits
+    Attributes:
+        account: Twelve digits.
+        region: As `eu-west-1`.
+        prefix: Before each repository.
+        create: Create repositories that are missing.
+        profile: Of the AWS configuration.
+        endpoint: Address of the API, where it is not the usual one.
+    """
+
+    account: str
     region: str
-    prefix: str = ""  # before each repository
-    create: bool = False  # create repositories that are missing
-    profile: str = ""  # of the AWS configuration
-    endpoint: str = ""  # address of the API, where it is not the usual one
+    prefix: str = ""
+    create: bool = False
+    profile: str = ""
+    endpoint: str = ""
 
 
-SETTINGS = EcrSettings
+class EcrFlavor(RegistryFlavor[EcrSettings]):
+    """Amazon Elastic Container Registry."""
 
+    name = "ecr"
+    title = "Amazon Elastic Container Registry"
+    settings = EcrSettings
+    extra = "s3"  # boto3
 
-def make(settings: EcrSettings, context: Context) -> OciContainerRegistry:  # noqa: ARG001 - as every flavor
-    """The registry of an account in a region."""
-    host = host_of(settings)
-    return OciContainerRegistry(
-        host,
-        prefix=settings.prefix,
-        credentials=ExpiringCredentials(host, lambda: log_in(settings)),
-        login_hint=_MEND,
-        prepare=(lambda repository: create_repository(settings, repository)) if settings.create else None,
-    )
+    def make(self, settings: EcrSettings, context: Context) -> OciContainerRegistry:  # noqa: ARG002 - as every flavor
+        """The registry of an account in a region."""
+        host = host_of(settings)
+        return OciContainerRegistry(
+            host,
+            prefix=settings.prefix,
+            credentials=ExpiringCredentials(host, lambda: log_in(settings)),
+            login_hint=_MEND,
+            prepare=(lambda repository: create_repository(settings, repository)) if settings.create else None,
+            made_by_push=False,
+        )
 
 
 def host_of(settings: EcrSettings) -> str:

@@ -5,25 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tilth.errors import DefinitionError
 from tilth.oci.references import Reference, check_repository
 from tilth.oci.registry import Registry
+from tilth.stack.flavors import Finding, Flavor, S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tilth.oci.credentials import Credentials
-    from tilth.secrets import Secrets
+    from tilth.stack.flavors import Context
 
-_SECRET = "secret:"  # noqa: S105 - how settings refer to one
-
-
-class Context(Protocol):
-    """What a flavor may ask for."""
-
-    def open_secrets(self) -> Secrets:
-        """The secrets of this machine."""
-        ...
+_PROBE = "tilth-check"  # a repository that nothing is ever put into
 
 
 class ContainerRegistry(Protocol):
@@ -43,7 +35,7 @@ class ContainerRegistry(Protocol):
         ...
 
     def check(self) -> None:
-        """Whether it answers and takes the login.
+        """Whether it answers, takes the login and, as far as can be asked, lets one push.
 
         Raises:
             RegistryUnavailable, RegistryRefused: It does not.
@@ -59,6 +51,7 @@ class OciContainerRegistry:
         credentials: How one logs in there.
         login_hint: How the user mends a refused login.
         prepare: Called with each repository before the first push to it.
+        made_by_push: Whether a repository is there as soon as something is pushed to it.
     """
 
     def __init__(
@@ -72,8 +65,10 @@ class OciContainerRegistry:
         plain_http: bool | None = None,
         insecure: bool = False,
         prepare: Callable[[str], None] | None = None,
+        made_by_push: bool = True,
     ) -> None:
         self.host = host
+        self._made_by_push = made_by_push
         self._prefix = check_repository(prefix) if prefix else ""
         self._registry = Registry(
             host,
@@ -98,23 +93,26 @@ class OciContainerRegistry:
         return self._registry
 
     def check(self) -> None:
-        """Whether it answers and takes the login."""
+        """Begins an upload and takes it back: registries hand out a login to anybody, and refuse later."""
         self._registry.check()
+        if self._made_by_push:
+            self._registry.check_push(self.repository(_PROBE))
 
 
-def revealed(value: str, setting: str, context: Context) -> str:
-    """The value of a setting that refers to a secret; empty stays empty.
+class RegistryFlavor(Flavor[S]):
+    """What all flavors of container registries share."""
 
-    Raises:
-        DefinitionError: It is a value, which would be stored where all can read it.
-        NotFound: There is no such secret.
-    """
-    if not value:
-        return ""
-    if not value.startswith(_SECRET):
-        raise DefinitionError(
-            f"the setting `{setting}` of the container registry is not a reference to a secret",
-            why="settings are kept where others can read them",
-            mend=f"`tilth secret set NAME`, and then `{setting}=secret:NAME`",
-        )
-    return context.open_secrets().get(value.removeprefix(_SECRET))
+    type = "container_registry"
+
+    def make(self, settings: S, context: Context) -> OciContainerRegistry:
+        """The registry; nothing is connected."""
+        raise NotImplementedError
+
+    def check(self, settings: S, context: Context) -> Sequence[Finding]:
+        """Whether it answers, takes the login and, as far as can be asked, lets one push."""
+        registry = self.make(settings, context)
+        try:
+            registry.check()
+            return [Finding(level="ok", what=f"registry `{registry.host}` answers and takes the login")]
+        finally:
+            registry.registry().close()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores.cached import CachedArtifactStore
     from tilth.engine.supervisor.channel import Beat, Channel, Result
     from tilth.orchestrators import Task
-    from tilth.records import ArtifactStoreUsed, CodeDelivery
+    from tilth.records import CodeDelivery, ComponentUsed
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def make_order(
     code: CodeDelivery,
     root: Path,
     *,
-    store: ArtifactStoreUsed,
+    store: ComponentUsed,
     python: str,
     prefix: str = "",
     secrets: Mapping[str, str] | None = None,

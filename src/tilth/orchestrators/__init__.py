@@ -53,6 +53,7 @@ class Orchestrator(Protocol):
     """Where the steps of a run are started."""
 
     in_containers: bool  # environments are for the Python of a base image then, not for this machine's
+    engine: str  # command of the engine whose images its containers are started from; empty: a registry's
 
     def base_image(self, minor: str) -> str:
         """The base of environments that name none, for a minor version of Python: `python:3.12-slim`."""

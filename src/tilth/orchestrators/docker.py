@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -28,15 +29,18 @@ from tilth.orchestrators import Outcome, Task
 from tilth.orchestrators.conversation import Conversation, Door
 from tilth.orchestrators.runtimes import installed_runtime
 from tilth.orchestrators.usage import size_text
+from tilth.stack.flavors import Finding, Flavor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tilth.orchestrators import Launcher
+    from tilth.orchestrators import Launcher, Orchestrator
+    from tilth.stack.flavors import Context
 
 LABEL = "dev.tilth.run"  # of every container: the id of its run
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _CHUNK = 1 << 16
+_PATIENCE_S = 20.0  # for an engine to say that it is there
 _ENGINE_FAILED = 125  # the exit code of `docker run` when there is no container
 _KILLED = 137
 # A folder of the project mounted there would hide what a base has there.
@@ -72,6 +76,7 @@ class DockerOrchestrator:
 
     def __init__(self, settings: DockerSettings) -> None:
         self.settings = settings
+        self.engine: str = settings.engine
 
     def base_image(self, minor: str) -> str:
         """The base of environments that name none."""
@@ -337,3 +342,40 @@ def _socket_folder() -> Iterator[Path]:
 
 def _plain(label: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_.-]", "-", label)[:40]
+
+
+class DockerFlavor(Flavor[DockerSettings]):
+    """Containers of an engine on this machine."""
+
+    type = "orchestrator"
+    name = "docker"
+    title = "steps in containers of a Docker or Podman engine on this machine"
+    settings = DockerSettings
+
+    def make(self, settings: DockerSettings, context: Context) -> Orchestrator:
+        """What starts steps."""
+        del context
+        return DockerOrchestrator(settings)
+
+    def check(self, settings: DockerSettings, context: Context) -> Sequence[Finding]:
+        """Whether the engine answers."""
+        del context
+        try:
+            answer = subprocess.run(
+                [settings.engine, "version", "--format", "{{.Server.Version}}"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_PATIENCE_S,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _no_answer(settings.engine, str(error)) from error
+        if answer.returncode != 0:
+            raise _no_answer(settings.engine, answer.stderr.strip())
+        return [Finding(level="ok", what=f"{settings.engine} {answer.stdout.strip()} answers")]
+
+
+def _no_answer(engine: str, why: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"the container engine `{engine}` does not answer", why=why, mend=f"start it, see `{engine} info`"
+    )

@@ -146,9 +146,6 @@ class ComponentUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     component: str = ""  # its name when the run was started
 
 
-ArtifactStoreUsed = ComponentUsed
-
-
 class Component(Record, frozen=True, kw_only=True):
     """One part that stacks of a project are made of."""
 
@@ -219,7 +216,7 @@ class Run(Record, frozen=True, kw_only=True):
     stack: str = ""  # name; empty for this machine alone
     orchestrator: ComponentUsed | None = None  # None: this machine
     client: ClientEnvironment | None = None
-    artifact_store: ArtifactStoreUsed | None = None  # None: the home folder of the machine it ran on
+    artifact_store: ComponentUsed | None = None  # None: the home folder of the machine it ran on
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None

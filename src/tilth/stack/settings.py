@@ -47,8 +47,9 @@ def plain_settings(flavor: Flavor[Any], given: Mapping[str, Any]) -> dict[str, A
     Raises:
         UnknownOption, DefinitionError: As for `read_settings`.
     """
-    read = msgspec.to_builtins(read_settings(flavor, given))
-    return {name: read[name] for name in given}
+    checked = {name: _checked(flavor, name, value) for name, value in given.items()}
+    _converted(flavor, checked)
+    return checked
 
 
 def secrets_in(settings: object) -> list[str]:
@@ -79,13 +80,13 @@ def described(flavor: Flavor[Any]) -> list[dict[str, Any]]:
     told = meanings(flavor.settings)
     return [
         {
-            "setting": field.name,
+            "setting": name,
             "takes": words(hint),
             "required": field.required,
             "default": None if field.required else msgspec.to_builtins(_default(field)),
             "meaning": told.get(field.name, ""),
         }
-        for field, hint in _fields(flavor.settings).values()
+        for name, (field, hint) in _fields(flavor.settings).items()
     ]
 
 
@@ -163,8 +164,8 @@ def _converted(flavor: Flavor[Any], given: Mapping[str, Any]) -> msgspec.Struct:
                 mend=f"give it: `--set {name}={'secret:NAME' if is_secret(hint) else '…'}`",
             )
     try:
-        # As from JSON, which has no tuples, so that what it makes of them does not matter.
-        return msgspec.convert(dict(given), flavor.settings)
+        settings: msgspec.Struct = msgspec.convert(dict(given), flavor.settings)
+        return settings
     except msgspec.ValidationError as error:  # what the flavor itself says of its settings together
         raise DefinitionError(
             f"the settings of {_named(flavor)} do not go together", why=str(error)

@@ -29,7 +29,7 @@ from tilth.engine.supervisor.channel import Channel
 from tilth.home import Home
 from tilth.materializers.artifacts import load_artifact, save_artifact
 from tilth.orchestrators import Outcome, Task
-from tilth.records import ArtifactStoreUsed, CodeDelivery
+from tilth.records import CodeDelivery, ComponentUsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +43,7 @@ class Far:
     home: Home
     objects: FolderStore
     elsewhere: Path
-    store: ArtifactStoreUsed
+    store: ComponentUsed
     secrets: dict[str, str] = field(default_factory=dict)
     answer: Callable[[str, dict[str, Any]], Any] = lambda _method, _params: None
     lines: list[tuple[str, str]] = field(default_factory=list)
@@ -230,7 +230,7 @@ def far(tmp_path: Path, home: Path) -> Iterator[Far]:
         Home(home),
         FolderStore(store),
         tmp_path / "elsewhere",
-        ArtifactStoreUsed(flavor="local", settings={"path": str(store)}),
+        ComponentUsed(flavor="local", settings={"path": str(store)}),
     )
     yield far
     for process in far.processes:

@@ -22,7 +22,7 @@ from tilth.engine.supervisor.channel import Channel
 from tilth.home import Home
 from tilth.orchestrators.beside import BesideLauncher, entry
 from tilth.orchestrators.runtimes import write_runtime
-from tilth.records import ArtifactStoreUsed, CodeDelivery
+from tilth.records import CodeDelivery, ComponentUsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class ElsewhereLauncher:
         self._root = project.folder
         self._elsewhere = elsewhere
         self._settle = settle
-        self.store = ArtifactStoreUsed(flavor="local", settings={"path": str(elsewhere / "store")})
+        self.store = ComponentUsed(flavor="local", settings={"path": str(elsewhere / "store")})
         from tilth.artifact_stores.folder import FolderStore
 
         self.objects = FolderStore(elsewhere / "store")

@@ -15,7 +15,7 @@ from tests.engine.play import wait_until
 
 from tilth.artifact_stores.cached import CachedArtifactStore
 from tilth.artifact_stores.flavors import open_objects
-from tilth.records import ArtifactStoreUsed
+from tilth.records import ComponentUsed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +142,7 @@ def in_s3(far: Far, moto: S3, tmp_path: Path) -> Far:
 def use(far: Far, settings: dict[str, str]) -> None:
     opened = open_objects("s3", settings, home=far.home, reveal=far.secrets.__getitem__)
     assert opened is not None
-    far.store = ArtifactStoreUsed(flavor="s3", settings=settings)
+    far.store = ComponentUsed(flavor="s3", settings=settings)
     far.objects = opened  # type: ignore[assignment]
     far.artifacts = CachedArtifactStore(far.artifacts.local, opened)
 
@@ -166,7 +166,7 @@ def test_a_store_that_is_away_for_a_while_costs_nothing(in_s3: Far, moto: S3, tm
     go = tmp_path / "go"
     with BrokenRegistry(moto.url.removeprefix("http://")) as broken:
         settings = {**in_s3.store.settings, "endpoint": broken.url}
-        in_s3.store = ArtifactStoreUsed(flavor="s3", settings=settings)
+        in_s3.store = ComponentUsed(flavor="s3", settings=settings)
 
         def away(process: subprocess.Popen[str], _: Follower) -> None:
             wait_until(lambda: ("stdout", "waiting") in in_s3.lines, "the step")

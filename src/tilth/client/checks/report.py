@@ -13,7 +13,7 @@ import msgspec
 
 from tilth import environments as envs
 from tilth.client import checks
-from tilth.client.artifacts import active_store, open_artifacts
+from tilth.client.artifacts import open_artifacts
 from tilth.client.checks.artifacts import check_stored
 from tilth.client.checks.client_lock import project_lock
 from tilth.client.checks.drift import (
@@ -28,7 +28,9 @@ from tilth.client.checks.findings import ERROR, WARNING, Finding, owners, unique
 from tilth.client.checks.locks import check_lock
 from tilth.client.checks.sides import Side, client_side, locked_side
 from tilth.client.environments import ProjectEnvironments
+from tilth.client.running import running_on
 from tilth.client.secrets import missing_secrets
+from tilth.client.stacks import active_stack
 from tilth.environments import background
 from tilth.environments.conda_packages import has_tables
 from tilth.errors import SetupError, TilthError
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.client.compilation import Compiled
+    from tilth.client.running import Running
     from tilth.environments import Interpreter, Inventory, Locked
     from tilth.home import Home
     from tilth.records import Package
@@ -217,6 +220,12 @@ def is_pylock(name: str) -> bool:
     return re.fullmatch(r"pylock(\.[^.]+)?\.toml", name) is not None
 
 
+def _running(compiled: Compiled, home: Home) -> Running:
+    """Where the pipeline would run next."""
+    root = compiled.code.root
+    return running_on(active_stack(home, root), root=root, interpreter=compiled.interpreter, home=home)
+
+
 def _lock(
     compiled: Compiled, home: Home, without: set[str], *, offline: bool
 ) -> tuple[dict[str, Locked], list[Finding]]:
@@ -270,7 +279,7 @@ def _stored_outputs(
         node.environment and environments.lock(node.environment) is None for node in compiled.pipeline.nodes
     ):
         return []  # what is reused depends on all of them
-    artifacts = open_artifacts(home, active_store(home, compiled.code.root))
+    artifacts = open_artifacts(home, _running(compiled, home).artifact_store)
     planned = plan(
         compiled.pipeline,
         environments=environments,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from tilth.errors import SetupError
-from tilth.records import ArtifactStoreUsed, CodeDelivery  # noqa: TC001 - msgspec reads it
+from tilth.records import CodeDelivery, ComponentUsed  # noqa: TC001 - msgspec reads it
 
 VARIABLE = "TILTH_TASK"
 
@@ -27,7 +27,7 @@ class Assignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     version: int = 1
     label: str  # the step, for people
-    store: ArtifactStoreUsed  # secrets by reference, `secret:NAME`
+    store: ComponentUsed  # secrets by reference, `secret:NAME`
     channel: str  # prefix of the keys that driver and supervisor talk by; ends with `/`
     code: CodeDelivery
     code_password: str = ""  # name of the secret that opens the repository

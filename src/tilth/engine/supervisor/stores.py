@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from tilth.artifact_stores import ObjectStore
     from tilth.home import Home
-    from tilth.records import ArtifactStoreUsed
+    from tilth.records import ComponentUsed
 
 
-def open_objects(store: ArtifactStoreUsed, secrets: Mapping[str, str], home: Home) -> ObjectStore:
+def open_objects(store: ComponentUsed, secrets: Mapping[str, str], home: Home) -> ObjectStore:
     """Open a store.
 
     Raises:
