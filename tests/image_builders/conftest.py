@@ -74,7 +74,7 @@ class Site:
 
     def recipe(self, base: Base | None = None, **options: Any) -> Recipe:
         declared = container_options(Environment("training", **options).to_json())
-        recipe = recipe_of("training", declared, root=self.root, base=base)
+        recipe = recipe_of("training", declared, root=self.root, base=base, home=self.home)
         assert recipe is not None
         return recipe
 

@@ -16,8 +16,8 @@ _BUILDAH = re.compile(r'building at STEP "(?P<told>.*?)": ')
 _CODE = re.compile(r"(?:non-zero code|exit code|exit status):? (\d+)")
 _NOISE = re.compile(
     r"-{3,}|={3,}|DONE |CACHED|sha256:|transferring |naming to |exporting |\[internal\] |Sending build context|"
-    r" ---> |Removing intermediate |Removed intermediate |DEPRECATED: |\s+BuildKit is currently|\s+environment-variable|"
-    r"\s+Install the buildx|\s+https://docs.docker.com/go/buildx"
+    r" ---> |Removing intermediate |Removed intermediate |DEPRECATED: |"
+    r"\s+BuildKit is currently|\s+environment-variable|\s+Install the buildx|\s+https://docs.docker.com/go/buildx"
 )
 _TIMED = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
 

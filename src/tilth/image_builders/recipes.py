@@ -66,7 +66,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recipe_of(
-    name: str, options: ContainerOptions, *, root: Path, base: Base | None, home: Home | None = None
+    name: str, options: ContainerOptions, *, root: Path, base: Base | None, home: Home
 ) -> Recipe | None:
     """What an environment needs built; None when nothing is. Reads the Dockerfile and its context.
 
@@ -104,7 +104,7 @@ def recipe_of(
         raise DefinitionError(
             f"the Dockerfile `{path}` of environment `{name}` is empty", mend="begin it with `FROM`"
         )
-    context = BuildContext(root / options.build_context, path, home.root if home else None)
+    context = BuildContext(root / options.build_context, path, home.root)
     return Recipe(
         owner=name,
         dockerfile=text,
