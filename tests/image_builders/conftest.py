@@ -21,6 +21,8 @@ from tilth.images.bases import Base
 from tilth.images.options import container_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.services import BaseImages, DockerEngine
 
 SECRET = "hunter2-of-the-build"
@@ -68,10 +70,11 @@ class Site:
     builder: ImageBuilder
     start: str  # what a `FROM` takes here
     lines: list[str] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)  # in an engine
 
     def recipe(self, base: Base | None = None, **options: Any) -> Recipe:
         declared = container_options(Environment("training", **options).to_json())
-        recipe = recipe_of("training", declared, root=self.root, base=base)
+        recipe = recipe_of("training", declared, root=self.root, base=base, home=self.home)
         assert recipe is not None
         return recipe
 
@@ -84,7 +87,9 @@ class Site:
         work = Work(
             home=self.home, secret={"token": SECRET}.__getitem__, tell=self.lines.append, refresh=refresh
         )
-        return self.builder.derive(recipe, work)
+        derived = self.builder.derive(recipe, work)
+        self.left |= {derived.engine} - {""}
+        return derived
 
     def look(self, derived: Derived) -> dict[str, Any]:
         """Config of the image, read by a tool that knows nothing of tilth."""
@@ -113,13 +118,18 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def docker_site(site: Site, docker_engine: DockerEngine) -> Site:
+def docker_site(site: Site, docker_engine: DockerEngine) -> Iterator[Site]:
     """A client with BuildKit, where there is one."""
     settings = DockerBuilderSettings(
         program=docker_engine.buildkit_cli or docker_engine.cli, host=docker_engine.host, network="host"
     )
     site.builder, site.start = DockerBuilder(settings), docker_engine.images["3.11"]
-    return site
+    yield site
+    for name in site.left:
+        # Another test may have removed it: equal recipes have one name.
+        subprocess.run(
+            [docker_engine.cli, "--host", docker_engine.host, "rmi", name], check=False, capture_output=True
+        )
 
 
 @pytest.fixture(params=["docker", "classic", "podman", "buildah"])

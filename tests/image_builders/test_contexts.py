@@ -105,3 +105,10 @@ def test_a_link_that_leads_outside_stays_a_link(tree: Path, tmp_path: Path) -> N
     (tmp_path / "copy").mkdir()
     BuildContext(tree).stage(tmp_path / "copy")
     assert (tmp_path / "copy" / "link").is_symlink()
+
+
+def test_the_home_of_tilth_is_no_part_of_it(tree: Path) -> None:
+    before = BuildContext(tree).digest()
+    (tree / ".tilth").mkdir()
+    (tree / ".tilth" / "log").write_text("changes")
+    assert BuildContext(tree, without=tree / ".tilth").digest() == before

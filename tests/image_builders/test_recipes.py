@@ -8,6 +8,7 @@ import pytest
 
 from tilth import Environment
 from tilth.errors import DefinitionError
+from tilth.home import Home
 from tilth.image_builders.recipes import recipe_of
 from tilth.images.bases import Base
 from tilth.images.options import container_options
@@ -27,7 +28,7 @@ def base(digest: str = "1", **config: Any) -> Base:
 
 def test_an_environment_of_python_packages_alone_needs_nothing_built(tmp_path: Path) -> None:
     options = container_options(Environment("x", requirements=["a"], base_image="python:3.12").to_json())
-    assert recipe_of("x", options, root=tmp_path, base=base()) is None
+    assert recipe_of("x", options, root=tmp_path, base=base(), home=Home(tmp_path)) is None
 
 
 def test_python_packages_and_order_do_not_matter_to_the_key(site: Site) -> None:
@@ -79,12 +80,14 @@ def test_what_is_built_can_be_looked_at(site: Site) -> None:
         ({"dockerfile": "nowhere/Dockerfile"}, "cannot be read"),
         ({"dockerfile": "Dockerfile", "build_context": "nowhere"}, "is no folder"),
         ({"dockerfile": "bytes"}, "not UTF-8"),
+        ({"dockerfile": "empty"}, "is empty"),
     ],
 )
 def test_a_dockerfile_or_context_that_is_not_there_is_named(
     site: Site, options: dict[str, str], told: str
 ) -> None:
     (site.root / "Dockerfile").write_text("FROM a\n")
+    (site.root / "empty").write_text("\n")
     (site.root / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DefinitionError) as caught:
         site.recipe(**options)

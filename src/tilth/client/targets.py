@@ -95,7 +95,7 @@ class ImageTarget:
         from tilth.image_builders.recipes import recipe_of
         from tilth.secrets import open_secrets
 
-        recipe = recipe_of(name, options, root=self._root, base=base)
+        recipe = recipe_of(name, options, root=self._root, base=base, home=self._home)
         assert recipe is not None
         derived = find_derived(recipe, self._home)
         if derived is None and not self._act:

@@ -23,17 +23,19 @@ class BuildContext:
     Args:
         folder: The folder.
         dockerfile: Path of the Dockerfile: `NAME.dockerignore` beside it goes before `.dockerignore`.
+        without: A folder that is never part of it: tilth's home, which changes while a build runs.
     Raises:
         DefinitionError: It is no folder.
     """
 
-    def __init__(self, folder: Path, dockerfile: Path | None = None) -> None:
+    def __init__(self, folder: Path, dockerfile: Path | None = None, without: Path | None = None) -> None:
         if not folder.is_dir():
             raise DefinitionError(
                 f"the build context `{folder}` is no folder",
                 mend="`build_context` is relative to the folder that holds the project",
             )
         self.folder = folder
+        self._without = str(without.resolve()) if without else ""
         self._rules = _rules(folder, dockerfile)
         # An exception such as `!a/b` may bring back files below a folder that is left out.
         self._brings_back = any(not rule.include for rule in self._rules)
@@ -71,6 +73,8 @@ class BuildContext:
                 )
                 taken = last is None or not last.include
                 if entry.is_dir(follow_symlinks=False):
+                    if self._without and os.path.realpath(entry.path) == self._without:
+                        continue
                     if taken:
                         yield path
                     if taken or self._brings_back:

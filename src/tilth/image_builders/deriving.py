@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """Where one recipe is being built."""
 
+    home: Home
     layout: Path  # an empty folder that becomes the result
     folder: Path  # scratch
     refresh: bool  # take nothing from the engine's own cache
@@ -108,6 +109,7 @@ def _bench(recipe: Recipe, work: Work, layout: Path, scratch: Path) -> Iterator[
     log = work.log or work.home.images / "bases" / f"{recipe.key}.log"
     with _mounted(values) as files, open(log, "w", encoding="utf-8") as file:
         yield Bench(
+            home=work.home,
             layout=layout,
             folder=scratch,
             refresh=work.refresh,

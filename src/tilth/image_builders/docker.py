@@ -16,7 +16,7 @@ from tilth.image_builders.commands import ask, run_logged
 from tilth.image_builders.contexts import BuildContext
 from tilth.image_builders.deriving import derive
 from tilth.image_builders.failures import explain
-from tilth.image_builders.package_managers import packages_dockerfile
+from tilth.image_builders.package_managers import OURS, packages_dockerfile
 from tilth.stack.flavors import Flavor
 
 if TYPE_CHECKING:
@@ -89,20 +89,20 @@ class DockerBuilder:
         name = f"tilth-base:{recipe.key[:20]}"
         known: dict[str, tuple[Descriptor, Path]] = {}
         if recipe.dockerfile:
-            first = f"{name}-dockerfile" if recipe.packages else name
-            self._build_dockerfile(recipe, bench, first)
-            user, base = "", first
-            if recipe.packages:
-                told = self._answer("image", "inspect", "--format", "{{.Config.User}}", first)
-                user = told.strip()
+            base = f"{name}-dockerfile" if recipe.packages else name
+            self._run(recipe, bench, recipe.dockerfile, staged(recipe, bench), base, arguments(recipe, bench))
+            user = ""
         else:
-            user, base = recipe.base_user, self._base(recipe)
-            known = known_layers(recipe)
+            base, user, known = self._base(recipe), recipe.base_user, known_layers(recipe)
         if recipe.packages:
-            text = packages_dockerfile(base, recipe.packages, user=user)
-            self._run(recipe, bench, text, empty(bench), name, [])
-            if recipe.dockerfile:
-                self._answer("image", "rm", "--no-prune", base)
+            try:
+                if recipe.dockerfile:
+                    user = self._answer("image", "inspect", "--format", "{{.Config.User}}", base).strip()
+                text = packages_dockerfile(base, recipe.packages, user=user)
+                self._run(recipe, bench, text, empty(bench), name, [])
+            finally:
+                if recipe.dockerfile:
+                    ask(self._docker("image", "rm", "--no-prune", base))
         archive = bench.folder / "image.tar"
         self._answer("save", "--output", str(archive), name)
         layout_from_archive(archive, bench.layout, recipe.tag, known)
@@ -232,12 +232,16 @@ def pinned(recipe: Recipe) -> str:
 
 def failed(recipe: Recipe, finished: Finished, bench: Bench) -> BuildFailed:
     """What to tell of a build that ended badly."""
-    told = explain(finished.lines)
-    what = f"the Dockerfile `{recipe.dockerfile_path}`" if recipe.dockerfile else "the system packages"
-    at = f", at `{told.instruction}`" if told.instruction else ""
+    told = explain([line for line in finished.lines if OURS not in line])
     code = f" with exit code {told.code}" if told.code is not None else ""
+    if not recipe.dockerfile or any(OURS in line for line in finished.lines):
+        listed = ", ".join(f"`{each}`" for each in recipe.packages)
+        what, at = f"the system packages of environment `{recipe.owner}`", f": {listed}"
+    else:
+        what = f"the Dockerfile `{recipe.dockerfile_path}` of environment `{recipe.owner}`"
+        at = f", at `{told.instruction}`{code}" if told.instruction else code
     return BuildFailed(
-        f"{what} of environment `{recipe.owner}` could not be built{at}{code}",
+        f"{what} could not be built{at}",
         why="\n".join(told.lines),
         mend=f"the whole log is in `{bench.log.name}`",
     )

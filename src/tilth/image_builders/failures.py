@@ -14,7 +14,11 @@ _BUILDKIT = re.compile(r"^(?:------)? ?> (?:importing|\[[^\]]*\]) ?(?P<told>.*?)
 _STEP = re.compile(r"^(?:Step \d+/\d+ : |STEP \d+(?:/\d+)?: )(?P<told>.*)$")
 _BUILDAH = re.compile(r'building at STEP "(?P<told>.*?)": ')
 _CODE = re.compile(r"(?:non-zero code|exit code|exit status):? (\d+)")
-_ENGINE_SAYS = re.compile(r"^(?:Error: |ERROR: |error: |#\d+ ERROR: )")
+_NOISE = re.compile(
+    r"-{3,}|={3,}|DONE |CACHED|sha256:|transferring |naming to |exporting |\[internal\] |Sending build context|"
+    r" ---> |Removing intermediate |Removed intermediate |DEPRECATED: |"
+    r"\s+BuildKit is currently|\s+environment-variable|\s+Install the buildx|\s+https://docs.docker.com/go/buildx"
+)
 _TIMED = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
 
 
@@ -41,7 +45,7 @@ def explain(lines: Sequence[str]) -> Failure:
 
 
 def _noise(line: str) -> bool:
-    return bool(re.match(r"^(?:-{3,}|={3,}|DONE |CACHED|sha256:|transferring |naming to |exporting )", line))
+    return _NOISE.match(line) is not None
 
 
 def _short(instruction: str) -> str:

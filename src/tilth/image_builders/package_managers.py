@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+OURS = "[ -r /etc/os-release ]"  # marks the instruction in what a build writes
 # Decided in the container, not by looking at the base: a Dockerfile's result cannot be looked at before it is built.
 _SCRIPT = """\
 RUN set -eu; \\

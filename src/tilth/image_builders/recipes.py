@@ -14,6 +14,7 @@ from tilth.image_builders.package_managers import packages_dockerfile
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tilth.home import Home
     from tilth.images.bases import Base
     from tilth.images.options import ContainerOptions
 
@@ -64,13 +65,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return f"{text}\n# then, on the image that this gives:\n{on_top}"
 
 
-def recipe_of(name: str, options: ContainerOptions, *, root: Path, base: Base | None) -> Recipe | None:
+def recipe_of(
+    name: str, options: ContainerOptions, *, root: Path, base: Base | None, home: Home
+) -> Recipe | None:
     """What an environment needs built; None when nothing is. Reads the Dockerfile and its context.
 
     Args:
         name: Of the environment.
         root: The code root.
         base: What its packages go on, inspected; None with a Dockerfile.
+        home: Left out of the build context, should it lie in there.
     Raises:
         DefinitionError: The Dockerfile or its context cannot be read.
     """
@@ -96,7 +100,11 @@ def recipe_of(name: str, options: ContainerOptions, *, root: Path, base: Base | 
             why=(error.strerror or "") if isinstance(error, OSError) else "it is not UTF-8 text",
             mend="`dockerfile` is relative to the folder that holds the project",
         ) from error
-    context = BuildContext(root / options.build_context, path)
+    if not text.strip():
+        raise DefinitionError(
+            f"the Dockerfile `{path}` of environment `{name}` is empty", mend="begin it with `FROM`"
+        )
+    context = BuildContext(root / options.build_context, path, home.root)
     return Recipe(
         owner=name,
         dockerfile=text,
