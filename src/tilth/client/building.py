@@ -114,8 +114,10 @@ class Images:
     def find(self, wanted: Wanted) -> Build | None:
         """What was built before and is where it should be. With a registry that costs one request."""
         known = next(iter(self.store.find(Build, key=wanted.key, state=State.COMPLETED, limit=1)), None)
-        if self.to.layout or self.to.engine:
+        if self.to.layout:
             return None  # to be written anew: its layers are here
+        if self.to.engine:
+            return known if known is not None and self._is_loaded(wanted, known) else None
         if self.to.registry is None:
             return known if known is not None and self._is_here(known) else None
         reference = self._reference(wanted)
@@ -227,6 +229,15 @@ class Images:
             engine = Engine(kind="podman") if self.to.engine == "podman" else Engine()
             load_image(image, self.home, self.registries, engine=engine, names=[name])
         return f"{self.to.engine}:{name}"
+
+    def _is_loaded(self, wanted: Wanted, build: Build) -> bool:
+        """Whether the engine still has an image under its name."""
+        from tilth.images.engines import Engine
+
+        name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
+        if self.to.engine == "containerd" or f"{self.to.engine}:{name}" not in build.references:
+            return False
+        return (Engine(kind="podman") if self.to.engine == "podman" else Engine()).has(name)
 
     def _remake(self, wanted: Wanted, layer: ImageLayer) -> None:
         """A layer was lost, or is not what it was: make it again."""

@@ -86,7 +86,7 @@ class Components:
         chosen = load_flavor(type_, flavor)
         settings = plain_settings(chosen, settings_from_text(chosen, given))
         self._check_free(type_, name)
-        (kept,) = self._kept_in().add(
+        (kept,) = self.store.add(
             Component(project=self.project, type=type_, name=name, flavor=flavor, settings=settings)
         )
         return kept
@@ -114,7 +114,7 @@ class Components:
                 )
             del settings[each]
         changed = msgspec.structs.replace(component, settings=plain_settings(flavor, settings))
-        return self._kept_in().replace(component, changed)
+        return self.store.replace(component, changed)
 
     def delete(self, component: Component, *, force: bool = False) -> list[str]:
         """Forget a component. Runs that used it remember what it was.
@@ -131,7 +131,7 @@ class Components:
             raise DefinitionError(
                 f"{label(component.type)} `{component.name}` cannot be deleted: it comes with tilth"
             )
-        store = self._kept_in()
+        store = self.store
         users = [
             each
             for each in walk(store, Stack, project=self.project)
@@ -171,7 +171,9 @@ class Components:
                 else f"give another name, or change it: `tilth component update {name} --set …`",
             )
 
-    def _kept_in(self) -> Store:
+    @property
+    def store(self) -> Store:
+        """Where they are kept."""
         assert self._store is not None, "what changes components opens the store"
         return self._store
 

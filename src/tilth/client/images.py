@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
     from tilth.image_builders import ImageBuilder
     from tilth.oci.registry import Registry
@@ -86,6 +87,34 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
                 }
             )
         return planned
+
+
+def run_images(
+    running: Running,
+    environments: ProjectEnvironments,
+    *,
+    store: Store,
+    home: Home,
+    tell: Callable[[str], None],
+) -> dict[str, Build]:
+    """The images that the steps of a run need, by name of their environment; found or made, several at a time.
+
+    Raises:
+        TilthError: The first that cannot be made.
+    """
+    target = running.target
+    if target is None or running.orchestrator.delivery not in ("load", "push"):
+        return {}
+    declared = {name: container_options(environments.declared(name)[0]) for name in environments.names}
+    locks = {
+        name: lock
+        for name in environments.names
+        if not declared[name].image and (lock := environments.lock(name)) is not None
+    }
+    wanted = distinct(locks, target.base, lambda name: declared[name].settings())
+    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None), tell)
+    builds = images.make_all(wanted)
+    return {name: build for each, build in zip(wanted, builds, strict=True) for name in each.names}
 
 
 def _prepare(

@@ -23,7 +23,7 @@ from tilth.client.installed import client_environment, not_recorded
 from tilth.client.lookup import find_run
 from tilth.client.recorded import client_differences, open_locks, open_run
 from tilth.client.resuming import KEPT, own_code
-from tilth.client.running import running_as
+from tilth.client.running import make_images, running_as
 from tilth.client.secrets import run_secrets, step_secrets
 from tilth.client.submit import compiled_in, new_run, start
 from tilth.client.wording import short_digest
@@ -166,6 +166,7 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
             running=running,
+            images=make_images(running, environments, store, home, listener),
         )
         folder = home.runs / new.id
         try:

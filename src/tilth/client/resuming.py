@@ -14,7 +14,7 @@ from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
 from tilth.client.recorded import open_locks, open_run
-from tilth.client.running import running_as
+from tilth.client.running import make_images, running_as
 from tilth.client.secrets import run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
@@ -83,6 +83,7 @@ def _resume(
         target=running.target,
         listener=listener,
     )
+    make_images(running, environments, store, home, listener)
     steps = list(walk(store, StepRun, run=found.id))
     attempts: dict[tuple[str, int | None], int] = {}
     for each in steps:

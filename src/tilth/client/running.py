@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from tilth.client.targets import ImageTarget, in_containers
+from tilth.engine import events
 from tilth.errors import ImageNotFound
 from tilth.orchestrators.this_machine import LocalOrchestrator
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tilth.client.environments import ProjectEnvironments
     from tilth.environments import Interpreter
     from tilth.home import Home
     from tilth.image_builders import ImageBuilder
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tilth.orchestrators import Orchestrator
     from tilth.records import ComponentUsed
     from tilth.stack.assembled import AssembledStack
+    from tilth.store import Store
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,28 @@ def running_as(
     orchestrator = cast("Orchestrator", open_component("orchestrator", used, root=root, home=home))
     target = None
     if orchestrator.in_containers:
-        bases = Bases(home, engine=orchestrator.engine, with_layers=False, offline=offline)
+        bases = Bases(
+            home, engine=orchestrator.engine, with_layers=orchestrator.delivery != "mount", offline=offline
+        )
         target = ImageTarget(
             orchestrator, bases.find, interpreter, root=root, home=home, builder=builder, tell=tell, act=act
         )
     return Running(stack, orchestrator, target, used, artifact_store)
+
+
+def make_images(
+    running: Running, environments: ProjectEnvironments, store: Store, home: Home, listener: events.Listener
+) -> dict[str, str]:
+    """Make the images that the run's steps are started from, where environments are not mounted: digests by name."""
+    if running.orchestrator.delivery in ("venv", "mount"):
+        return {}
+    from tilth.client.images import run_images
+
+    builds = run_images(
+        running, environments, store=store, home=home, tell=lambda text: listener(events.Notice(text))
+    )
+    environments.images = {name: each.references[-1].partition(":")[2] for name, each in builds.items()}
+    return {name: each.image for name, each in builds.items()}
 
 
 class Bases:

@@ -179,7 +179,7 @@ class Stacks:
                 if built_in
                 else f"give another name, or change it: `tilth stack update {name} …`",
             )
-        (kept,) = self._kept_in().add(Stack(project=self.project, name=name, components=chosen))
+        (kept,) = self.store.add(Stack(project=self.project, name=name, components=chosen))
         return kept
 
     def update(self, stack: Stack, components: Mapping[str, str], without: Collection[str] = ()) -> Stack:
@@ -204,7 +204,7 @@ class Stacks:
             del changed[type_]
         changed |= self._known(components)
         self._check_whole(stack.name, changed)
-        return self._kept_in().replace(stack, msgspec.structs.replace(stack, components=changed))
+        return self.store.replace(stack, msgspec.structs.replace(stack, components=changed))
 
     def delete(self, stack: Stack) -> bool:
         """Forget a stack; its components stay. Returns whether it was the one chosen for the project.
@@ -216,16 +216,16 @@ class Stacks:
             raise DefinitionError(f"stack `{stack.name}` cannot be deleted: it comes with tilth")
         project = self._remembered()
         if project is None or project.stack != stack.name:
-            self._kept_in().write([Delete(Stack, stack.id)])
+            self.store.write([Delete(Stack, stack.id)])
             return False
         let_go = msgspec.structs.replace(project, stack="")
-        self._kept_in().write([Put(let_go), Delete(Stack, stack.id)])
+        self.store.write([Put(let_go), Delete(Stack, stack.id)])
         return True
 
     def choose(self, stack: Stack | None) -> None:
         """Make a stack the active one of the project; None leaves it to the project's file."""
         name = "" if stack is None else stack.name
-        store, project = self._kept_in(), self._remembered()
+        store, project = self.store, self._remembered()
         if project is None:
             store.add(Project(name=self.project, stack=name))
         elif project.stack != name:
@@ -280,6 +280,8 @@ class Stacks:
         found = () if self._store is None else self._store.find(Project, name=self.project).items
         return found[0] if found else None
 
-    def _kept_in(self) -> Store:
+    @property
+    def store(self) -> Store:
+        """Where they are kept."""
         assert self._store is not None, "what changes stacks opens the store"
         return self._store

@@ -21,7 +21,7 @@ from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
-from tilth.client.running import running_on
+from tilth.client.running import make_images, running_on
 from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.client.stacks import active_stack
 from tilth.engine import events
@@ -179,6 +179,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             checks.refuse_pythons(pipeline, compiled.interpreter, home)
         environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
         _check_environments(compiled, environments, home, store, listener)
+        images = make_images(running, environments, store, home, listener)
         code = CodeBundle(
             id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
         )
@@ -196,6 +197,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             client=compiled_in(compiled.interpreter, client.id, git.result()),
             options=options.to_json(),
             running=running,
+            images=images,
         )
         tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
         return start(
@@ -212,6 +214,7 @@ def new_run(
     client: ClientEnvironment,
     options: dict[str, Any],
     running: Running,
+    images: Mapping[str, str] | None = None,
 ) -> Run:
     """The record of a run that is about to start; nothing is written."""
     return Run(
@@ -224,6 +227,7 @@ def new_run(
         environments=environments.digests(),
         client=client,
         artifact_store=running.artifact_store,
+        images=dict(images or {}),
         stack=running.stack,
         orchestrator=running.used,
         options=options,

@@ -9,7 +9,10 @@ from __future__ import annotations
 import gzip
 import posixpath
 import re
+import sys
 import tarfile
+import zlib
+from contextlib import contextmanager, nullcontext
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from tilth.errors import ImageBroken
@@ -48,27 +51,30 @@ class _Node(NamedTuple):
 
 
 class Filesystem:
-    """The links and the few telling files of an image, one layer after another."""
+    """The links and the few telling files of an image, one layer after another.
 
-    def __init__(self) -> None:
+    Args:
+        name: What errors call the image.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._nodes: dict[str, _Node] = {}  # by path without the first `/`
         self._folders: set[str] = set()  # that something was ever in
 
-    def add(self, layer: IO[bytes], media_type: str) -> None:
+    def add(self, layer: IO[bytes] | Pieces, media_type: str) -> None:
         """Put the next layer on top.
 
         Raises:
             ImageBroken: It cannot be read.
         """
-        try:
-            with opened(layer, media_type) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+        with self._explained(), opened(layer, media_type, self._name) as plain:
+            with tarfile.open(fileobj=plain, mode="r|") as tar:
                 fresh: set[str] = set()  # whiteouts hide what is below, never what is in the same layer
                 for member in tar:
                     self._member(tar, member, fresh)
             while layer.read(_CHUNK):  # whoever gives the bytes holds them to their digest at their end
                 pass
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            raise ImageBroken("a layer of the image cannot be read", why=str(error)) from error
 
     def python(self, path_variable: str) -> Python | None:
         """What a shell would start as `python3`, else as `python`, else the newest `python3.X`."""
@@ -152,6 +158,19 @@ class Filesystem:
         )
         return self._nodes[libraries[0][1]].found if libraries else ""
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, _unreadable()):
+                raise
+            raise ImageBroken(
+                f"a layer of the base image `{self._name}` cannot be read",
+                why=str(error) or type(error).__name__,
+                mend="its bytes are broken where it is: push or write it there again",
+            ) from error
+
     def _member(self, tar: tarfile.TarFile, member: tarfile.TarInfo, fresh: set[str]) -> None:
         path = posixpath.normpath("/" + member.name).lstrip("/")
         folder, name = posixpath.split(path)
@@ -229,7 +248,7 @@ class Pieces:
         self.close()
 
 
-def opened(layer: Any, media_type: str) -> Any:
+def opened(layer: Any, media_type: str, name: str) -> Any:
     """The tar of a layer, to be read once."""
     if media_type.endswith("gzip"):
         return gzip.GzipFile(fileobj=layer)
@@ -238,11 +257,18 @@ def opened(layer: Any, media_type: str) -> Any:
 
         return zstandard.ZstdDecompressor().stream_reader(layer, read_across_frames=True)
     if media_type.endswith("tar"):
-        return layer
+        return nullcontext(layer)
     raise ImageBroken(
-        f"the image has a layer of the type `{media_type}`",
+        f"the base image `{name}` has a layer of the type `{media_type}`",
         why="tars are read, plain or compressed by gzip or zstd",
     )
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What bytes raise that are no tar, or not packed as they should be."""
+    kinds: tuple[type[Exception], ...] = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error)
+    zstandard = sys.modules.get("zstandard")  # which derives its error from none of them
+    return (*kinds, zstandard.ZstdError) if zstandard else kinds
 
 
 def _search(file: IO[bytes], wanted: re.Pattern[bytes]) -> str:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from tilth.environments.files import read_bytes, remember, scratch
+from tilth.environments.files import explaining_full_disk, read_bytes, remember, scratch
 from tilth.errors import ImageBroken, ImageNotFound, OutsideError, TilthError, nearest
 from tilth.images.bases import Base, BaseLayer
 from tilth.images.engines import Engine
@@ -95,15 +95,16 @@ def inspect_base(
         ImageNotFound: There is no such image, tag or platform; the hint names those there are.
         ImageBroken: It is not what its digests say.
     """
-    kind, _, rest = reference.partition(":")
-    if kind == "oci":
-        return _of_layout(reference, rest, home, platform)
-    if kind == "docker-archive":
-        return _of_archive(reference, Path(rest), home, platform)
-    if kind in ("docker", "podman") and "//" not in rest:
-        chosen = engine or Engine(kind=kind, needed_for=f"the base image `{reference}`")  # type: ignore[arg-type]
-        return _of_engine(reference, rest, chosen, home, platform, with_layers=with_layers)
-    return _of_registry(reference, registry, home, platform, offline=offline)
+    with explaining_full_disk(f"what is known of the base image `{reference}`", home.images):
+        kind, _, rest = reference.partition(":")
+        if kind == "oci":
+            return _of_layout(reference, rest, home, platform)
+        if kind == "docker-archive":
+            return _of_archive(reference, Path(rest), home, platform)
+        if kind in ("docker", "podman") and "//" not in rest:
+            chosen = engine or Engine(kind=kind, needed_for=f"the base image `{reference}`")  # type: ignore[arg-type]
+            return _of_engine(reference, rest, chosen, home, platform, with_layers=with_layers)
+        return _of_registry(reference, registry, home, platform, offline=offline)
 
 
 def layer_source(base: Base, home: Home) -> Layout | None:
@@ -444,7 +445,7 @@ def _base(
             f"the image `{text}` has {len(layers)} layers, and its config tells of {len(told.rootfs.diff_ids)}",
             mend="it may be an artifact and no image: check the name",
         )
-    found = _found(told, layers, home, read)
+    found = _found(text, told, layers, home, read)
     return Base(
         reference=text,
         source=source,
@@ -465,13 +466,15 @@ def _base(
     )
 
 
-def _found(told: _Config, layers: list[Descriptor], home: Home, read: Callable[[Descriptor], Any]) -> Found:
+def _found(
+    text: str, told: _Config, layers: list[Descriptor], home: Home, read: Callable[[Descriptor], Any]
+) -> Found:
     path = _pythons(home, told.rootfs.diff_ids)
     if before := _remembered(path, Found):
         return before
     variables = dict(each.split("=", 1) for each in (told.config or {}).get("Env") or () if "=" in each)
     certain = official_python(variables)
-    files = Filesystem()
+    files = Filesystem(text)
     for layer in layers:
         with read(layer) as blob:
             files.add(blob, layer.media_type)

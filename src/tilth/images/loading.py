@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.environments.files import scratch
+from tilth.environments.files import explaining_full_disk, scratch
 from tilth.errors import EngineUnavailable, ImageBroken, ImageNotFound, NotFound
 from tilth.images.engines import Engine, run_engine
 from tilth.images.inspecting import layer_source
@@ -185,7 +185,6 @@ def _hand_over(
     there: int,
 ) -> int:
     store = BlobStore(home.images)
-    store.put(image.config)
     for layer in image.layers[there:]:
         _fetch(image, layer, home, registries)
     # The same content may come again above, where it is wanted.
@@ -193,7 +192,8 @@ def _hand_over(
     leave_out = [
         each.descriptor.digest for each in image.layers[:there] if each.descriptor.digest not in above
     ]
-    with scratch(home.images) as folder:
+    with explaining_full_disk("the image", home.images), scratch(home.images) as folder:
+        store.put(image.config)
         archive = folder / "image.tar"
         handed = docker_archive(archive, image.manifest, store.path, names=names, leave_out=leave_out)
         engine.run("load", "--input", str(archive))
@@ -213,7 +213,8 @@ def _fetch(image: Image, layer: ImageLayer, home: Home, registries: Callable[[st
     kind, _, where = base.source.partition(":")
     if kind == "registry":
         reference = parse(where)
-        registries(reference.registry).fetch_blob(reference.repository, layer.descriptor, store)
+        with explaining_full_disk("the base image", home.images):
+            registries(reference.registry).fetch_blob(reference.repository, layer.descriptor, store)
         return
     layout = layer_source(base, home)
     if layout is None:
@@ -222,7 +223,8 @@ def _fetch(image: Image, layer: ImageLayer, home: Home, registries: Callable[[st
             why=f"they are in `{base.source}`, which gives none out",
             mend=f"name it as `{base.reference}` again, to take it over",
         )
-    layout.fetch(layer.descriptor, store)
+    with explaining_full_disk("the base image", home.images):
+        layout.fetch(layer.descriptor, store)
 
 
 def _diff_ids(image: Image) -> list[str]:

@@ -9,6 +9,7 @@ before all of them are there.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING
@@ -67,7 +68,7 @@ def push_image(
     Args:
         registries: Gives the client of a host.
         progress: Told how many more bytes of a layer, by title, have been taken; fewer than none when sent again.
-        remake: Makes a layer again whose blob is lost or broken.
+        remake: Makes a layer again whose blob is lost or broken; called for one after another.
 
     Raises:
         BuildFailed: It has more layers than engines take; nothing was uploaded.
@@ -168,6 +169,7 @@ class _Push:
         self._where = Where(home, to.registry)
         self._progress = progress
         self._remake = remake
+        self._remaking = threading.Lock()
         self._base = {each.descriptor.digest for each in image.base.layers} if image.base else set()
 
     def blobs(self) -> None:
@@ -179,9 +181,11 @@ class _Push:
         ordered = sorted(wanted.values(), key=lambda each: -each.size)
         with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="push") as pool:
             waits = [pool.submit(self._blob, each, layers.get(each.digest)) for each in ordered]
-            wait(waits, return_when=FIRST_EXCEPTION)
-            for each in waits:
-                each.cancel()  # those not begun; what was begun ends, and is found by the next push
+            try:
+                wait(waits, return_when=FIRST_EXCEPTION)
+            finally:  # what was begun ends, and is found by the next push; the rest is left
+                for each in waits:
+                    each.cancel()
         for each in waits:
             if not each.cancelled() and (error := each.exception()):
                 raise error
@@ -259,7 +263,9 @@ class _Push:
                 why=f"blob `{blob.digest}` does not have the bytes of its digest; it was removed",
                 mend="build the image again",
             ) from cause
-        self._remake(layer)
+        with self._remaking:
+            if not self._store.has(blob.digest):  # it may have been made together with another one
+                self._remake(layer)
         if not self._store.has(blob.digest):
             raise ImageBroken(
                 f"the layer `{layer.title}` cannot be made again as it was",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # `lost`: nothing was heard any more of where it ran. `upload`: it ran, and what it gave could not be stored.
 # `environment`: what it needs could not be brought to where it was to run, so that it was not started.
+Delivery = Literal["venv", "mount", "load", "push"]
 Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout", "lost", "upload", "environment"]
 
 
@@ -53,6 +54,7 @@ class Orchestrator(Protocol):
     """Where the steps of a run are started."""
 
     in_containers: bool  # environments are for the Python of a base image then, not for this machine's
+    delivery: Delivery  # how environments come to where steps run
     engine: str  # command of the engine whose images its containers are started from; empty: a registry's
 
     def base_image(self, minor: str) -> str:

@@ -34,7 +34,7 @@ from tilth.stack.flavors import Finding, Flavor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tilth.orchestrators import Launcher, Orchestrator
+    from tilth.orchestrators import Delivery, Launcher, Orchestrator
     from tilth.stack.flavors import Context
 
 LABEL = "dev.tilth.run"  # of every container: the id of its run
@@ -77,6 +77,7 @@ class DockerOrchestrator:
     def __init__(self, settings: DockerSettings) -> None:
         self.settings = settings
         self.engine: str = settings.engine
+        self.delivery: Delivery = "mount" if settings.delivery == "mount" else "load"
 
     def base_image(self, minor: str) -> str:
         """The base of environments that name none."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tilth.orchestrators import Launcher, Orchestrator
+    from tilth.orchestrators import Delivery, Launcher, Orchestrator
     from tilth.stack.flavors import Context
 
 
@@ -44,6 +44,7 @@ class LocalOrchestrator:
     """Starts steps in worker processes, each in the venv of its environment."""
 
     in_containers = False
+    delivery: Delivery = "venv"
     engine = ""
 
     def base_image(self, minor: str) -> str:

@@ -100,14 +100,14 @@ def find_offer(type_: str, name: str) -> Offer:
     if not found:
         known = [each.name for each in offers() if each.type == type_]
         raise UnknownOption(
-            f"there is no flavor `{name}` of {label(type_)}",
+            f"there is no {label(type_)} flavor `{name}`",
             why="" if known else "no installed package declares one of this type",
             mend="; ".join(filter(None, (nearest(name, known), "`tilth component flavors` lists them"))),
         )
     if len(found) > 1:
         packages = " and ".join(f"`{each.package}`" for each in found)
         raise SetupError(
-            f"flavor `{name}` of {label(type_)} is declared by {len(found)} packages: {packages}",
+            f"{label(type_)} flavor `{name}` is declared by {len(found)} packages: {packages}",
             why="which of them is meant cannot be told",
             mend=f"uninstall one of them from the environment that tilth runs from: `{found[-1].package}`, for example",
         )
@@ -150,7 +150,7 @@ def label(type_: str) -> str:
 def _broken(offer: Offer, why: str) -> SetupError:
     own = offer.package == "tilth"
     return SetupError(
-        f"flavor `{offer.name}` of {label(offer.type)}, from package `{offer.package}` {offer.version}, cannot be used",
+        f"{label(offer.type)} flavor `{offer.name}`, from package `{offer.package}` {offer.version}, cannot be used",
         why=why,
         mend="install tilth again"
         if own
