@@ -41,6 +41,7 @@ class Wanted(NamedTuple):
     base: Base
     settings: ImageSettings
     key: str
+    code: Path | None = None  # a bundle whose files go into it
 
     @property
     def name(self) -> str:
@@ -153,7 +154,14 @@ class Images:
         clock = time.perf_counter()
         seconds: dict[str, float] = dict(self.base_seconds)
         try:
-            image = make_image(wanted.lock, wanted.base, wanted.settings, self.home, offline=self.offline)
+            image = make_image(
+                wanted.lock,
+                wanted.base,
+                wanted.settings,
+                self.home,
+                code=wanted.code,
+                offline=self.offline,
+            )
             seconds["layers"] = round(time.perf_counter() - clock, 3)
             references, sent, reused = self._deliver(wanted, image, seconds)
         except TilthError as error:
@@ -246,7 +254,9 @@ class Images:
 
         self.tell(f"layer `{layer.title}` was damaged on this machine; it is made again")
         BlobStore(self.home.images).remove(layer.descriptor.digest)
-        make_image(wanted.lock, wanted.base, wanted.settings, self.home, offline=self.offline)
+        make_image(
+            wanted.lock, wanted.base, wanted.settings, self.home, code=wanted.code, offline=self.offline
+        )
 
     def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
         """Attach what tells of an image: its SBOM, its lock, and how it was made."""
@@ -300,6 +310,8 @@ def distinct(
     locks: Mapping[str, Locked],
     base: Callable[[str], Base],
     settings: Callable[[str], ImageSettings],
+    *,
+    code: Path | None = None,
 ) -> list[Wanted]:
     """One image for each distinct environment, in the order of their names' declaration.
 
@@ -307,15 +319,16 @@ def distinct(
         locks: By name of the environment.
         base: By digest.
         settings: By name of the environment.
+        code: A bundle, named by its digest, whose files go into each.
     """
     from tilth.images.making import image_key
 
     found: dict[str, Wanted] = {}
     for name, lock in locks.items():
         stands_on, given = base(lock.base), settings(name)
-        key = image_key(lock, stands_on, given)
+        key = image_key(lock, stands_on, given, code.stem if code else "")
         if key in found:
             found[key] = found[key]._replace(names=(*found[key].names, name))
         else:
-            found[key] = Wanted((name,), lock, stands_on, given, key)
+            found[key] = Wanted((name,), lock, stands_on, given, key, code)
     return list(found.values())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tilth.client.environments import Changed, ProjectEnvironments
-    from tilth.client.project import WorkingTree
+    from tilth.engine.environments import Code
     from tilth.engine.secrets import RunSecrets
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
@@ -61,7 +61,7 @@ class RunOptions:
 def drive_run(
     run: Run,
     pipeline: Pipeline,
-    tree: WorkingTree,
+    tree: Code,
     environments: ProjectEnvironments,
     *,
     options: RunOptions,

@@ -95,10 +95,13 @@ def run_images(
     *,
     store: Store,
     home: Home,
+    code: Path | None = None,
     tell: Callable[[str], None],
 ) -> dict[str, Build]:
     """The images that the steps of a run need, by name of their environment; found or made, several at a time.
 
+    Args:
+        code: A bundle whose files go into them.
     Raises:
         TilthError: The first that cannot be made.
     """
@@ -111,7 +114,7 @@ def run_images(
         for name in environments.names
         if not declared[name].image and (lock := environments.lock(name)) is not None
     }
-    wanted = distinct(locks, target.base, lambda name: declared[name].settings())
+    wanted = distinct(locks, target.base, lambda name: declared[name].settings(), code=code)
     images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None), tell)
     builds = images.make_all(wanted)
     return {name: build for each, build in zip(wanted, builds, strict=True) for name in each.names}

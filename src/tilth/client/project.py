@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tilth.ir.pipeline import Pipeline
+    from tilth.records import CodeDelivery
 
 _NOT_OURS = frozenset({"__pycache__", "node_modules", "site-packages"})
 _ALL_FILES_S = 1.0  # between two looks at all files of the project
@@ -150,6 +152,34 @@ class WorkingTree:
         relative = self._pipeline.files[module]
         candidates = [Path(root, relative) for root in self.roots]
         return next((each for each in candidates if each.exists()), candidates[0])
+
+
+@dataclass
+class ImageCode:
+    """The project's code in the images that steps run in: what was compiled, whatever the working tree becomes."""
+
+    roots: tuple[str, ...]
+    cwd: str
+    bundle: str
+
+    def changed(self, modules: Iterable[str]) -> list[str]:
+        """Nothing."""
+        del modules
+        return []
+
+
+def code_in_image(delivery: CodeDelivery, *, root: Path, roots: Sequence[str], cwd: str) -> ImageCode:
+    """Where a project's folders are in an image that has its code."""
+
+    def moved(path: str) -> str:
+        inside = Path(path)
+        return (
+            str(Path(delivery.folder) / inside.relative_to(root))
+            if inside.is_relative_to(root)
+            else delivery.folder
+        )
+
+    return ImageCode(tuple(moved(each) for each in roots), moved(cwd), delivery.bundle)
 
 
 def _python_files(roots: Iterable[str]) -> dict[str, tuple[int, int]]:

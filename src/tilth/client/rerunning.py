@@ -166,7 +166,8 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
             running=running,
-            images=make_images(running, environments, store, home, listener),
+            images=make_images(running, environments, store, home, listener, code=found.code),
+            code=found.code,
         )
         folder = home.runs / new.id
         try:

@@ -12,7 +12,7 @@ from tilth.client.artifacts import open_artifacts
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
-from tilth.client.project import WorkingTree
+from tilth.client.project import WorkingTree, code_in_image
 from tilth.client.recorded import open_locks, open_run
 from tilth.client.running import make_images, running_as
 from tilth.client.secrets import run_secrets
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tilth.artifact_stores import ArtifactStore
     from tilth.client.recorded import RecordedRun
+    from tilth.engine.environments import Code
     from tilth.store import SqlStore
 
 # Of the options a run began with. Others are of the process that drove it: its terminal, its network.
@@ -83,7 +84,7 @@ def _resume(
         target=running.target,
         listener=listener,
     )
-    make_images(running, environments, store, home, listener)
+    make_images(running, environments, store, home, listener, code=found.code)
     steps = list(walk(store, StepRun, run=found.id))
     attempts: dict[tuple[str, int | None], int] = {}
     for each in steps:
@@ -146,7 +147,7 @@ def own_code(
     listener: events.Listener,
     *,
     does: str = "it goes on with",
-) -> WorkingTree:
+) -> Code:
     """A run's own code: the working tree when that has not changed, else its bundle, unpacked into `folder`.
 
     Args:
@@ -156,6 +157,8 @@ def own_code(
     from tilth.engine.archives import unpack
 
     found, pipeline = recorded.run, recorded.pipeline
+    if found.images and found.code is not None and found.code.how == "image":
+        return code_in_image(found.code, root=recorded.root, roots=recorded.roots, cwd=recorded.cwd)
     tree = WorkingTree(pipeline, roots=recorded.roots, cwd=recorded.cwd, bundle=found.bundle)
     changed = tree.changed(pipeline.sources)
     # Modules that may import any file of the project get the files the run was started with, whatever is here.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tilth.ir.pipeline import Pipeline
     from tilth.oci.registry import Registry
     from tilth.orchestrators import Orchestrator
-    from tilth.records import ComponentUsed
+    from tilth.records import CodeDelivery, ComponentUsed
     from tilth.stack.assembled import AssembledStack
     from tilth.store import Store
 
@@ -133,15 +133,31 @@ def running_as(
 
 
 def make_images(
-    running: Running, environments: ProjectEnvironments, store: Store, home: Home, listener: events.Listener
+    running: Running,
+    environments: ProjectEnvironments,
+    store: Store,
+    home: Home,
+    listener: events.Listener,
+    *,
+    code: CodeDelivery | None = None,
 ) -> dict[str, str]:
-    """Make the images that the run's steps are started from, where environments are not mounted: digests by name."""
+    """Make the images that the run's steps are started from, where environments are not mounted: digests by name.
+
+    Args:
+        code: How the project's code is delivered: it may go into them.
+    """
     if running.orchestrator.delivery in ("venv", "mount"):
         return {}
+    from tilth.client.bundle import bundle_path
     from tilth.client.images import run_images
 
     builds = run_images(
-        running, environments, store=store, home=home, tell=lambda text: listener(events.Notice(text))
+        running,
+        environments,
+        store=store,
+        home=home,
+        code=bundle_path(code.bundle, home) if code is not None and code.how == "image" else None,
+        tell=lambda text: listener(events.Notice(text)),
     )
     environments.images = {name: each.references[-1].partition(":")[2] for name, each in builds.items()}
     return {name: each.image for name, each in builds.items()}

@@ -17,10 +17,11 @@ from tilth import __version__
 from tilth.client import checks
 from tilth.client.artifacts import open_artifacts
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
+from tilth.client.delivery import plan_delivery
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.installed import client_environment, not_recorded
-from tilth.client.project import WorkingTree
+from tilth.client.project import WorkingTree, code_in_image, project_options
 from tilth.client.running import make_images, running_on
 from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.client.stacks import active_stack
@@ -58,10 +59,11 @@ if TYPE_CHECKING:
     from tilth.client.plan import Plan
     from tilth.client.running import Running
     from tilth.define import Pipeline as Defined
+    from tilth.engine.environments import Code
     from tilth.engine.secrets import RunSecrets
     from tilth.environments import Interpreter
     from tilth.ir.pipeline import Pipeline
-    from tilth.records import Git
+    from tilth.records import CodeDelivery, Git
     from tilth.store import SqlStore, Store
 
 
@@ -179,7 +181,10 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             checks.refuse_pythons(pipeline, compiled.interpreter, home)
         environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
         _check_environments(compiled, environments, home, store, listener)
-        images = make_images(running, environments, store, home, listener)
+        delivery = plan_delivery(
+            compiled.code.root, bundle.digest, project_options(compiled.code.root), offline=offline
+        )
+        images = make_images(running, environments, store, home, listener, code=delivery)
         code = CodeBundle(
             id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
         )
@@ -198,8 +203,11 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             options=options.to_json(),
             running=running,
             images=images,
+            code=delivery,
         )
-        tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
+        tree: Code = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
+        if images and delivery.how == "image":
+            tree = code_in_image(delivery, root=compiled.code.root, roots=compiled.roots, cwd=os.getcwd())
         return start(
             run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
             options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
@@ -215,6 +223,7 @@ def new_run(
     options: dict[str, Any],
     running: Running,
     images: Mapping[str, str] | None = None,
+    code: CodeDelivery | None = None,
 ) -> Run:
     """The record of a run that is about to start; nothing is written."""
     return Run(
@@ -228,6 +237,7 @@ def new_run(
         client=client,
         artifact_store=running.artifact_store,
         images=dict(images or {}),
+        code=code if code is not None and code.how != "bundle" else None,
         stack=running.stack,
         orchestrator=running.used,
         options=options,
@@ -241,7 +251,7 @@ def start(
     run: Run,
     pipeline: Pipeline,
     project: Mapping[str, Any],
-    tree: WorkingTree,
+    tree: Code,
     environments: ProjectEnvironments,
     *,
     beside: Sequence[Put],

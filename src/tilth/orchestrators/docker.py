@@ -25,6 +25,7 @@ import msgspec
 
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import BuildFailed, EngineUnavailable, SetupError, TilthError
+from tilth.images.settings import CODE
 from tilth.orchestrators import Outcome, Task
 from tilth.orchestrators.conversation import Conversation, Door
 from tilth.orchestrators.runtimes import installed_runtime
@@ -271,7 +272,8 @@ def command(
 
 def _mounted(task: Task, folder: Path, reads: Sequence[Path]) -> list[tuple[str, bool]]:
     """Folders at the paths they have on this machine, and whether they can be written to."""
-    project = {*task.roots, task.cwd}
+    # What is in the image is not on this machine.
+    project = {each for each in (*task.roots, task.cwd) if not Path(each).is_relative_to(CODE)}
     for each in sorted(project):
         if each in _SYSTEM or ":" in each:
             raise SetupError(
