@@ -31,6 +31,12 @@ SETTINGS = {
     "python": Setting(
         "TILTH_PYTHON", "", "the project's interpreter, when it should not be found as uv finds it"
     ),
+    "stack": Setting(
+        "TILTH_STACK",
+        "",
+        "the stack that runs use; by default the one chosen by `tilth stack set`, else `stack` of `[tool.tilth]`, "
+        "else `default`",
+    ),
     "workers": Setting("TILTH_WORKERS", "", "how many steps run at once; by default the number of cores"),
     "offline": Setting("TILTH_OFFLINE", "0", "`1`: never ask a package index"),
     "secret_store": Setting(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tilth.client import bundle as bundles
-from tilth.client.bundle import bundle_digest, bundle_path, git_state, make_bundle, unpack
+from tilth.client.bundle import bundle_digest, bundle_path, git_state, make_bundle
 from tilth.client.code_root import CodeRoot
+from tilth.engine.archives import unpack
 from tilth.errors import DefinitionError, NotFound, SetupError
 from tilth.home import Home
 
@@ -227,7 +228,7 @@ def test_an_unchanged_tree_is_not_archived_or_read_again(
     # The change of a file's state cannot be set back, so the clock is set forward instead.
     monkeypatch.setattr(bundles.time, "time_ns", lambda: 2_000_000_000_000_000_000)
     first = pack(project, store)
-    monkeypatch.setattr(bundles, "_hash", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(bundles, "content_digest", lambda _: pytest.fail("read again"))
     second = pack(project, store)
     assert (first.created, second.created) == (True, False)
     assert second.digest == first.digest

@@ -13,7 +13,10 @@ from tilth.ir.pipeline import Pipeline
 from tilth.runtime.sources import source_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.conftest import Ended
 
 
 @pytest.mark.parametrize(
@@ -96,3 +99,17 @@ def test_a_file_that_was_touched_is_read_again_and_found_the_same(tree: WorkingT
 def test_a_file_that_is_no_python_any_more_has_changed(tree: WorkingTree, tmp_path: Path) -> None:
     (tmp_path / "src" / "a.py").write_bytes(b"\xff\xfe")
     assert tree.changed(["a"]) == ["a.py"]
+
+
+def test_what_a_project_says_of_its_runs_is_no_option_of_its_steps(
+    tmp_path: Path, tilth: Callable[..., Ended]
+) -> None:
+    (tmp_path / "flow.py").write_text(
+        "from tilth import pipeline, step\n\n@step\ndef f() -> int:\n    return 1\n\n@pipeline\ndef flow():\n    f()\n"
+    )
+    (tmp_path / "tilth.toml").write_text('code = "git"\ncode-remote = "origin"\n')
+    tilth("plan", "flow.py")
+    (tmp_path / "tilth.toml").write_text('code = "gti"\n')
+    told = tilth("plan", "flow.py", code=1).stderr
+    assert "code cannot be delivered by `gti`" in told
+    assert "did you mean `git`?" in told

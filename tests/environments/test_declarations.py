@@ -203,3 +203,17 @@ def test_a_path_in_an_included_file_starts_where_the_file_is(here: Here, tmp_pat
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "r.txt").write_text("./lib\n")
     assert digest(here, requirements="one/r.txt") != digest(here, requirements="two/r.txt")
+
+
+def test_what_is_said_of_images_finds_the_same_lock(here: Here) -> None:
+    plain = digest(here, requirements=["alpha"])
+    on_base = {
+        "base_image": "python:3.12-slim",
+        "system_packages": ["git"],
+        "user": "1000",
+        "labels": {"a": "b"},
+    }
+    built = {"dockerfile": "nowhere/Dockerfile", "build_args": {"A": "1"}, "build_secrets": ["token"]}
+    assert digest(here, requirements=["alpha"], **on_base) == plain
+    assert digest(here, requirements=["alpha"], **built) == plain
+    assert digest(here, requirements=["alpha"], bytecode=True, platform="linux/arm64") == plain

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.index import build_sdist, build_wheel
 
-from tilth.environments import in_image, realise
+from tilth.environments import in_image, realise, wheels
+from tilth.environments.choices import Choice
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import DefinitionError, Unresolvable
 
@@ -87,3 +88,23 @@ def test_a_wheel_for_a_newer_c_library_is_not_taken(here: Here, tmp_path: Path) 
         old.lock("native", find_links=[str(tmp_path)])
     new = _at(here, inside(here.interpreter, libc="glibc 2.41"))
     assert [each.name for each in new.lock("native", find_links=[str(tmp_path)]).packages] == ["native"]
+
+
+def test_bytecode_that_an_image_does_not_need_is_written_when_a_venv_does(here: Here) -> None:
+    locked = here.lock("alpha")
+    choices = [
+        Choice(each.name, each.version, each.digest, each.file, source)
+        for each, source in zip(locked.packages, locked.sources, strict=True)
+    ]
+    wheels.fetch(choices, here.interpreter, here.home, name="training", bytecode=False)
+    folder = wheels.entry_folder(locked.packages[0].digest, here.interpreter, here.home)
+    bare = wheels.read_entry(folder)
+    assert bare is not None
+    assert not any(path.endswith(".pyc") for path in bare.files)
+    made = realise(locked, here.home)
+    assert list((made.path / here.interpreter.library / "alpha").rglob("*.pyc"))
+    entry = wheels.read_entry(folder)
+    assert entry is not None
+    assert not entry.bare
+    assert not wheels.changed(folder, entry)
+    assert {path: stamp for path, stamp in entry.files.items() if path in bare.files} == bare.files

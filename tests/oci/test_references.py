@@ -58,6 +58,7 @@ def test_short_names_are_filled_in_as_docker_does(text: str, meant: str) -> None
         ("Team/App:1", "write `app`"),  # Docker takes a first part with capitals for a registry
         ("ghcr.io/Team/app", "write `team/app`"),
         ("app:" + "x" * 129, "up to 128"),
+        ("ghcr.io/team/app:", "nothing comes after the `:`"),
         ("https://ghcr.io/a/b", "leave `https://` out"),
         ("app@sha256:12", "64 hexadecimal digits"),
         ("app@sha512:" + "a" * 128, "64 hexadecimal digits"),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +10,7 @@ from tests.oci.conftest import Blob, new_blob, push_image
 
 from tilth.errors import ImageBroken, ImageNotFound
 from tilth.oci.blobs import BlobStore
+from tilth.oci.credentials import FixedCredentials, Login
 from tilth.oci.descriptors import EMPTY, LAYER, MANIFEST, Descriptor, Manifest, encode
 from tilth.oci.registry import Registry
 
@@ -145,3 +149,28 @@ def test_a_digest_that_cannot_be_held_to_is_refused(plain: Registry, repository:
     for digest in ("sha512:" + "a" * 128, "../../etc", "sha256:short"):
         with pytest.raises(ImageBroken, match="not a digest"):
             plain.has_blob(repository, digest)
+
+
+def test_many_threads_push_at_once(registry_token: RegistryService) -> None:
+    service = registry_token
+    login = FixedCredentials.one(service.host, Login(service.user, service.password))
+    registry = Registry(service.host, ca=service.ca, credentials=login)
+    blobs = [new_blob(200_000) for _ in range(24)]
+    repository = service.repository("threads")
+    with ThreadPoolExecutor(8) as pool:
+        sent = list(pool.map(lambda blob: registry.push_blob(repository, blob.descriptor, blob.open), blobs))
+    assert sum(sent) == registry.sent.bytes == 24 * 200_000
+    assert all(registry.has_blob(repository, blob.descriptor.digest) for blob in blobs)
+    registry.close()
+
+
+def test_httpx_is_imported_by_many_threads_at_once_and_without_its_command_line() -> None:
+    script = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from tilth.oci.connections import load_httpx
+with ThreadPoolExecutor(8) as pool:
+    assert all(hasattr(each, "Client") for each in pool.map(lambda _: load_httpx(), range(8)))
+assert not {"httpx._main", "rich", "click"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

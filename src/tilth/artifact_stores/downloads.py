@@ -81,7 +81,7 @@ class Download:
 
     def _open(self) -> None:
         while True:
-            file = open(self._aside, "ab", buffering=0)
+            file = open(self._aside, "ab", buffering=0)  # noqa: SIM115 - closed by `__exit__`
             fcntl.flock(file, fcntl.LOCK_EX)  # let go by the system when the process ends, however it ends
             # Who held it before may have finished, or thrown it away: then the lock is on a file without a name.
             try:

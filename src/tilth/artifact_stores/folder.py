@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class FolderStore:
     def get(self, key: str, target: Path, *, digest: str = "") -> None:
         place = self._place(key)
         try:
-            file = open(place, "rb")
+            file = open(place, "rb")  # noqa: SIM115 - its errors are told otherwise than those within
         except OSError as error:
             raise self._unreadable(key, error) from error
         now = os.fstat(file.fileno())
@@ -73,7 +74,8 @@ class FolderStore:
 
     def find(self, key: str) -> Stored | None:
         try:
-            return Stored(key, self._place(key).stat().st_size)
+            found = self._place(key).stat()
+            return Stored(key, found.st_size) if stat.S_ISREG(found.st_mode) else None
         except (FileNotFoundError, NotADirectoryError):
             self._refuse_missing()
             return None

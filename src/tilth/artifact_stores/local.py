@@ -11,7 +11,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DiskFull, HomeUnwritable, NotFound
 
@@ -46,6 +46,13 @@ class LocalArtifactStore:
     def has(self, digest: str) -> bool:
         return os.path.isdir(self._place(digest))
 
+    is_here = has
+
+    def manifest(self, digest: str) -> dict[str, Any]:
+        from tilth.materializers.artifacts import read_manifest  # here for cost: seldom needed
+
+        return read_manifest(Path(self._existing(digest)))
+
     def adopt(self, folder: Path, digest: str) -> Path:
         source, place = str(folder), self._place(digest)
         if os.path.isdir(place):
@@ -74,6 +81,9 @@ class LocalArtifactStore:
                 _flush(parent)
         except OSError as error:
             raise self._translated(error) from error
+
+    def share(self, *digests: str) -> None:
+        pass  # who shares the folder has them
 
     def remove(self, digest: str) -> None:
         place = self._place(digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,11 +15,29 @@ class ArtifactStore(Protocol):
     """
 
     def path(self, digest: str) -> Path:
-        """The folder of an artifact, read-only. It need not be there."""
+        """The folder of an artifact, read-only, brought to this machine if it is not on it. It need not be there.
+
+        Raises:
+            LoadError: What would have to be brought is damaged.
+            StoreUnavailable: It cannot be brought now.
+        """
         ...
 
     def has(self, digest: str) -> bool:
         """Whether it is there, as a whole; says nothing about what happened to its files since."""
+        ...
+
+    def is_here(self, digest: str) -> bool:
+        """Whether `path` would give it without bringing anything to this machine."""
+        ...
+
+    def manifest(self, digest: str) -> dict[str, Any]:
+        """The content of its `artifact.json`; its other files are not brought here for that.
+
+        Raises:
+            NotFound: It is not there.
+            LoadError: It is torn, or not of this artifact.
+        """
         ...
 
     def adopt(self, folder: Path, digest: str) -> Path:
@@ -32,7 +50,11 @@ class ArtifactStore(Protocol):
         ...
 
     def sync(self, *digests: str) -> None:
-        """Return when these artifacts would survive a power failure."""
+        """Return when these artifacts would survive a power failure, and are where the store shares them."""
+        ...
+
+    def share(self, *digests: str) -> None:
+        """Return when these artifacts, durable already, are where the store shares them."""
         ...
 
     def remove(self, digest: str) -> None:

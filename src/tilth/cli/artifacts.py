@@ -135,7 +135,8 @@ def get(*, name: str, path: Path, force: bool) -> None:
 
     with records() as store:
         artifact = find_artifact(store, name)
-    files = _files(_folder(artifact, must_exist=True))
+        folder = _brought(store, artifact)
+    files = _files(folder)
     targets = _targets(files, path)
     _copy(targets, force=force)
     total = sum(each.stat().st_size for each in targets)
@@ -197,19 +198,28 @@ def _uses(step_run: StepRun, digest: str) -> bool:
     return any(map(within, step_run.inputs.values()))
 
 
-def _folder(artifact: Artifact, *, must_exist: bool = False) -> Path:
+def _folder(artifact: Artifact) -> Path:
+    """Where its files are, or would be, on this machine."""
     from tilth.artifact_stores import LocalArtifactStore
     from tilth.cli.home import home
+
+    return LocalArtifactStore(home().artifacts).path(artifact.digest)
+
+
+def _brought(store: Store, artifact: Artifact) -> Path:
+    """Where its files are, after bringing them here if they are elsewhere."""
+    from tilth.cli.home import home
+    from tilth.client.artifacts import folder_of
     from tilth.errors import NotFound
 
-    folder = LocalArtifactStore(home().artifacts).path(artifact.digest)
-    if must_exist and not folder.is_dir():
+    try:
+        return folder_of(home(), store, artifact.digest)
+    except NotFound as error:
         raise NotFound(
             f"the files of artifact `{artifact.name}@{artifact.version}` are not on this machine",
-            why=f"there is no folder `{folder}`",
+            why=error.why,
             mend=f"run step `{artifact.step}` again" if artifact.step else "",
-        )
-    return folder
+        ) from None
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -37,6 +37,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def selection(command: Callable[..., Any]) -> Callable[..., Any]:
     """What to run and how, the same for `run` and `plan`."""
     for option in (
+        click.option("--stack", metavar="NAME", help="The stack to run on; by default the active one."),
         click.option("--python", metavar="PATH", help="The project's interpreter."),
         click.option(
             "--upgrade-package",
@@ -64,6 +65,7 @@ def selection(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @selection
 @click.option("--in-process", is_flag=True, help="Run steps in one process, one at a time, for a debugger.")
+@click.option("--detach", "-d", is_flag=True, help="Leave the run to a driver in the background.")
 @json_option
 @traceback_option
 def run(
@@ -71,6 +73,7 @@ def run(
     target: str,
     parameters: Sequence[str],
     in_process: bool,
+    detach: bool,
     as_json: bool,
     traceback: bool,
     **options: Any,
@@ -86,8 +89,12 @@ def run(
     from tilth.client.submit import run_file
 
     # A debugger talks to the terminal itself.
-    with listener(json=as_json, whole=traceback, live=not in_process) as progress:
-        done = run_file(target, given, _options(in_process=in_process, **options), progress)
+    if detach and in_process:
+        raise Misuse("`--detach` and `--in-process` exclude each other: nobody would see the debugger")
+    with listener(json=as_json, whole=traceback, live=not (in_process or detach)) as progress:
+        done = run_file(target, given, _options(in_process=in_process, detach=detach, **options), progress)
+    if detach:
+        return _detached(done, as_json=as_json)
     return ended(done, as_json=as_json)
 
 
@@ -106,6 +113,18 @@ def plan(*, target: str, parameters: Sequence[str], as_json: bool, **options: An
     for warning in planned.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(to_json(planned.to_json()) if as_json else plan_text(planned))
+
+
+def _detached(run: Run, *, as_json: bool) -> int:
+    """Tell how to follow a run that goes on without this process."""
+    if as_json:
+        from tilth.cli.tables import to_json
+
+        click.echo(to_json(run))
+    else:
+        click.echo(f"run {run.name}: goes on in the background", err=True)
+        click.echo(f"hint: `tilth runs logs --follow {run.name}`, `tilth runs cancel {run.name}`", err=True)
+    return 0
 
 
 def ended(run: Run, *, as_json: bool) -> int:

@@ -23,6 +23,7 @@ def settings(*, as_json: bool) -> None:
         "home": str(home_folder()),
         "workers": str(worker_count()),
         "python": "found as uv finds it",
+        "stack": "the project's",
         "secrets_key": str(key_path()),
         "advisories": "none",
     }

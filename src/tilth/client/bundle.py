@@ -4,27 +4,26 @@ With git the files are those it tracks or would add; without it, the whole tree.
 project means as code (virtual environments, caches, the home folder) are left out of either.
 """
 # Names are bytes, for a file system knows no encoding; pathlib has none for bytes.
-# ruff: noqa: PTH101, PTH103, PTH110, PTH112, PTH114, PTH115, PTH116, PTH117, PTH118, PTH120, PTH211
+# ruff: noqa: PTH110, PTH112, PTH114, PTH115, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import stat
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tilth.client.ignored import Ignored
-from tilth.errors import DefinitionError, DiskFull, HomeUnwritable, NotFound, SetupError
+from tilth.engine.archives import Entry, content_digest, entries_digest, unwritable
+from tilth.errors import DefinitionError
 from tilth.records import Git
 from tilth.settings import setting
 
@@ -45,7 +44,6 @@ _LEFT_OUT = frozenset(
         b".hypothesis", b".tox", b".nox", b".eggs", b".ipynb_checkpoints", b".venv",
     }
 )  # fmt: skip
-_LEADS_ON = frozenset({b"", b".", b".."})
 # A file may change twice within one tick of the file system's clock, so a young one is not remembered.
 _YOUNG_NS = 2_000_000_000
 # In a hook these name the repository that runs it, which need not be the project's.
@@ -90,7 +88,7 @@ def make_bundle(code: CodeRoot, home: Home) -> Bundle:
     """
     for _ in range(5):
         entries = _read_entries(code.root, home)
-        digest = _digest(entries)
+        digest = entries_digest(entries)
         path = bundle_path(digest, home)
         size = sum(each.size for each in entries)
         if path.exists():
@@ -107,43 +105,12 @@ def make_bundle(code: CodeRoot, home: Home) -> Bundle:
 
 def bundle_digest(code: CodeRoot, home: Home) -> str:
     """The digest that a bundle of the project would have now."""
-    return _digest(_read_entries(code.root, home))
+    return entries_digest(_read_entries(code.root, home))
 
 
 def bundle_path(digest: str, home: Home) -> Path:
     """Where the bundle of this digest is, or would be."""
     return home.bundles / f"{digest.partition(':')[2]}.tar"
-
-
-def unpack(bundle: Path, folder: Path) -> None:
-    """Unpack a bundle into a folder that does not exist yet; it appears with everything in it, or not at all.
-
-    Raises:
-        NotFound: There is no such bundle.
-        SetupError: It is damaged, or has a name or link that leads outside of the folder.
-    """
-    import tarfile
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as aside:
-        target = Path(aside, "code")
-        target.mkdir()
-        root = os.path.realpath(os.fsencode(target))
-        try:
-            with tarfile.open(bundle, "r:", encoding="utf-8", errors="surrogateescape") as archive:
-                entries = [_extract(archive, member, root, bundle) for member in archive]
-            # Links may lead through other links, which are all there only now.
-            if not all(_is_below(root + b"/" + each.name, root) for each in entries):
-                raise _damaged(bundle, "one of its links leads outside")
-        except FileNotFoundError:
-            raise NotFound(f"there is no code bundle `{bundle.stem}`", mend="start a new run") from None
-        except tarfile.TarError as error:
-            raise _damaged(bundle, str(error)) from error
-        except OSError as error:
-            raise _disk_full(error, folder) from error
-        if _digest(entries) != f"sha256:{bundle.stem}":
-            raise _damaged(bundle, "its content is not what its name says")
-        target.rename(folder)
 
 
 def git_state(root: Path) -> Git | None:
@@ -167,35 +134,17 @@ def git_state(root: Path) -> Git | None:
     )
 
 
-class _Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One file: `content` is the digest of a regular file, the target of a link."""
-
-    name: bytes  # relative to the root
-    kind: Literal["file", "program", "link"]
-    content: bytes
-    size: int
-
-
 class _Changed(Exception):
     """A file is not any more what it was when it was digested."""
 
 
-def _digest(entries: Sequence[_Entry]) -> str:
-    # Lengths come first, so that no name can be mistaken for the end of the one before.
-    parts = (
-        b"%d %s %s %d %s\n" % (len(each.name), each.name, each.kind.encode(), len(each.content), each.content)
-        for each in sorted(entries, key=lambda each: each.name)
-    )
-    return "sha256:" + sha256(b"".join(parts)).hexdigest()
-
-
-def _read_entries(root: Path, home: Home) -> list[_Entry]:
+def _read_entries(root: Path, home: Home) -> list[Entry]:
     """Every file of the project with its digest, sorted by name."""
     folder = os.fsencode(root)
     ignored = Ignored(root / ".tilthignore")
     names = _without_ignored(_listed(root, ignored), root, home, ignored)
     remembered = _Remembered(root, home)
-    entries: list[_Entry] = []
+    entries: list[Entry] = []
     size = 0
     for name in sorted(names):
         entry = _entry(name, folder, remembered)
@@ -208,14 +157,14 @@ def _read_entries(root: Path, home: Home) -> list[_Entry]:
     return entries
 
 
-def _entry(name: bytes, folder: bytes, remembered: _Remembered) -> _Entry | None:
+def _entry(name: bytes, folder: bytes, remembered: _Remembered) -> Entry | None:
     path = folder + b"/" + name
     try:
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
             target = _inside(name, os.readlink(path), folder)
             if target is not None:
-                return _Entry(name, "link", target, 0)
+                return Entry(name, "link", target, 0)
             status = os.stat(path)  # a link that leads outside: what it leads to is the file
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -224,7 +173,7 @@ def _entry(name: bytes, folder: bytes, remembered: _Remembered) -> _Entry | None
         return None  # tracked, but deleted; or a link to nothing
     except OSError as error:
         raise _unreadable(name, error) from error
-    return _Entry(name, "program" if status.st_mode & 0o100 else "file", digest, status.st_size)
+    return Entry(name, "program" if status.st_mode & 0o100 else "file", digest, status.st_size)
 
 
 def _inside(name: bytes, target: bytes, folder: bytes) -> bytes | None:
@@ -258,7 +207,7 @@ class _Remembered:
             self._new[name] = known
             return known[4]
         with open(path, "rb") as file:
-            digest = _hash(iter(lambda: file.read(1 << 20), b""))
+            digest = content_digest(iter(lambda: file.read(1 << 20), b""))
         if self._now - max(status.st_mtime_ns, status.st_ctime_ns) > _YOUNG_NS:
             self._new[name] = (*stamp, digest)
         return digest
@@ -272,13 +221,6 @@ class _Remembered:
             aside = self._path.with_suffix(f".{os.getpid()}")
             aside.write_bytes(msgspec.msgpack.encode(self._new))
             aside.replace(self._path)
-
-
-def _hash(blocks: Iterator[bytes]) -> bytes:
-    found = sha256()
-    for block in blocks:
-        found.update(block)
-    return found.hexdigest().encode()
 
 
 def _listed(root: Path, ignored: Ignored) -> list[bytes]:
@@ -360,7 +302,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     return ended.stdout if ended.returncode == 0 else None
 
 
-def _write(entries: Sequence[_Entry], root: Path, path: Path) -> None:
+def _write(entries: Sequence[Entry], root: Path, path: Path) -> None:
     """Write the archive aside and rename it: nobody sees half of one."""
     import tarfile  # here for cost: an unchanged tree is not written
 
@@ -377,13 +319,13 @@ def _write(entries: Sequence[_Entry], root: Path, path: Path) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        raise _disk_full(error, path) from error
+        raise unwritable(error, path) from error
     finally:
         with contextlib.suppress(OSError):  # on a read-only disk there is none, and this would hide why
             aside.unlink(missing_ok=True)
 
 
-def _add(archive: tarfile.TarFile, entry: _Entry, root: bytes) -> None:
+def _add(archive: tarfile.TarFile, entry: Entry, root: bytes) -> None:
     import tarfile
 
     member = tarfile.TarInfo(entry.name.decode("utf-8", "surrogateescape"))
@@ -398,55 +340,10 @@ def _add(archive: tarfile.TarFile, entry: _Entry, root: bytes) -> None:
             content = file.read()
     except OSError as error:
         raise _Changed from error
-    if _hash(iter((content,))) != entry.content:
+    if content_digest(iter((content,))) != entry.content:
         raise _Changed
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
-
-
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, root: bytes, bundle: Path) -> _Entry:
-    """Write one member below `root`, and nothing outside of it."""
-    name = member.name.encode("utf-8", "surrogateescape")
-    path = root + b"/" + name
-    parts = name.split(b"/")
-    if not _LEADS_ON.isdisjoint(parts) or not _is_below(os.path.dirname(path), root):
-        raise _damaged(bundle, f"the path `{member.name}` leads outside")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if member.issym():
-        link = member.linkname.encode("utf-8", "surrogateescape")
-        os.symlink(link, path)
-        if os.path.isabs(link) or not _is_below(path, root):
-            raise _damaged(bundle, f"the link `{member.name}` leads outside")
-        return _Entry(name, "link", link, 0)
-    file = archive.extractfile(member) if member.isreg() else None
-    if file is None:
-        raise _damaged(bundle, f"`{member.name}` is no file and no link")
-    content = file.read()
-    is_program = bool(member.mode & 0o100)
-    with open(path, "xb") as written:
-        written.write(content)
-    os.chmod(path, 0o755 if is_program else 0o644)
-    return _Entry(name, "program" if is_program else "file", _hash(iter((content,))), len(content))
-
-
-def _is_below(path: bytes, root: bytes) -> bool:
-    return (os.path.realpath(path) + b"/").startswith(root + b"/")
-
-
-def _damaged(bundle: Path, reason: str) -> SetupError:
-    return SetupError(f"the code bundle `{bundle.stem}` is damaged", why=reason, mend="start a new run")
-
-
-def _disk_full(error: OSError, path: Path) -> SetupError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(
-            "no space left for the project's code", why=f"while writing {path}", mend="free some space"
-        )
-    return HomeUnwritable(
-        f"the project's code cannot be written: {(error.strerror or str(error)).lower()}",
-        why=f"while writing `{path}`",
-        mend=f"make `{path.parent}` a folder you may write to, or set `TILTH_HOME` to one",
-    )
 
 
 def _unreadable(name: bytes, error: OSError) -> DefinitionError:

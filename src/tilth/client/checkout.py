@@ -23,14 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
-from tilth.artifact_stores import LocalArtifactStore
-from tilth.client.bundle import bundle_path, unpack
+from tilth.client.artifacts import open_artifacts
+from tilth.client.bundle import bundle_path
 from tilth.client.copies import Copies
 from tilth.client.entering import different_client
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import Reference, find_run, find_step_run, parse_reference
 from tilth.client.recorded import any_interpreter, client_differences, open_environment, open_run
 from tilth.client.wording import moment, short_digest
+from tilth.engine.archives import unpack
 from tilth.engine.attempts import step_spec
 from tilth.engine.nodes import NodeState
 from tilth.engine.reuse import Reuse
@@ -245,7 +246,7 @@ class _Checkout:
         Raises:
             NotFound: One of them gave nothing, or what it gave is gone.
         """
-        artifacts = LocalArtifactStore(self._home.artifacts)
+        artifacts = open_artifacts(self._home, self._run.artifact_store)
         values = Values(artifacts)
         record = step_run
         if step_run.index is not None:  # the record of an item does not repeat what is its step's
@@ -290,7 +291,7 @@ class _Checkout:
         reuse = Reuse(
             self._pipeline,
             store=self._store,
-            artifacts=LocalArtifactStore(self._home.artifacts),
+            artifacts=open_artifacts(self._home, self._run.artifact_store),
             values=values,
             environments=environments,
             bundle=self._run.bundle,

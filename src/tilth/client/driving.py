@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from tilth.artifact_stores import LocalArtifactStore
+from tilth.client.artifacts import open_artifacts
 from tilth.engine import events
 from tilth.engine.driver import Driver
 from tilth.engine.resources import this_machine
 from tilth.errors import NotFound
+from tilth.orchestrators.this_machine import LocalOrchestrator
 from tilth.records import Failure, Run, State, StepRun, now
 from tilth.settings import worker_count
 from tilth.store import Put, walk
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tilth.engine.secrets import RunSecrets
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
-    from tilth.orchestrators import Launcher
+    from tilth.orchestrators import Launcher, Orchestrator
     from tilth.store import SqlStore
 
 
@@ -45,6 +46,8 @@ class RunOptions:
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     python: str | None = None
+    stack: str | None = None
+    detach: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Those that differ from their defaults."""
@@ -68,12 +71,14 @@ def drive_run(
     secrets: RunSecrets,
     done: list[StepRun] | None = None,
     attempts: Mapping[tuple[str, int | None], int] | None = None,
+    orchestrator: Orchestrator | None = None,
 ) -> Run:
     """Drive a run, held by its lease, to its end.
 
     Args:
         done: Step runs of it that a driver before completed; None for a new run.
         attempts: How often each (step, index) was tried before.
+        orchestrator: What starts its steps; by default this machine.
     """
     clock = time.perf_counter()
     before = environments.look_again(suspected=done is None)
@@ -89,8 +94,10 @@ def drive_run(
             pipeline,
             folder=home.runs / run.id,
             store=store,
-            artifacts=LocalArtifactStore(home.artifacts),
-            launcher=_launcher(options, workers, listener, lambda: driver.settle()),
+            artifacts=open_artifacts(home, run.artifact_store),
+            launcher=_launcher(
+                options, workers, listener, lambda: driver.settle(), orchestrator or LocalOrchestrator(), home
+            ),
             environments=environments,
             code=tree,
             capacity=this_machine(workers),
@@ -128,7 +135,12 @@ def forget_for_reuse(environments: Sequence[Changed], store: SqlStore, listener:
 
 
 def _launcher(
-    options: RunOptions, workers: int, listener: events.Listener, settle: Callable[[], None]
+    options: RunOptions,
+    workers: int,
+    listener: events.Listener,
+    settle: Callable[[], None],
+    orchestrator: Orchestrator,
+    home: Home,
 ) -> Launcher:
     from tilth.client.queries import answer
 
@@ -146,9 +158,7 @@ def _launcher(
             )
         )
         return InProcessLauncher(answer_settled)
-    from tilth.orchestrators.local import LocalLauncher
-
-    return LocalLauncher(keep=4 * workers, answer=answer_settled)
+    return orchestrator.launcher(keep=4 * workers, reads=[home.artifacts], answer=answer_settled)
 
 
 def _run_loop(drive: Callable[[], Any]) -> Run:

@@ -14,10 +14,12 @@ from tilth.client.wording import counted
 from tilth.engine import events
 from tilth.engine.environments import Place
 from tilth.environments import background
+from tilth.environments.choices import compose
 from tilth.environments.explaining.import_names import usual_modules
 from tilth.environments.names import normalised
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import NotFound, SetupError, TilthError, nearest
+from tilth.images.options import unused_without_containers
 from tilth.records import Environment, Lock
 from tilth.store import Put
 
@@ -81,6 +83,7 @@ class ProjectEnvironments:
         self._made_locks: dict[str, float] = {}
         self._realising: dict[str, asyncio.Future[Realised]] = {}
         self.realised: dict[str, Realised] = {}
+        self.images: dict[str, str] = {}  # name -> what its steps' containers are started from
         self._held: list[Shared] = []  # so that nobody takes one away under the steps of this run
         self._inventory: Inventory | None = None
         self.python = interpreter.minor
@@ -138,6 +141,10 @@ class ProjectEnvironments:
         has = _names(lock) if lock else set()
         return [each for each in upgrade if normalised(each) in has]
 
+    def is_image(self, name: str | None) -> bool:
+        """Whether an environment is a ready image, of whose packages nothing is known."""
+        return name is not None and bool(self._pipeline.environments[name].get("image"))
+
     def make_unknown(self) -> None:
         """Make those of which it is not known here what they let a step import: any other can wait.
 
@@ -147,7 +154,8 @@ class ProjectEnvironments:
         unknown = [
             name
             for name, lock in self._locks.items()
-            if any(each is None for each in envs.modules(lock, self._home).values())
+            if not self.is_image(name)
+            and any(each is None for each in envs.modules(lock, self._home).values())
         ]
         if not unknown:
             return
@@ -160,11 +168,17 @@ class ProjectEnvironments:
     def records(self) -> list[Put]:
         """What to remember of the environments."""
         locks = list(self._locks.values())
-        changes = [change for each in locks for change in _records_of(each, role="execution")]
+        changes = [
+            change
+            for each in locks
+            for change in records_of(
+                each, role="execution", base=self._target.pinned(each.base) if self._target else ""
+            )
+        ]
         built = [each for each in locks if any(package.builder for package in each.packages)]
         builders = {made.digest: made for each in built for made in envs.builders_of(each, self._home)}
         for digest in builders.keys() - self.digests().values():
-            changes += _records_of(builders[digest], role="builder")
+            changes += records_of(builders[digest], role="builder")
         return changes
 
     def digests(self) -> dict[str, str]:
@@ -202,7 +216,7 @@ class ProjectEnvironments:
         if name is None:
             return frozenset(module for each in self.inventory().packages for module in each.modules)
         found = self._locks.get(name)
-        if found is None:
+        if found is None or self.is_image(name):
             return None
         known = envs.modules(found, self._home)
         return frozenset(
@@ -215,21 +229,33 @@ class ProjectEnvironments:
         """The interpreter of an environment, made if need be; many may ask at once."""
         if name is None:
             return Place(Path(self._interpreter.executable))
+        lock = self._locks[name]
+        python = Path(IN_IMAGE) / "bin" / "python"
+        if self._target is not None and self.is_image(name):
+            own = Path(self._target.base(lock.base).python)
+            return Place(own, variables=lock.variables, image=self._target.image(lock.base))
+        if name in self.images:
+            return Place(python, variables=lock.variables, image=self.images[name])
         if name not in self.realised:
             self.ready_soon([name])
             self.realised[name] = await asyncio.shield(self._realising[name])
         realised = self.realised[name]
-        lock = self._locks[name]
         if self._target is not None:
-            image = self._target.image(lock.base)
-            return Place(Path(IN_IMAGE) / "bin" / "python", realised.path, lock.variables, image=image)
+            variables = {
+                "PATH": self._target.path(lock.base),
+                "VIRTUAL_ENV": IN_IMAGE,
+                **lock.variables,
+            }
+            return Place(python, realised.path, variables, image=self._target.image(lock.base))
         conda = envs.prefix_folder(lock.system, self._home) if lock.system else None
         return Place(realised.python, realised.path, lock.variables, conda)
 
     def ready_soon(self, names: Iterable[str | None]) -> None:
         """Begin to make environments that will be needed, without waiting."""
         for name in names:
-            if name is not None and name not in self._realising and name not in self.realised:
+            if name is None or name in self.images or self.is_image(name):
+                continue
+            if name not in self._realising and name not in self.realised:
                 making = asyncio.wrap_future(background.in_thread(functools.partial(self._make, name)))
                 making.add_done_callback(lambda done: done.cancelled() or done.exception())
                 self._realising[name] = making
@@ -304,6 +330,8 @@ class ProjectEnvironments:
                 if self._target is not None:
                     python = self._target.interpreter(expanded)
                 else:
+                    if told := unused_without_containers(expanded):
+                        self._tell(events.Notice(told))
                     python = envs.find_interpreter(expanded.get("python"), self._interpreter, self._home)
                 self._declared[name] = expanded, python
         return self._declared[name]
@@ -329,8 +357,16 @@ class ProjectEnvironments:
 
     def _find(self, name: str) -> Locked | None:
         declared, interpreter = self.declared(name)
+        if self.is_image(name):
+            return self._of_image(declared, interpreter)
         with self._asked_by_steps(name):
             return envs.find_lock(declared, root=self._root, interpreter=interpreter, home=self._home)
+
+    def _of_image(self, declared: Mapping[str, Any], interpreter: Interpreter) -> Locked:
+        """A ready image: it is what its digest says, and nothing is installed."""
+        return envs.open_lock(
+            compose([]), declared, root=self._root, interpreter=interpreter, home=self._home
+        )
 
     def _lock(self, name: str, upgrade: Sequence[str] | bool) -> Locked:
         clock = time.perf_counter()
@@ -361,8 +397,19 @@ class ProjectEnvironments:
             raise
 
 
-def _records_of(lock: Locked, *, role: str) -> list[Put]:
-    environment = Environment(
+def records_of(lock: Locked, *, role: str, base: str = "") -> list[Put]:
+    """What to remember of a locked environment."""
+    environment = environment_record(lock, role=role, base=base)
+    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
+
+
+def environment_record(lock: Locked, *, role: str = "execution", base: str = "") -> Environment:
+    """The record of a locked environment.
+
+    Args:
+        base: The image it stands on, by its digest.
+    """
+    return Environment(
         id=lock.digest,
         name=lock.name,
         role=role,
@@ -373,8 +420,8 @@ def _records_of(lock: Locked, *, role: str) -> list[Put]:
         packages=lock.packages,
         system=lock.system,
         variables=lock.variables,
+        base=base,
     )
-    return [Put(Lock(id=lock.lock, text=lock.text, declaration=lock.declaration)), Put(environment)]
 
 
 def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised, list[str]]]:
@@ -382,6 +429,16 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
     venvs = {each.digest: (name, each) for name, each in realised.items()}
     looked = [(name, each, envs.changed_files(each)) for name, each in venvs.values()]
     return [each for each in looked if each[2]]
+
+
+def _base_again(name: str, environment: Environment, target: ImageTarget | None) -> Interpreter:
+    """The Python of the base that a recorded environment stands on."""
+    if target is None:
+        raise SetupError(
+            f"environment `{name}` was made for containers, on base `{environment.base}`",
+            mend="use the stack it was made for",
+        )
+    return target.interpreter({"name": name, "base_image": environment.base, "python": environment.python})
 
 
 def _names(lock: Locked) -> set[str]:
@@ -395,6 +452,7 @@ def reopen(
     interpreter: Interpreter,
     home: Home,
     declared: Mapping[str, Mapping[str, Any]],
+    target: ImageTarget | None = None,
     offline: bool = False,
 ) -> dict[str, Locked]:
     """The locks of a recorded run, from its records.
@@ -404,6 +462,18 @@ def reopen(
     """
     opened = {}
     for name, (environment, lock) in records.items():
+        if environment.base:
+            wanted = _base_again(name, environment, target)
+            opened[name] = envs.open_lock(
+                lock.text,
+                {**declared[name], "variables": environment.variables},
+                root=root,
+                interpreter=wanted,
+                home=home,
+                packages=environment.packages,
+                offline=offline,
+            )
+            continue
         # Conda brings a Python of its own.
         python = None if environment.system else environment.python
         wanted = envs.find_interpreter(python, interpreter, home)

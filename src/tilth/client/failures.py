@@ -28,6 +28,8 @@ _WHAT = {
     "upstream": "was not started",
     "changed": "has other code than when the run was compiled",
     "disk_full": "found no space left",
+    "lost": "was lost: nothing is heard of where it ran",
+    "upload": "ended, and what it gave could not be stored",
 }
 _WITH_TRACEBACK = ("exception", "out_of_memory")
 # The step's own code is at fault: to resume would run the same code again.

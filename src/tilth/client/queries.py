@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from tilth.artifact_stores import LocalArtifactStore
 from tilth.client import lookup
+from tilth.client.artifacts import folder_of, holder
 from tilth.engine.logs import log_name, read_log
 from tilth.errors import NotFound, UnknownOption, nearest
 from tilth.home import Home
-from tilth.materializers.artifacts import read_manifest
 from tilth.records import Artifact, Environment, Json, Lock, Record, Run, State, StepRun
 from tilth.settings import home_folder
 from tilth.store import Page, open_store, walk
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from tilth.artifact_stores import ArtifactStore
     from tilth.store import Store
 
 R = TypeVar("R", bound=Record)
@@ -47,7 +45,7 @@ def _queries(root: Path) -> Queries:
         if root not in _open:
             close()
             home = Home(root)
-            _open[root] = Queries(open_store(home, to_read=True), LocalArtifactStore(home.artifacts), home)
+            _open[root] = Queries(open_store(home, to_read=True), home)
         return _open[root]
 
 
@@ -61,9 +59,8 @@ def close() -> None:
 class Queries:
     """Everything that can be asked, over one store."""
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, home: Home) -> None:
+    def __init__(self, store: Store, home: Home) -> None:
         self._store = store
-        self._artifacts = artifacts
         self._home = home
         self._methods: dict[str, Callable[..., Json]] = {
             each.__name__: each
@@ -144,7 +141,7 @@ class Queries:
             if ref.artifact:
                 outputs[name] = _json(self._store.get(Artifact, ref.artifact))
                 continue
-            manifest = read_manifest(self._artifacts.path(ref.digest))
+            manifest = holder(self._home, self._store, ref.digest, run=record.run).manifest(ref.digest)
             outputs[name] = _json(
                 Artifact(
                     id="",
@@ -182,12 +179,7 @@ class Queries:
 
     def get_artifact_folder(self, digest: str) -> Json:
         """Where the files of an artifact are, to be read only."""
-        if not self._artifacts.has(digest):
-            raise NotFound(
-                f"the files of artifact `{digest}` are not on this machine",
-                mend="run the pipeline that made it again",
-            )
-        return str(self._artifacts.path(digest))
+        return str(folder_of(self._home, self._store, digest))
 
     def get_environment(self, name: str) -> Json:
         """By name, as it was resolved last; or by digest or the beginning of one."""

@@ -19,6 +19,7 @@ from tilth.store import walk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tilth.client.targets import ImageTarget
     from tilth.environments import Interpreter, Locked
     from tilth.home import Home
     from tilth.records import StepRun
@@ -113,10 +114,17 @@ def open_run(run: Run, home: Home) -> RecordedRun:
 
 
 def open_locks(
-    recorded: RecordedRun, store: Store, home: Home, *, offline: bool = False
+    recorded: RecordedRun,
+    store: Store,
+    home: Home,
+    *,
+    target: ImageTarget | None = None,
+    offline: bool = False,
 ) -> dict[str, Locked]:
     """The locks a run was made with, by name of the environment.
 
+    Args:
+        target: Of the stack it ran on.
     Raises:
         SetupError: One is for another platform, or a Python that is not installed.
     """
@@ -130,6 +138,7 @@ def open_locks(
         interpreter=recorded.interpreter(home),
         home=home,
         declared=recorded.pipeline.environments,
+        target=target,
         offline=offline,
     )
 

@@ -23,6 +23,7 @@ from tilth.client.installed import client_environment, not_recorded
 from tilth.client.lookup import find_run
 from tilth.client.recorded import client_differences, open_locks, open_run
 from tilth.client.resuming import KEPT, own_code
+from tilth.client.running import make_images, running_as
 from tilth.client.secrets import run_secrets, step_secrets
 from tilth.client.submit import compiled_in, new_run, start
 from tilth.client.wording import short_digest
@@ -134,13 +135,23 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         kept = {name: value for name, value in found.options.items() if name in KEPT}
         options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
         offline = options.offline or setting("offline") == "1"
+        running = running_as(
+            found.stack,
+            found.orchestrator,
+            found.artifact_store,
+            root=recorded.root,
+            interpreter=interpreter,
+            home=home,
+            offline=offline,
+        )
         environments = ProjectEnvironments(
             pipeline,
             root=recorded.root,
             interpreter=interpreter,
             home=home,
             offline=offline,
-            given=open_locks(recorded, store, home, offline=offline),
+            given=open_locks(recorded, store, home, target=running.target, offline=offline),
+            target=running.target,
             listener=listener,
         )
         if any(node.environment is None for node in pipeline.nodes) and (
@@ -154,6 +165,8 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             bundle=found.bundle,
             client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
+            running=running,
+            images=make_images(running, environments, store, home, listener),
         )
         folder = home.runs / new.id
         try:
@@ -165,7 +178,7 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         listener(events.Notice(_told(found, same=same, digests=environments.digests())))
         return start(
             new, pipeline, recorded.project, tree, environments, beside=not_recorded(client, store),
-            options=options, listener=listener, home=home, store=store, secrets=secrets,
+            options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
         )  # fmt: skip
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.artifact_stores import LocalArtifactStore
+from tilth.client.artifacts import open_artifacts
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree
 from tilth.client.recorded import open_locks, open_run
+from tilth.client.running import make_images, running_as
 from tilth.client.secrets import run_secrets
 from tilth.engine import events
 from tilth.engine.lease import Lease
@@ -27,6 +28,7 @@ from tilth.store import Put, open_store, walk
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
+    from tilth.artifact_stores import ArtifactStore
     from tilth.client.recorded import RecordedRun
     from tilth.store import SqlStore
 
@@ -61,21 +63,38 @@ def _resume(
     kept = {name: value for name, value in found.options.items() if name in KEPT}
     options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
     offline = options.offline or setting("offline") == "1"
+    interpreter = recorded.interpreter(home)
+    running = running_as(
+        found.stack,
+        found.orchestrator,
+        found.artifact_store,
+        root=recorded.root,
+        interpreter=interpreter,
+        home=home,
+        offline=offline,
+    )
     environments = ProjectEnvironments(
         pipeline,
         root=recorded.root,
-        interpreter=recorded.interpreter(home),
+        interpreter=interpreter,
         home=home,
         offline=offline,
-        given=open_locks(recorded, store, home, offline=offline),
+        given=open_locks(recorded, store, home, target=running.target, offline=offline),
+        target=running.target,
         listener=listener,
     )
+    make_images(running, environments, store, home, listener)
     steps = list(walk(store, StepRun, run=found.id))
     attempts: dict[tuple[str, int | None], int] = {}
     for each in steps:
         attempts[each.step, each.index] = max(each.attempt, attempts.get((each.step, each.index), 0))
     cached = {node.id for node in pipeline.nodes if node.cache and options.cache is not False}
-    done = _still_whole([each for each in steps if each.state.is_good], cached, home, listener)
+    done = _still_whole(
+        [each for each in steps if each.state.is_good],
+        cached,
+        open_artifacts(home, found.artifact_store),
+        listener,
+    )
     (folder / "cancel").unlink(missing_ok=True)
     fenced = msgspec.structs.replace(
         found, state=State.RUNNING, fence=found.fence + 1, finished_at=None, failure=None
@@ -89,11 +108,12 @@ def _resume(
     return drive_run(
         run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
         secrets=secrets, done=done, attempts=attempts,
+        orchestrator=running.orchestrator,
     )  # fmt: skip
 
 
 def _still_whole(
-    done: Sequence[StepRun], cached: Container[str], home: Home, listener: events.Listener
+    done: Sequence[StepRun], cached: Container[str], artifacts: ArtifactStore, listener: events.Listener
 ) -> list[StepRun]:
     """Those whose outputs are there as they were made; the others are made again.
 
@@ -102,7 +122,6 @@ def _still_whole(
     Args:
         cached: Steps whose outputs the driver will look for, find damaged, put aside and tell of.
     """
-    artifacts = LocalArtifactStore(home.artifacts)
     values = Values(artifacts)
     whole = []
     for step in done:
@@ -133,7 +152,8 @@ def own_code(
     Args:
         does: What is told that a run does with the code it was started with, when the working tree is another.
     """
-    from tilth.client.bundle import bundle_path, unpack
+    from tilth.client.bundle import bundle_path
+    from tilth.engine.archives import unpack
 
     found, pipeline = recorded.run, recorded.pipeline
     tree = WorkingTree(pipeline, roots=recorded.roots, cwd=recorded.cwd, bundle=found.bundle)

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth import __version__
-from tilth.artifact_stores import LocalArtifactStore
 from tilth.client import checks
+from tilth.client.artifacts import open_artifacts
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.installed import client_environment, not_recorded
 from tilth.client.project import WorkingTree
+from tilth.client.running import make_images, running_on
 from tilth.client.secrets import missing_secrets, run_secrets
+from tilth.client.stacks import active_stack
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.resources import this_machine
@@ -44,6 +46,7 @@ from tilth.records import (
 )
 from tilth.runtime.folder import write_json
 from tilth.settings import home_folder, setting, worker_count
+from tilth.stack.built_in import DEFAULT
 from tilth.store import Put, open_store
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from tilth import runtime
     from tilth.client.bundle import Bundle
     from tilth.client.plan import Plan
+    from tilth.client.running import Running
     from tilth.define import Pipeline as Defined
     from tilth.engine.secrets import RunSecrets
     from tilth.environments import Interpreter
@@ -96,16 +100,29 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
 
     with existing(Home(home_folder())) as (home, store):
         compiled = compile_file(target, parameters, home=home, python=_python(options))
-        environments = ProjectEnvironments(
-            compiled.pipeline, root=compiled.code.root, interpreter=compiled.interpreter, home=home
+        running = running_on(
+            active_stack(home, compiled.code.root, options.stack),
+            root=compiled.code.root,
+            interpreter=compiled.interpreter,
+            home=home,
+            act=False,
         )
-        checks.refuse_pythons(compiled.pipeline, compiled.interpreter, home)
+        compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
+        environments = ProjectEnvironments(
+            compiled.pipeline,
+            root=compiled.code.root,
+            interpreter=compiled.interpreter,
+            home=home,
+            target=running.target,
+        )
+        if running.target is None:
+            checks.refuse_pythons(compiled.pipeline, compiled.interpreter, home)
         environments.find_locks()
         found = [
             *checks.at_compile(compiled.pipeline, environments, home, absent=compiled.absent),
             *checks.since_last_run(compiled.pipeline, environments, compiled.interpreter, store),
         ]
-        artifacts = LocalArtifactStore(home.artifacts)
+        artifacts = open_artifacts(home, running.artifact_store)
         planned = plan(
             compiled.pipeline,
             environments=environments,
@@ -134,23 +151,35 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
     _check(options)
     if options.in_process:
         compiled = in_client(compiled)
+    offline = options.offline or setting("offline") == "1"
+    running = running_on(
+        active_stack(home, compiled.code.root, DEFAULT if options.in_process else options.stack),
+        root=compiled.code.root,
+        interpreter=compiled.interpreter,
+        home=home,
+        tell=lambda text: listener(events.Notice(text)),
+        offline=offline,
+    )
+    compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
     pipeline = compiled.pipeline
     secrets = run_secrets(pipeline, home)
-    offline = options.offline or setting("offline") == "1"
     environments = ProjectEnvironments(
         pipeline,
         root=compiled.code.root,
         interpreter=compiled.interpreter,
         home=home,
         offline=offline,
+        target=running.target,
         listener=listener,
     )
     with contextlib.closing(open_store(home)) as store:
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
-        checks.refuse_pythons(pipeline, compiled.interpreter, home)
+        if running.target is None:
+            checks.refuse_pythons(pipeline, compiled.interpreter, home)
         environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
         _check_environments(compiled, environments, home, store, listener)
+        images = make_images(running, environments, store, home, listener)
         code = CodeBundle(
             id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
         )
@@ -167,11 +196,13 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
             bundle=bundle.digest,
             client=compiled_in(compiled.interpreter, client.id, git.result()),
             options=options.to_json(),
+            running=running,
+            images=images,
         )
         tree = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
         return start(
             run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
-            options=options, listener=listener, home=home, store=store, secrets=secrets,
+            options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
         )  # fmt: skip
 
 
@@ -182,6 +213,8 @@ def new_run(
     bundle: str,
     client: ClientEnvironment,
     options: dict[str, Any],
+    running: Running,
+    images: Mapping[str, str] | None = None,
 ) -> Run:
     """The record of a run that is about to start; nothing is written."""
     return Run(
@@ -193,6 +226,10 @@ def new_run(
         bundle=bundle,
         environments=environments.digests(),
         client=client,
+        artifact_store=running.artifact_store,
+        images=dict(images or {}),
+        stack=running.stack,
+        orchestrator=running.used,
         options=options,
         steps=len(pipeline.nodes),
         started_at=now(),
@@ -213,6 +250,7 @@ def start(
     home: Home,
     store: SqlStore,
     secrets: RunSecrets,
+    running: Running,
 ) -> Run:
     """Record a new run and drive it to its end.
 
@@ -233,10 +271,15 @@ def start(
         # Before the run: who lists runs at the same time finds all that a run names.
         store.write([*environments.records(), *beside])
         run = store.start_run(run)
-        return drive_run(
-            run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
-            secrets=secrets,
-        )  # fmt: skip
+        if not options.detach:
+            return drive_run(
+                run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
+                secrets=secrets, orchestrator=running.orchestrator,
+            )  # fmt: skip
+    from tilth.client.detached import drive_in_background
+
+    environments.leave()
+    return drive_in_background(run, home, store, offline=options.offline)
 
 
 @contextlib.contextmanager

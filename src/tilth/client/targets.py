@@ -6,17 +6,24 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
+from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import DefinitionError
+from tilth.images.options import container_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from tilth.environments import Interpreter
+    from tilth.home import Home
+    from tilth.image_builders import ImageBuilder
     from tilth.images.bases import Base
+    from tilth.images.options import ContainerOptions
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Orchestrator
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image says nothing
 CLIENT = "client"  # the name of the environment of steps that have none, in a container
 
 
@@ -26,13 +33,35 @@ class ImageTarget:
     Args:
         inspect: Gives the base with a name, as `python:3.12-slim`.
         here: The client's interpreter, whose version an environment has that asks for none.
+        root: The code root, which Dockerfiles are relative to.
+        builder: What runs the commands that a Dockerfile or system packages need.
+        tell: Is told each line of such a build.
+        act: Whether it may be built now. Else what was never built stands on the base below it, as far as planning
+            goes; see `unbuilt`.
     """
 
-    def __init__(self, orchestrator: Orchestrator, inspect: Callable[[str], Base], here: Interpreter) -> None:
+    def __init__(
+        self,
+        orchestrator: Orchestrator,
+        inspect: Callable[[str], Base],
+        here: Interpreter,
+        *,
+        root: Path,
+        home: Home,
+        builder: ImageBuilder | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        act: bool = True,
+    ) -> None:
         self._orchestrator = orchestrator
         self._inspect = inspect
         self._here = here
+        self._root = root
+        self._home = home
+        self._builder = builder
+        self._tell = tell
+        self._act = act
         self._bases: dict[str, Base] = {}  # by digest
+        self.unbuilt: dict[str, str] = {}  # name of an environment -> what has to be built below it
 
     def interpreter(self, declared: Mapping[str, Any]) -> Interpreter:
         """What an environment is for.
@@ -41,26 +70,66 @@ class ImageTarget:
             declared: What `Environment.to_json` gave, expanded.
         Raises:
             DefinitionError: Its base has no Python, or another than it asks for.
+            EngineUnavailable, BuildFailed: What is below its Python packages cannot be built.
         """
         wanted = declared.get("python")
+        options = container_options(declared)
         minor = ".".join(wanted.split(".")[:2]) if wanted and wanted[0].isdigit() else self._here.minor
-        base = self._inspect(declared.get("base_image") or self._orchestrator.base_image(minor))
+        base = None
+        if not options.dockerfile:
+            base = self._inspect(options.image or options.base_image or self._orchestrator.base_image(minor))
+        base = self._derived(declared["name"], options, base)
         self._bases[base.digest] = base
-        return interpreter_of(
-            base, declared["name"], wanted or ("" if declared.get("base_image") else minor), self._here
-        )
+        if not wanted and not (options.base_image or options.image or options.dockerfile):
+            wanted = minor  # of the client
+        return interpreter_of(base, declared["name"], wanted or "", self._here)
+
+    def _derived(self, name: str, options: ContainerOptions, base: Base | None) -> Base:
+        """The base with what commands add to it, built unless it is known."""
+        if not options.needs_engine:
+            assert base is not None
+            return base
+        from tilth.image_builders import Work
+        from tilth.image_builders.deriving import find_derived
+        from tilth.image_builders.native import NativeBuilder
+        from tilth.image_builders.recipes import recipe_of
+        from tilth.secrets import open_secrets
+
+        recipe = recipe_of(name, options, root=self._root, base=base, home=self._home)
+        assert recipe is not None
+        derived = find_derived(recipe, self._home)
+        if derived is None and not self._act:
+            self.unbuilt[name] = "its Dockerfile" if options.dockerfile else "its system packages"
+            return base or self._inspect(
+                options.base_image or self._orchestrator.base_image(self._here.minor)
+            )
+        if derived is None:
+            work = Work(
+                home=self._home, secret=lambda secret: open_secrets(self._home).get(secret), tell=self._tell
+            )
+            derived = (self._builder or NativeBuilder()).derive(recipe, work)
+        return self._inspect(derived.reference)
 
     def base(self, digest: str) -> Base:
         """One that `interpreter` gave."""
         return self._bases[digest]
 
-    def image(self, digest: str) -> str:
-        """What a container engine starts from a base, by digest."""
+    def pinned(self, digest: str) -> str:
+        """A base as it can be had again whatever its tag has become, from its digest."""
         base = self.base(digest)
-        if base.source.startswith("engine:"):
-            return base.digest
-        _, _, place = base.source.partition(":")
-        return f"{place}@{base.digest}"
+        scheme, _, place = base.source.partition(":")
+        if scheme == "engine":
+            return f"{place}:{base.digest}"
+        return f"{place}@{base.digest}" if scheme == "registry" else base.reference
+
+    def image(self, digest: str) -> str:
+        """What a container engine starts."""
+        return self.pinned(digest).removeprefix("docker:").removeprefix("podman:")
+
+    def path(self, digest: str) -> str:
+        """Where programs are looked for in a container with an environment."""
+        given = dict(each.partition("=")[::2] for each in self.base(digest).config.get("Env") or ())
+        return f"{IN_IMAGE}/bin:{given.get('PATH', _PATH)}"
 
 
 def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Interpreter:

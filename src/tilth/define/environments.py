@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from tilth.define import containers
 from tilth.errors import DefinitionError, UnknownOption, nearest
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # User information of an http(s) URL, or a password in any other: `git+ssh://git@host` names nobody's secret.
 CREDENTIALS = re.compile(r"https?://[^/\s@]+@|://[^/\s@:]+:[^/\s@]+@")
 _LOOKS_REQUIRED = re.compile(r"[=<>~!]=|[<>;,@\[\]]|\s")
-_MAPPINGS = ("credentials", "package_indexes", "secrets", "variables")
+_MAPPINGS = (
+    "build_args", "build_secrets", "credentials", "labels", "package_indexes", "secrets", "variables",
+)  # fmt: skip
 _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
 SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?")
@@ -59,8 +62,25 @@ class Environment:
         package_indexes: Index URL by package, for those that must come from there and nowhere else.
         credentials: Name of the secret that opens an index by its host: `{"pypi.example.com": "company-index"}`.
             The secret is `user:password`, or a token alone.
+        base_image: The image that containers of this environment stand on: `python:3.12-slim`, a digest instead of
+            the tag, `oci:PATH` for a layout, `docker:NAME` for one in the engine, `docker-archive:PATH`.
+        image: A ready image, used as it is, with the Python in it. Excludes everything that says what to install.
+        dockerfile: Path of a Dockerfile to build instead of naming a `base_image`; the packages go on top.
+        build_args: Values of its `ARG`s. Recorded as they are: never a secret.
+        build_context: Folder that it may copy from; by default the code root. `.dockerignore` is followed.
+        build_target: The stage of it to take; by default the last.
+        build_secrets: Secrets that its `RUN --mount=type=secret,id=…` sees: names, or name of the secret by id.
+            They are in no layer, history or log.
+        system_packages: Packages that the base's own package manager installs: `["libgomp1"]`.
+        user: Who a container runs as: `1000:1000`, or a name that the image knows; by default the image's.
+        working_directory: Where a container starts; by default the image's.
+        labels: Labels of the image.
+        bytecode: Whether the image holds compiled modules: larger, and first imports are faster.
+        platform: Of the image, where the stack has several: `linux/arm64`.
 
-    Relative paths are relative to the code root, the folder that holds the project.
+    What is said of images has no effect on steps that run without a container, and does not change a lock but by
+    the Python and platform of the base. Relative paths are relative to the code root, the folder that holds the
+    project.
     """
 
     __slots__ = ("_options", "name")
@@ -92,6 +112,19 @@ class Environment:
         extra_index_urls: Sequence[str] = (),
         package_indexes: Mapping[str, str] | None = None,
         credentials: Mapping[str, str] | None = None,
+        base_image: str | None = None,
+        image: str | None = None,
+        dockerfile: str | Path | None = None,
+        build_args: Mapping[str, str] | None = None,
+        build_context: str | Path | None = None,
+        build_target: str | None = None,
+        build_secrets: Sequence[str] | Mapping[str, str] = (),
+        system_packages: Sequence[str] = (),
+        user: str | None = None,
+        working_directory: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        bytecode: bool | None = None,
+        platform: str | None = None,
         **unknown: NoReturn,
     ) -> None:
         if unknown:
@@ -112,7 +145,7 @@ class Environment:
             "constraints": _lines(name, "constraints", constraints),
             "overrides": _lines(name, "overrides", overrides),
             "exclude_newer": _moment(name, exclude_newer),
-            "variables": _variables(name, variables),
+            "variables": _variables(name, "variables", variables),
             "secrets": _secrets(name, secrets),
             "find_links": tuple(
                 _path(name, "find_links", each) for each in _sequence(name, "find_links", find_links)
@@ -121,7 +154,23 @@ class Environment:
             "extra_index_urls": _texts(name, "extra_index_urls", extra_index_urls),
             "package_indexes": _mapping(name, "package_indexes", package_indexes),
             "credentials": _mapping(name, "credentials", credentials),
+            "base_image": containers.image_reference(name, "base_image", base_image),
+            "image": containers.image_reference(name, "image", image),
+            "dockerfile": _path(name, "dockerfile", dockerfile),
+            "build_args": _variables(name, "build_args", build_args),
+            "build_context": _path(name, "build_context", build_context),
+            "build_target": _text(name, "build_target", build_target),
+            "build_secrets": containers.build_secrets(name, build_secrets, SECRET_NAME),
+            "system_packages": containers.system_packages(
+                name, _texts(name, "system_packages", system_packages)
+            ),
+            "user": containers.user(name, user),
+            "working_directory": containers.working_directory(name, working_directory),
+            "labels": _mapping(name, "labels", labels),
+            "bytecode": containers.bytecode(name, bytecode),
+            "platform": containers.platform(name, platform),
         }
+        containers.refuse_contradictions(name, given)
         if (given["extras"] or given["groups"]) and not (given["pyproject"] or given["lock"]):
             given["pyproject"] = "pyproject.toml"
         _refuse_mixed(name, given)
@@ -223,6 +272,10 @@ def _texts(name: str, option: str, value: object) -> tuple[str, ...]:
         if not isinstance(each, str) or not each.strip():
             raise DefinitionError(f"`{option}` of environment `{name}` holds {each!r}, which is not text")
     return tuple(each.strip() for each in items)
+
+
+def _text(name: str, option: str, value: object) -> str | None:
+    return None if value is None else _texts(name, option, [value])[0]
 
 
 def _path(name: str, option: str, value: object) -> str | None:
@@ -342,15 +395,19 @@ def _python(name: str, value: object) -> str | None:
     return match[0]
 
 
-def _variables(name: str, value: Any) -> tuple[tuple[str, str], ...]:
+def _variables(name: str, option: str, value: Any) -> tuple[tuple[str, str], ...]:
     if value is None:
         return ()
+    if not hasattr(value, "keys"):
+        raise DefinitionError(
+            f"`{option}` of environment `{name}` is {type(value).__name__}, not a mapping of text to text"
+        )
     for key, text in dict(value).items():
         if not isinstance(key, str) or not _VARIABLE.fullmatch(key):
-            raise DefinitionError(f"`variables` of environment `{name}` names {key!r}, which cannot be set")
+            raise DefinitionError(f"`{option}` of environment `{name}` names {key!r}, which cannot be set")
         if not isinstance(text, str) or "\0" in text:
             raise DefinitionError(
-                f"variable `{key}` of environment `{name}` is {type(text).__name__}, not text",
+                f"`{key}` in `{option}` of environment `{name}` is {type(text).__name__}, not text",
                 mend="give a text",
             )
     return tuple(sorted(value.items()))
@@ -380,9 +437,10 @@ def _refuse_mixed(name: str, given: dict[str, Any]) -> None:
 
 
 def _refuse_credentials(name: str, given: dict[str, Any]) -> None:
-    indexes = [url for _, url in given["package_indexes"]]
     options = ("requirements", "constraints", "overrides", "index_url", "extra_index_urls", "find_links")
-    for option, value in [*((each, given[each] or ()) for each in options), ("package_indexes", indexes)]:
+    plain = [(each, given[each] or ()) for each in options]
+    values = [(each, [url for _, url in given[each]]) for each in ("package_indexes", "build_args", "labels")]
+    for option, value in [*plain, *values]:
         if any(CREDENTIALS.search(each) for each in ([value] if isinstance(value, str) else value)):
             raise DefinitionError(
                 f"`{option}` of environment `{name}` holds a user name or password",

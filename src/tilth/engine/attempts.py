@@ -11,7 +11,7 @@ import msgspec
 
 from tilth.engine import events
 from tilth.engine.logs import LogWriter, log_name
-from tilth.errors import DiskFull, TilthError
+from tilth.errors import DiskFull, LoadError, StoreUnavailable, TilthError
 from tilth.materializers.artifacts import verify
 from tilth.orchestrators import Task
 from tilth.records import Failure
@@ -124,9 +124,12 @@ class Attempts:
         try:
             place = await self._environments.place(node.environment)
             made = time.time()
+            await self._values.bring(node.sources())
             self._write_spec(unit, attempt, folder)
         except TilthError as error:
             reason = "disk_full" if isinstance(error, DiskFull) else "environment"
+            if isinstance(error, (LoadError, StoreUnavailable)):
+                reason = "input"
             message = "\n".join(filter(None, (error.summary, error.why)))
             return Ended(
                 folder,
@@ -161,6 +164,8 @@ class Attempts:
         launched = time.time()
         try:
             outcome = await self._launcher.run(task, log.write)
+        except TilthError as error:
+            return Ended(folder, {}, _environment_failure(error))
         except OSError as error:
             failure = Failure(
                 reason="environment",
@@ -247,6 +252,13 @@ class Attempts:
                 why=str(folder),
                 mend=f"make room, then `tilth runs resume {self._run.name}`",
             ) from error
+
+
+def _environment_failure(error: TilthError) -> Failure:
+    """Where a step was to run cannot be had."""
+    reason = "disk_full" if isinstance(error, DiskFull) else "environment"
+    message = "\n".join(filter(None, (error.summary, error.why)))
+    return Failure(reason=reason, type=type(error).__name__, message=message, mend=error.mend)
 
 
 def step_spec(

@@ -502,7 +502,7 @@ class Driver:
 
     def _found_damaged(self, output: str, step: str, problem: str, digest: str) -> None:
         told = f"stored output `{output}` of step `{step}` is damaged ({problem}); it is made again"
-        if self._artifacts.has(digest):
+        if self._artifacts.is_here(digest):
             told += f"; the damaged files are in {self._artifacts.quarantine(digest)}"
         self._tell(events.Notice(told))
 

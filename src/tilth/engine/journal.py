@@ -47,6 +47,7 @@ class Journal:
         self._failed = failed
         self._changes: list[Change] = []
         self._digests: list[str] = []
+        self._shared: list[str] = []
         self._folders: list[Path] = []
         self._added = 0  # how often `add` was called, and how many of those calls are written
         self._settled = 0
@@ -57,11 +58,22 @@ class Journal:
         self._thread = threading.Thread(target=self._work, name="tilth-journal", daemon=True)
         self._thread.start()
 
-    def add(self, *changes: Change, artifacts: Sequence[str] = (), folder: Path | None = None) -> None:
-        """Write these changes, after flushing the artifacts with these digests; then remove the folder."""
+    def add(
+        self,
+        *changes: Change,
+        artifacts: Sequence[str] = (),
+        shared: Sequence[str] = (),
+        folder: Path | None = None,
+    ) -> None:
+        """Write these changes, after flushing the artifacts with these digests; then remove the folder.
+
+        Args:
+            shared: Digests of artifacts that are durable already, but may have been made for another store.
+        """
         with self._condition:
             self._changes += changes
             self._digests += artifacts
+            self._shared += shared
             if folder is not None:
                 self._folders.append(folder)
             self._added += 1
@@ -98,9 +110,10 @@ class Journal:
                 added = self._added
                 changes, self._changes = self._changes, []
                 digests, self._digests = self._digests, []
+                shared, self._shared = self._shared, []
                 folders, self._folders = self._folders, []
             try:
-                self._write(changes, digests)
+                self._write(changes, digests, shared)
                 for folder in folders:
                     shutil.rmtree(folder, ignore_errors=True)
             except BaseException as error:  # raised again by `close`
@@ -113,16 +126,18 @@ class Journal:
                 self._settled = added
                 self._condition.notify_all()
 
-    def _write(self, changes: Sequence[Change], digests: Sequence[str]) -> None:
+    def _write(self, changes: Sequence[Change], digests: Sequence[str], shared: Sequence[str]) -> None:
         # A step that fills the disk is about to fail, and to give its room back.
         for delay_s in _PATIENCE_S:
             with contextlib.suppress(DiskFull):
-                self._write_once(changes, digests)
+                self._write_once(changes, digests, shared)
                 return
             time.sleep(delay_s)
-        self._write_once(changes, digests)
+        self._write_once(changes, digests, shared)
 
-    def _write_once(self, changes: Sequence[Change], digests: Sequence[str]) -> None:
+    def _write_once(self, changes: Sequence[Change], digests: Sequence[str], shared: Sequence[str]) -> None:
         if digests:
             self._artifacts.sync(*dict.fromkeys(digests))
+        if shared:
+            self._artifacts.share(*dict.fromkeys(shared))
         self._store.write(changes, holding=self._run)

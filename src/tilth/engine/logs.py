@@ -102,15 +102,21 @@ def read_log(path: Path, step: str, index: int | None, attempt: int) -> Iterator
     try:
         with open(path, "rb") as file:
             for line in file:
-                stamp, _, rest = line.partition(b" ")
-                stream, _, text = rest.partition(b" ")
-                if not line.endswith(b"\n") or stream not in (b"O", b"E"):
-                    continue
-                when = datetime.fromisoformat(stamp.decode())
-                name = "stdout" if stream == b"O" else "stderr"
-                yield LogLine(step, index, attempt, when, name, text[:-1].decode("utf-8", "replace"))
+                if parsed := parse_line(line):
+                    stamp, stream, text = parsed
+                    when = datetime.fromisoformat(stamp)
+                    yield LogLine(step, index, attempt, when, stream, text.decode("utf-8", "replace"))
     except FileNotFoundError:
         return
+
+
+def parse_line(line: bytes) -> tuple[str, str, bytes] | None:
+    """Time, stream and text of a line that a LogWriter wrote; None for a torn one."""
+    stamp, _, rest = line.partition(b" ")
+    stream, _, text = rest.partition(b" ")
+    if not line.endswith(b"\n") or stream not in (b"O", b"E"):
+        return None
+    return stamp.decode(), "stdout" if stream == b"O" else "stderr", text[:-1]
 
 
 def _stamp() -> str:

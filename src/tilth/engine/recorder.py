@@ -93,7 +93,7 @@ class Recorder:
             reused_from=found.id if found.run else "",
             finished_at=now(),
         )
-        self._journal.add(Put(record))
+        self._journal.add(Put(record), shared=[each.digest for each in found.outputs.values()])
 
     def completed(
         self, unit: Unit, record: StepRun, folder: Path, result: Mapping[str, Any]

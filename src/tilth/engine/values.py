@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import TilthError
+from tilth.errors import LoadError, NotFound
 from tilth.ir.values import canonical, digest
 from tilth.materializers.artifacts import collection_items, read_manifest, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from tilth.artifact_stores import ArtifactStore
@@ -45,13 +46,16 @@ class Values:
         """What is wrong with a stored artifact: all of a small one is read, of a large one sizes are compared."""
         if digest_ in self._requires:
             return []
-        folder = self._artifacts.path(digest_)
         try:
-            manifest = read_manifest(folder)
-        except (TilthError, OSError) as error:
+            manifest = self._artifacts.manifest(digest_)
+        except (LoadError, NotFound, OSError) as error:
             return [str(getattr(error, "summary", error))]
         if manifest["digest"] != digest_:
             return ["its manifest is that of another artifact"]
+        if not self._artifacts.is_here(digest_):  # compared when it is brought, if any step needs it
+            self.know(manifest)
+            return []
+        folder = self._artifacts.path(digest_)
         if manifest["format"] == _MAPPED:
             problems = [each for item in self._mapped_items(folder) for each in self.problems(item)]
         elif manifest["size"] <= _READ_AGAIN:
@@ -65,8 +69,15 @@ class Values:
     def requires(self, digest_: str) -> frozenset[str]:
         """Import names that a reader of this artifact needs."""
         if digest_ not in self._requires:
-            self.know(read_manifest(self._artifacts.path(digest_)))
+            self.know(self._artifacts.manifest(digest_))
         return self._requires[digest_]
+
+    async def bring(self, sources: Iterable[tuple[str, str]]) -> None:
+        """Have these outputs on this machine; nothing else waits for that."""
+        digests = [self._outputs[each].digest for each in sources if each in self._outputs]
+        for digest_ in digests:
+            if not self._artifacts.is_here(digest_):
+                await asyncio.to_thread(self._artifacts.path, digest_)
 
     def items(self, node: str, output: str) -> Items:
         """The items of an output that is mapped over."""

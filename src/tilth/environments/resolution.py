@@ -184,7 +184,7 @@ class _Command:
         if self._universal:
             options += ["--universal", "--python-version", interpreter.minor]
         elif interpreter.elsewhere:
-            options += ["--python-platform", interpreter.elsewhere, "--python-version", interpreter.minor]
+            options += ["--python-platform", interpreter.elsewhere, "--python-version", interpreter.version]
         options += [f"--extra={each}" for each in environment.get("extras", ())]
         options += [
             f"--group={environment.get('pyproject')}:{each}" for each in environment.get("groups", ())

@@ -35,6 +35,7 @@ from tilth.environments.files import (
     remove_tree,
     scratch,
     sweep,
+    write_atomic,
 )
 from tilth.environments.indexes import Index
 from tilth.environments.interpreters import find_interpreter, probe
@@ -62,6 +63,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     files: dict[str, tuple[int, int, int]]  # path below the prefix -> size, mtime in ns, mode
     scripts: tuple[str, ...]  # of those files, the ones that lack their first line: it names the venv
+    bare: bool = False  # no bytecode was written yet: images have none
 
 
 def entry_folder(digest: str, interpreter: Interpreter, home: Home) -> Path:
@@ -118,6 +120,7 @@ def fetch(
     name: str,
     index: Index = NOWHERE,
     offline: bool = False,
+    bytecode: bool = True,
 ) -> None:
     """Bring what is not there yet into the store. Others that want the same wheels wait meanwhile.
 
@@ -125,7 +128,24 @@ def fetch(
         choices: With the digests that the environment was locked with.
         name: Of the environment, for messages.
         index: Where to find packages.
+        bytecode: Whether it is needed: writing it takes longer than all else.
     """
+    _bring(choices, interpreter, home, name, index, offline, bytecode)
+    if bytecode:
+        bare = [each for each in choices if _is_bare(entry_folder(each.digest, interpreter, home))]
+        if bare:
+            _write_bytecode(bare, interpreter, home, name)
+
+
+def _bring(
+    choices: Sequence[Choice],
+    interpreter: Interpreter,
+    home: Home,
+    name: str,
+    index: Index,
+    offline: bool,
+    bytecode: bool,
+) -> None:
     absent = [each for each in choices if read_entry(entry_folder(each.digest, interpreter, home)) is None]
     if not absent:
         return
@@ -138,7 +158,7 @@ def fetch(
         missing = [
             each for each in wanted if read_entry(entry_folder(each.digest, interpreter, home)) is None
         ]
-        _install(missing, interpreter, home, name, index, offline)
+        _install(missing, interpreter, home, name, index, offline, bytecode)
     for source in (each for each in absent if not each.is_wheel):
         _bring_built(source, interpreter, home, name, index, offline)
 
@@ -246,6 +266,7 @@ def _install(
     name: str,
     index: Index,
     offline: bool,
+    bytecode: bool = True,
 ) -> list[Entry]:
     """Let uv install into a venv aside, take that apart again, and put each wheel in its place."""
     if not choices:
@@ -285,16 +306,53 @@ def _install(
             tree = aside / "entries" / choice.name / "tree"
             scripts = _take_apart(venv, tree, records[choice.name], interpreter)
             trees.append((choice, tree, scripts))
-        compiler = _compiler(interpreter, home)
+        compiler = _compiler(interpreter, home) if bytecode else None
         if compiler and not compile_trees([tree for _, tree, _ in trees], compiler):
             raise disk_full(f"the packages of environment `{name}`", home.wheels)
         for choice, tree, scripts in trees:
             version = _version(tree, interpreter) or choice.version
-            entries.append(_put(choice.name, version, choice.digest, tree, scripts, interpreter, home))
+            entry = _put(
+                choice.name, version, choice.digest, tree, scripts, interpreter, home, bare=not bytecode
+            )
+            entries.append(entry)
     for choice in choices:
         if choice.name in shared:
-            entries += _install([choice], interpreter, home, name, index, offline)
+            entries += _install([choice], interpreter, home, name, index, offline, bytecode)
     return entries
+
+
+def _is_bare(folder: Path) -> bool:
+    entry = read_entry(folder)
+    return entry is not None and entry.bare
+
+
+def _write_bytecode(choices: Sequence[Choice], interpreter: Interpreter, home: Home, name: str) -> None:
+    """Add the bytecode of wheels that were unpacked for an image first.
+
+    What a killed process leaves is in no entry, and so in no environment.
+    """
+    compiler = _compiler(interpreter, home)
+    with explaining_full_disk(f"the packages of environment `{name}`", home.wheels), ExitStack() as stack:
+        for digest in sorted({each.digest.rpartition(":")[2] for each in choices}):
+            stack.enter_context(locked(home.wheels / ".locks" / digest))
+        folders = [entry_folder(each.digest, interpreter, home) for each in choices]
+        bare = [each for each in folders if _is_bare(each)]  # whoever held a lock before may have done it
+        trees = [each / "tree" for each in bare]
+        for tree in trees:
+            _make_writable(tree)
+        if compiler and not compile_trees(trees, compiler):
+            raise disk_full(f"the packages of environment `{name}`", home.wheels)
+        for folder in bare:
+            entry = read_entry(folder)
+            if entry is not None:
+                entry = msgspec.structs.replace(entry, files=_seal(folder / "tree"), bare=False)
+                write_atomic(folder / "entry.json", msgspec.json.encode(entry))
+
+
+def _make_writable(tree: Path) -> None:
+    """Let folders be written into; their files stay as they are."""
+    for folder, _, _ in os.walk(tree):
+        os.chmod(folder, 0o755)  # noqa: PTH101, S103 - some thousands of them
 
 
 def _stand_in(interpreter: Interpreter, home: Home) -> Interpreter:
@@ -383,9 +441,42 @@ def _rewrite_record(tree: Path, kept: list[str], scripts: list[str], interpreter
 
 
 def _put(
-    name: str, version: str, digest: str, tree: Path, scripts: list[str], interpreter: Interpreter, home: Home
+    name: str,
+    version: str,
+    digest: str,
+    tree: Path,
+    scripts: list[str],
+    interpreter: Interpreter,
+    home: Home,
+    *,
+    bare: bool = False,
 ) -> Entry:
     """Make a tree read-only, write what is in it beside it, and rename both in place."""
+    files = _seal(tree)
+    entry = Entry(
+        name=name,
+        version=version,
+        digest=digest,
+        files=files,
+        scripts=tuple(sorted(scripts)),
+        bare=bare,
+    )
+    (tree.parent / "entry.json").write_bytes(msgspec.json.encode(entry))
+    digits = digest.rpartition(":")[2]
+    below = f"{interpreter.library}/"
+    names = sorted(module_names(path.removeprefix(below) for path in files if path.startswith(below)))
+    remember(home.cache / "modules" / f"{digits}.json", msgspec.json.encode(names))
+    target = entry_folder(digest, interpreter, home)
+    if target.exists():
+        if read_entry(target) is not None:
+            return entry
+        remove_tree(target)
+    move_folder(tree.parent, target)
+    return entry
+
+
+def _seal(tree: Path) -> dict[str, tuple[int, int, int]]:
+    """Make a tree read-only; its files by path, with size, mtime in ns, and mode."""
     files: dict[str, tuple[int, int, int]] = {}
     for folder, _, names in os.walk(tree, topdown=False):
         for file in names:
@@ -395,25 +486,7 @@ def _put(
             status = os.lstat(path)
             files[os.path.relpath(path, tree)] = (status.st_size, status.st_mtime_ns, mode)
         os.chmod(folder, 0o555)  # noqa: PTH101, S103 - read-only is the point
-    entry = Entry(
-        name=name,
-        version=version,
-        digest=digest,
-        files=dict(sorted(files.items())),
-        scripts=tuple(sorted(scripts)),
-    )
-    (tree.parent / "entry.json").write_bytes(msgspec.json.encode(entry))
-    bare = digest.rpartition(":")[2]
-    below = f"{interpreter.library}/"
-    names = sorted(module_names(path.removeprefix(below) for path in files if path.startswith(below)))
-    remember(home.cache / "modules" / f"{bare}.json", msgspec.json.encode(names))
-    target = entry_folder(digest, interpreter, home)
-    if target.exists():
-        if read_entry(target) is not None:
-            return entry
-        remove_tree(target)
-    move_folder(tree.parent, target)
-    return entry
+    return dict(sorted(files.items()))
 
 
 def _version(tree: Path, interpreter: Interpreter) -> str:

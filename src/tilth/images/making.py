@@ -160,7 +160,15 @@ def _gather(
     ]
     found: dict[str, Wheel] = {}
     for attempt in range(2):
-        wheel_store.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
+        wheel_store.fetch(
+            choices,
+            interpreter,
+            home,
+            name=lock.name,
+            index=lock.index,
+            offline=offline,
+            bytecode=settings.bytecode,
+        )
         for choice in choices:
             folder = wheel_store.entry_folder(choice.digest, interpreter, home)
             entry = wheel_store.read_entry(folder)

@@ -148,7 +148,7 @@ def verify(folder: Path) -> list[str]:
     except LoadError as error:
         return [error.why or error.summary]
     found = problems(folder, manifest["files"], manifest.get("empty", []))
-    if not found and artifact_digest(manifest) != manifest["digest"]:
+    if not found and _digest_of(folder, manifest) != manifest["digest"]:
         found.append(f"`{MANIFEST}` does not belong to these files")
     return found
 
@@ -158,6 +158,15 @@ def artifact_digest(described: dict[str, Any]) -> str:
     content = {key: described[key] for key in ("type", "materializer", "format", "files")}
     content.update({key: described[key] for key in ("empty", "length", "shape") if described.get(key)})
     return digest_json(content)
+
+
+def _digest_of(folder: Path, manifest: dict[str, Any]) -> str:
+    if manifest["format"] != "mapped":
+        return artifact_digest(manifest)
+    # What a mapped step gave stands for its items, wherever they are.
+    with open(folder / "items.jsonl", "rb") as file:
+        items = [json.loads(line)["digest"] for line in file]
+    return digest_json({"type": manifest["type"], "format": "mapped", "items": digest_json(items)})
 
 
 class Saver:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _MOST_CONNECTIONS = 16
+_importing = threading.Lock()
 # Where engines look for the certificates of a registry, in a folder by its name.
 _CERTIFICATES = ("/etc/docker/certs.d", "/etc/containers/certs.d", "~/.config/containers/certs.d")
 
 
 def load_httpx() -> Any:
     """The module, without the command line that comes with it: importing that takes two thirds of the time."""
-    if "httpx" in sys.modules:
-        return sys.modules["httpx"]
-    sys.modules["httpx._main"] = None  # type: ignore[assignment] # httpx goes on without it, as it does without its extra
-    try:
-        return importlib.import_module("httpx")
-    finally:
-        del sys.modules["httpx._main"]
+    with _importing:  # a module that another thread imports is in `sys.modules` before it is whole
+        if "httpx" in sys.modules:
+            return importlib.import_module("httpx")
+        # httpx goes on without its command line, as it does where what that needs is not installed.
+        sys.modules["httpx._main"] = None  # type: ignore[assignment]
+        try:
+            return importlib.import_module("httpx")
+        finally:
+            sys.modules.pop("httpx._main", None)
 
 
 def is_loopback(host: str) -> bool:

@@ -84,6 +84,8 @@ class Conversation:
         # Docker's rule: nothing goes in the open but to this machine itself.
         self._plain = plain_http if plain_http is not None else is_loopback(host) and ca is None
         self._guessed = plain_http is None and self._plain
+        self._found_tls = False
+        self._finding_out = threading.Lock()
         self._opened: tuple[httpx.Client, Authorization] | None = None
         self._lock = threading.Lock()
 
@@ -248,9 +250,9 @@ class Conversation:
             self.sent.count(method=method)
             reading = method in ("GET", "HEAD")
             response = client.send(request, stream=True, follow_redirects=reading)
-            if self._guessed and (url_now := self._speak_tls(response, url)):
+            unsure = self._guessed or (self._found_tls and url.startswith("http://"))
+            if unsure and (url_now := self._speak_tls(response, url)):
                 response.close()
-                client, authorization = self._open()
                 return self._send(method, url_now, scopes, headers, params, content, length)
             if last or response.status_code != 401 or not ours:
                 return response
@@ -279,13 +281,16 @@ class Conversation:
         if response.status_code != 400:
             self._guessed = False
             return ""
-        client, _ = self._open()
-        told = client.get(self.url("")).content  # an answer to HEAD has no words
-        self._guessed = False
-        if b"HTTPS" not in told:
-            return ""
-        self.close()
-        self._plain = False
+        with self._finding_out:
+            if not self._found_tls:
+                told = self._open()[0].get(self.url("")).content  # an answer to HEAD has no words
+                self._guessed = False
+                if b"HTTPS" not in told:
+                    return ""
+                with self._lock:  # not closed: other threads may be waiting for it, and find out too
+                    self._opened = None
+                    self._plain = False
+                    self._found_tls = True
         return url.replace("http://", "https://", 1)
 
     def _raise(self, response: httpx.Response, asked: str, *, session: bool, sized: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -87,6 +86,8 @@ def asked_wait_s(retry_after: str) -> float | None:
         return None
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
+    from email.utils import parsedate_to_datetime  # twelve milliseconds, hardly ever needed
+
     try:
         return max(parsedate_to_datetime(retry_after).timestamp() - time.time(), 0)
     except ValueError:

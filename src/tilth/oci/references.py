@@ -72,7 +72,9 @@ def parse(text: str) -> Reference:
     if colon > rest.rfind("/"):
         rest, tag = rest[:colon], rest[colon + 1 :]
         if not _TAG.fullmatch(tag):
-            raise _wrong(text, f"the tag `{tag}` is not one", _TAG_RULE)
+            raise _wrong(
+                text, f"the tag `{tag}` is not one" if tag else "nothing comes after the `:`", _TAG_RULE
+            )
     registry, slash, repository = rest.partition("/")
     if not slash or not _is_registry(registry):
         registry, repository = DOCKER_HUB, rest

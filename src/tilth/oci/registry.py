@@ -5,9 +5,10 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -22,13 +23,12 @@ from tilth.oci.descriptors import (
     MANIFEST,
     Descriptor,
     Index,
-    Manifest,
     digest_of,
-    encode,
 )
 from tilth.oci.downloads import read_blob_from
 from tilth.oci.failures import TooLarge
 from tilth.oci.patience import Patience
+from tilth.oci.referrers import decoded, find_referrers, put_referrer
 from tilth.oci.uploads import Upload
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ ACCEPTED = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 _CHUNK = 1 << 18
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*rel="?next"?')
 _MOST_PAGES = 1000
-_TRIES_OF_FALLBACK = 5
-
-_T = TypeVar("_T")
 
 
 class Registry:
@@ -61,6 +58,7 @@ class Registry:
         insecure: Trust whatever certificate answers.
         patience: How long it is waited for.
         login_hint: How the user mends a refused login; by default `docker login HOST`.
+        prepare: Called with each repository before the first push to it: some have to be created.
     """
 
     def __init__(
@@ -73,6 +71,7 @@ class Registry:
         insecure: bool = False,
         patience: Patience | None = None,
         login_hint: str = "",
+        prepare: Callable[[str], None] | None = None,
     ) -> None:
         self.host = host
         self._conversation = Conversation(
@@ -84,6 +83,8 @@ class Registry:
             patience=patience or Patience(),
             login_hint=login_hint,
         )
+        self._prepare = prepare
+        self._prepared: set[str] = set()
         self._begun: dict[
             tuple[str, str], str
         ] = {}  # uploads that a mount has begun, by repository and digest
@@ -107,6 +108,33 @@ class Registry:
         self._conversation.ask(
             "GET", self._conversation.url(""), asked="a greeting", scopes=frozenset(), expected=[200]
         )
+
+    def check_push(self, repository: str) -> None:
+        """Whether blobs may be pushed into a repository: begins an upload, and takes it back.
+
+        Raises:
+            RegistryRefused, ImageNotFound: They may not, or it has to be created first.
+        """
+        asked = f"an upload to `{repository}`"
+        answer = self._conversation.ask(
+            "POST",
+            self._conversation.url(f"{repository}/blobs/uploads/"),
+            asked=asked,
+            scopes=_push(repository),
+            expected=[202],
+            content=b"",
+        )
+        if location := answer.headers.get("location"):
+            with contextlib.suppress(
+                RegistryRefused, ImageNotFound
+            ):  # it goes by itself where it cannot be taken back
+                self._conversation.ask(
+                    "DELETE",
+                    self._conversation.follow(answer.url, location),
+                    asked=asked,
+                    scopes=_push(repository),
+                    expected=[204, 202, 200],
+                )
 
     # manifests
 
@@ -170,11 +198,12 @@ class Registry:
         Raises:
             ImageNotFound: One of its blobs is not.
         """
-        self._put_manifest(repository, reference, content, media_type)
+        self.put_and_see(repository, reference, content, media_type)
         return digest_of(content)
 
-    def _put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> bool:
+    def put_and_see(self, repository: str, reference: str, content: bytes, media_type: str) -> bool:
         """Gives whether the registry itself remembers what the manifest refers to."""
+        self._ready(repository)
         asked = f"the manifest `{_named(repository, reference)}`"
         try:
             answer = self._conversation.ask(
@@ -207,7 +236,7 @@ class Registry:
         """
         self._conversation.ask(
             "DELETE",
-            self._manifest_url(repository, digest),
+            self._manifest_url(repository, _checked(digest)),
             asked=f"the deletion of `{_named(repository, digest)}`",
             scopes=frozenset({(repository, "delete"), (repository, "pull")}),
             expected=[202, 200, 204],
@@ -220,10 +249,8 @@ class Registry:
             ImageNotFound: There is no such repository.
         """
         found: list[str] = []
-        for content in self._pages(
-            self._conversation.url(f"{repository}/tags/list"), f"the tags of `{repository}`", repository
-        ):
-            told = _decode(content, _Tags, self.host, f"the tags of `{repository}`")
+        for content in self.pages(f"{repository}/tags/list", f"the tags of `{repository}`", repository):
+            told = decoded(content, _Tags, self.host, f"the tags of `{repository}`")
             found += told.tags or ()
         return found
 
@@ -298,6 +325,7 @@ class Registry:
 
         The upload that a registry begins in place of a mount is used by the `push_blob` that follows.
         """
+        self._ready(repository)
         url = self._conversation.url(f"{repository}/blobs/uploads/")
         try:
             answer = self._conversation.ask(
@@ -362,88 +390,33 @@ class Registry:
         progress: Callable[[int], None] | None,
     ) -> int:
         _checked(descriptor.digest)
+        self._ready(repository)
         with self._lock:
             location = self._begun.pop((repository, descriptor.digest), "")
         upload = Upload(self._conversation, repository, descriptor, begin, progress, scopes=_push(repository))
         return upload.run(location)
 
+    def _ready(self, repository: str) -> None:
+        if self._prepare is None:
+            return
+        with self._lock:
+            if repository not in self._prepared:
+                self._prepare(repository)
+                self._prepared.add(repository)
+
     # referrers
 
     def referrers(self, repository: str, digest: str, artifact_type: str | None = None) -> Index:
         """What refers to a manifest, of one type if asked; nothing when there is no such manifest."""
-        known = self._referrers_of_api(repository, _checked(digest), artifact_type)
-        if known is None:
-            known = self._referrers_of_tag(repository, digest)
-        if artifact_type is None:
-            return Index(manifests=tuple(known))
-        return Index(manifests=tuple(each for each in known if each.artifact_type == artifact_type))
+        return find_referrers(self, repository, _checked(digest), artifact_type)
 
     def put_referrer(self, repository: str, content: bytes) -> Descriptor:
-        """Put a manifest that has a `subject`, by its digest; the list of what refers to that knows it afterwards.
+        """Put a manifest that has a `subject`, by its digest; the list of what refers to that knows it afterwards."""
+        return put_referrer(self, repository, content)
 
-        Registries without the API for it get the list as a tag, which two writers at the same time may
-        take from each other: it is read again, and mended.
-        """
-        manifest = msgspec.json.decode(content, type=Manifest)
-        if manifest.subject is None:
-            raise ValueError("a manifest without a subject refers to nothing")
-        digest = digest_of(content)
-        descriptor = Descriptor(
-            media_type=manifest.media_type,
-            digest=digest,
-            size=len(content),
-            annotations=manifest.annotations,
-            artifact_type=manifest.artifact_type or manifest.config.media_type,
-        )
-        if not self._put_manifest(repository, digest, content, manifest.media_type):
-            self._remember_by_tag(repository, manifest.subject.digest, descriptor)
-        return descriptor
-
-    def _remember_by_tag(self, repository: str, subject: str, descriptor: Descriptor) -> None:
-        for _ in range(_TRIES_OF_FALLBACK):
-            known = self._referrers_of_tag(repository, subject)
-            if any(each.digest == descriptor.digest for each in known):
-                return
-            index = encode(Index(manifests=(*known, descriptor)))
-            self._put_manifest(repository, _fallback_tag(subject), index, INDEX)
-        if all(each.digest != descriptor.digest for each in self._referrers_of_tag(repository, subject)):
-            raise RegistryRefused(
-                f"registry `{self.host}` does not keep what refers to `{subject}`",
-                why=f"others write the tag `{_fallback_tag(subject)}` of `{repository}` all the while",
-                mend="try again",
-            )
-
-    def _referrers_of_api(
-        self, repository: str, digest: str, artifact_type: str | None
-    ) -> list[Descriptor] | None:
-        """None when the registry has no such API."""
-        asked = f"what refers to `{digest[:19]}…` of `{repository}`"
-        url = self._conversation.url(f"{repository}/referrers/{digest}")
-        if artifact_type is not None:
-            url += f"?artifactType={quote(artifact_type, safe='')}"
-        found: list[Descriptor] = []
-        try:
-            for content in self._pages(url, asked, repository):
-                found += _decode(content, Index, self.host, asked).manifests
-        except ImageNotFound:
-            return None
-        except RegistryRefused as error:
-            if error.summary.startswith(
-                (f"registry `{self.host}` does not do", f"registry `{self.host}` refused")
-            ):
-                return None
-            raise
-        return found
-
-    def _referrers_of_tag(self, repository: str, digest: str) -> list[Descriptor]:
-        try:
-            content, _ = self.get_manifest(repository, _fallback_tag(digest))
-        except ImageNotFound:
-            return []
-        asked = f"what refers to `{digest[:19]}…` of `{repository}`"
-        return list(_decode(content, Index, self.host, asked).manifests)
-
-    def _pages(self, url: str, asked: str, repository: str) -> Iterator[bytes]:
+    def pages(self, path: str, asked: str, repository: str) -> Iterator[bytes]:
+        """All documents of a list, from that at a path below `/v2/` on."""
+        url = self._conversation.url(path)
         for _ in range(_MOST_PAGES):
             answer = self._conversation.ask("GET", url, asked=asked, scopes=_pull(repository), expected=[200])
             yield answer.content
@@ -489,24 +462,9 @@ def _named(repository: str, reference: str) -> str:
     return f"{repository}@{reference}" if _is_digest(reference) else f"{repository}:{reference}"
 
 
-def _fallback_tag(digest: str) -> str:
-    return digest.replace(":", "-")
-
-
 def _media_type(content: bytes) -> str:
     """As a manifest itself says: registries have been seen to tell another in their header."""
     try:
         return msgspec.json.decode(content, type=_Typed).media_type
     except msgspec.DecodeError:
         return ""
-
-
-def _decode(content: bytes, kind: type[_T], host: str, asked: str) -> _T:
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
-        raise ImageBroken(
-            f"registry `{host}` gives something that cannot be read for {asked}",
-            why=str(error),
-            mend="check the registry's address; a proxy may have answered in its place",
-        ) from None

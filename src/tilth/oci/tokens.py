@@ -129,7 +129,7 @@ class Authorization:
     def _fetch(self, challenge: Challenge, scopes: Scopes) -> _Token:
         """A new token. An identity token is exchanged by POST, a password by GET, as Docker does."""
         login = self._login()
-        asked = f"a token for {_named(scopes)}"
+        asked = f"access to {_named(scopes)}"
         fields: dict[str, Any] = {"service": challenge.service} if challenge.service else {}
         if scopes:
             fields["scope"] = spell(scopes)
@@ -246,7 +246,7 @@ def _basic(login: Login | None) -> str:
 
 def _named(scopes: Scopes) -> str:
     names = sorted({f"`{repository}`" for repository, _ in scopes})
-    return ", ".join(names) or "a login"
+    return ", ".join(names) or "itself"
 
 
 def _age_s(issued_at: object, lives_s: float) -> float:

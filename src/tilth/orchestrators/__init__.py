@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout"]
+# `lost`: nothing was heard any more of where it ran. `upload`: it ran, and what it gave could not be stored.
+# `environment`: what it needs could not be brought to where it was to run, so that it was not started.
+Delivery = Literal["venv", "mount", "load", "push"]
+Ending = Literal["done", "exited", "killed", "out_of_memory", "timeout", "lost", "upload", "environment"]
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -51,6 +54,8 @@ class Orchestrator(Protocol):
     """Where the steps of a run are started."""
 
     in_containers: bool  # environments are for the Python of a base image then, not for this machine's
+    delivery: Delivery  # how environments come to where steps run
+    engine: str  # command of the engine whose images its containers are started from; empty: a registry's
 
     def base_image(self, minor: str) -> str:
         """The base of environments that name none, for a minor version of Python: `python:3.12-slim`."""

@@ -68,6 +68,10 @@ class Conversation:
         self._send({"do": "step", "folder": str(folder)})
         return self._done
 
+    def interrupt(self) -> None:
+        """Have the worker interrupt its step, where no signal can be sent to it."""
+        self._send({"do": "interrupt"})
+
     def over(self) -> None:
         """The worker is gone: hear what it said last, and wait for nothing more."""
         self._hear()

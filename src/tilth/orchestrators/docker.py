@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -27,15 +28,19 @@ from tilth.errors import BuildFailed, EngineUnavailable, SetupError, TilthError
 from tilth.orchestrators import Outcome, Task
 from tilth.orchestrators.conversation import Conversation, Door
 from tilth.orchestrators.runtimes import installed_runtime
+from tilth.orchestrators.usage import size_text
+from tilth.stack.flavors import Finding, Flavor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tilth.orchestrators import Launcher
+    from tilth.orchestrators import Delivery, Launcher, Orchestrator
+    from tilth.stack.flavors import Context
 
 LABEL = "dev.tilth.run"  # of every container: the id of its run
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _CHUNK = 1 << 16
+_PATIENCE_S = 20.0  # for an engine to say that it is there
 _ENGINE_FAILED = 125  # the exit code of `docker run` when there is no container
 _KILLED = 137
 # A folder of the project mounted there would hide what a base has there.
@@ -71,6 +76,8 @@ class DockerOrchestrator:
 
     def __init__(self, settings: DockerSettings) -> None:
         self.settings = settings
+        self.engine: str = settings.engine
+        self.delivery: Delivery = "mount" if settings.delivery == "mount" else "load"
 
     def base_image(self, minor: str) -> str:
         """The base of environments that name none."""
@@ -198,7 +205,7 @@ class _Container:
             raise explain(self._complaint.decode(errors="replace"), code, self._task, self._engine)
         if code == _KILLED and await self._ran_out_of_memory(began):
             allowed = self._task.memory
-            limit = f"; its resources allow {allowed / (1 << 30):.2g} GiB" if allowed else ""
+            limit = f"; its resources allow {size_text(allowed)}" if allowed else ""
             return Outcome(
                 "out_of_memory", f"the kernel killed it because its container ran out of memory{limit}"
             )
@@ -232,7 +239,7 @@ def command(
     worker = {"socket": str(socket), "roots": task.roots, "cwd": task.cwd}
     runtime = installed_runtime()
     options = [
-        settings.engine, "run", "--rm", "--name", name, "--label", f"{LABEL}={task.run}",
+        settings.engine, "run", "--rm", "--init", "--name", name, "--label", f"{LABEL}={task.run}",
         "--user", settings.user or f"{os.getuid()}:{os.getgid()}", "--workdir", task.cwd,
     ]  # fmt: skip
     if settings.engine == "podman" and os.getuid() != 0:
@@ -336,3 +343,40 @@ def _socket_folder() -> Iterator[Path]:
 
 def _plain(label: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_.-]", "-", label)[:40]
+
+
+class DockerFlavor(Flavor[DockerSettings]):
+    """Containers of an engine on this machine."""
+
+    type = "orchestrator"
+    name = "docker"
+    title = "steps in containers of a Docker or Podman engine on this machine"
+    settings = DockerSettings
+
+    def make(self, settings: DockerSettings, context: Context) -> Orchestrator:
+        """What starts steps."""
+        del context
+        return DockerOrchestrator(settings)
+
+    def check(self, settings: DockerSettings, context: Context) -> Sequence[Finding]:
+        """Whether the engine answers."""
+        del context
+        try:
+            answer = subprocess.run(
+                [settings.engine, "version", "--format", "{{.Server.Version}}"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_PATIENCE_S,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _no_answer(settings.engine, str(error)) from error
+        if answer.returncode != 0:
+            raise _no_answer(settings.engine, answer.stderr.strip())
+        return [Finding(level="ok", what=f"{settings.engine} {answer.stdout.strip()} answers")]
+
+
+def _no_answer(engine: str, why: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"the container engine `{engine}` does not answer", why=why, mend=f"start it, see `{engine} info`"
+    )

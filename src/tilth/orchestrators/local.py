@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.orchestrators import Outcome, Task
 from tilth.orchestrators.conversation import Conversation
 from tilth.orchestrators.runtimes import installed_runtime
-from tilth.orchestrators.usage import oom_kills, resident
+from tilth.orchestrators.usage import oom_kills, resident, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -189,7 +189,7 @@ class _Worker:
         if self._exceeded:
             return Outcome(
                 "out_of_memory",
-                f"it used {_size(self._exceeded)}; its resources allow {_size(task.memory or 0)}",
+                f"it used {size_text(self._exceeded)}; its resources allow {size_text(task.memory or 0)}",
                 peak_memory=self._exceeded,
             )
         return self._end_of_process()
@@ -331,7 +331,3 @@ def step_variables(task: Task, inherited: Mapping[str, str] | None = None) -> di
 
 def _unheard(_stream: str, _data: bytes) -> None:
     """What a worker prints between two steps belongs to none."""
-
-
-def _size(amount: int) -> str:
-    return f"{amount / (1 << 30):.1f} GiB" if amount >= 1 << 30 else f"{amount / (1 << 20):.0f} MiB"

@@ -10,10 +10,10 @@ from pathlib import Path
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def resident(pid: int) -> int:
-    """Memory in RAM of a process and its descendants, in bytes."""
+def resident(pid: int, *, alone: bool = False) -> int:
+    """Memory in RAM of a process and, unless it is meant alone, its descendants, in bytes."""
     total = 0
-    for each in _family(pid):
+    for each in [pid] if alone else _family(pid):
         try:
             total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
         except (OSError, ValueError, IndexError):
@@ -42,7 +42,8 @@ def cpu_seconds(pid: int) -> float:
 def oom_kills() -> int:
     """How often the kernel has killed a process for want of memory; 0 where it does not say.
 
-    Those of this process's own control group, where it has one: other containers of the machine do not count.
+    Those of this process's own control group, where that has a limit: other containers of the machine do not
+    count. Without one it is the machine that runs out, or a group below.
     """
     counter = _own_counter()
     if counter is None:
@@ -68,7 +69,7 @@ def control_group(listed: str) -> tuple[int, str] | None:
 
 @cache
 def _own_counter() -> Path | None:
-    """The file that counts the kills of this process's control group; None where there is none of its own."""
+    """The file that counts the kills of this process's control group; None where that has no limit."""
     try:
         group = control_group(Path("/proc/self/cgroup").read_text())
     except (OSError, ValueError):
@@ -82,17 +83,18 @@ def _own_counter() -> Path | None:
     for folder in (top / path.lstrip("/"), top):
         counter = folder / name
         if counter.exists():
-            is_root = folder == top and version == 1 and path == "/" and not _is_limited(folder)
-            return None if is_root else counter
+            return counter if _is_limited(folder) else None
     return None
 
 
 def _is_limited(folder: Path) -> bool:
-    """Whether a control group of version 1 has a limit, as that of a container seen from inside has."""
-    try:
-        return int((folder / "memory.limit_in_bytes").read_text()) < 1 << 60
-    except (OSError, ValueError):
-        return False
+    """Whether a control group has a limit of memory."""
+    for name in ("memory.limit_in_bytes", "memory.max"):
+        try:
+            return int((folder / name).read_text()) < 1 << 60
+        except (OSError, ValueError):  # not of this version, or `max`
+            continue
+    return False
 
 
 def _family(pid: int) -> list[int]:
@@ -108,3 +110,8 @@ def _family(pid: int) -> list[int]:
         except (OSError, ValueError):
             continue
     return found
+
+
+def size_text(amount: int) -> str:
+    """Bytes in words."""
+    return f"{amount / (1 << 30):.1f} GiB" if amount >= 1 << 30 else f"{amount / (1 << 20):.0f} MiB"

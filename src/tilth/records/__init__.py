@@ -75,7 +75,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a run or step run ended without completing.
 
     `reason` is one of: exception, exited, killed, out_of_memory, timeout, cancelled, output, input,
-    environment, upstream, changed, disk_full.
+    environment, upstream, changed, disk_full, lost, upload.
     """
 
     reason: str
@@ -138,6 +138,64 @@ class ClientEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     git: Git | None = None
 
 
+class ComponentUsed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run used of its stack: enough to open it again, whatever became of the component since."""
+
+    flavor: str
+    settings: dict[str, Json] = {}  # with `secret:NAME` in the places of secrets
+    component: str = ""  # its name when the run was started
+
+
+class Component(Record, frozen=True, kw_only=True):
+    """One part that stacks of a project are made of."""
+
+    kind: ClassVar[str] = "component"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "type", "name"),)
+
+    project: Annotated[str, Indexed]
+    type: Annotated[str, Column]  # one of `tilth.stack.component_types.TYPES`
+    name: Annotated[str, Column]
+    flavor: str
+    settings: dict[str, Json] = {}  # those given, with `secret:NAME` in the places of secrets
+    built_in: bool = False  # every project has it, and it is stored nowhere
+
+    @property
+    def used(self) -> ComponentUsed:
+        """What a run remembers of it."""
+        return ComponentUsed(flavor=self.flavor, settings=self.settings, component=self.name)
+
+
+class Stack(Record, frozen=True, kw_only=True):
+    """What runs of a project need: one component of each type that it has."""
+
+    kind: ClassVar[str] = "stack"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "name"),)
+
+    project: Annotated[str, Indexed]
+    name: Annotated[str, Column]
+    components: dict[str, str]  # type -> name
+    built_in: bool = False  # every project has it, and it is stored nowhere
+
+
+class Project(Record, frozen=True, kw_only=True):
+    """What is remembered of a project besides what its own files say. Made when there is something."""
+
+    kind: ClassVar[str] = "project"
+
+    name: Annotated[str, Unique]
+    stack: str = ""  # the one chosen by `tilth stack set`; empty when none was
+
+
+class CodeDelivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the project's code comes to steps that run elsewhere. Holds no credential."""
+
+    how: str = "bundle"  # `bundle`, `git` or `image`
+    bundle: str = ""  # digest
+    url: str = ""  # of a git repository, without user name and password where it is http
+    commit: str = ""
+    folder: str = ""  # of the project: in the repository, relative; in an image, absolute
+
+
 class Run(Record, frozen=True, kw_only=True):
     """One execution of a pipeline."""
 
@@ -151,10 +209,14 @@ class Run(Record, frozen=True, kw_only=True):
     parameters: dict[str, Json] = {}
     pipeline_digest: str = ""  # of the compiled pipeline
     bundle: str = ""  # digest of the code bundle
+    code: CodeDelivery | None = None  # how it came to the steps; None where they read the working tree
+    supervisor: str = ""  # digest of the environment that stands beside its steps; empty on this machine
     environments: dict[str, str] = {}  # name -> digest
     images: dict[str, str] = {}  # name of the environment -> digest of the image its steps ran in
     stack: str = ""  # name; empty for this machine alone
+    orchestrator: ComponentUsed | None = None  # None: this machine
     client: ClientEnvironment | None = None
+    artifact_store: ComponentUsed | None = None  # None: the home folder of the machine it ran on
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None
@@ -241,6 +303,7 @@ class Environment(Record, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = ()
     system: tuple[SystemPackage, ...] = ()  # what conda installs beneath them
     variables: dict[str, str] = {}
+    base: str = ""  # the image it stands on, by its digest; empty for a venv of the machine
 
 
 class Lock(Record, frozen=True, kw_only=True):
@@ -299,5 +362,6 @@ class CodeBundle(Record, frozen=True, kw_only=True):
 
 
 KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle, Build)
+    each.kind: each
+    for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle, Build, Component, Stack, Project)
 }

@@ -22,6 +22,10 @@ def _client(run: Run) -> Mapping[str, str]:
     return {"client": run.client.environment} if run.client and run.client.environment else {}
 
 
+def _supervisor(run: Run) -> Mapping[str, str]:
+    return {"supervisor": run.supervisor} if run.supervisor else {}
+
+
 def _builders(environment: Environment) -> Mapping[str, str]:
     return {each.name: each.builder for each in environment.packages if each.builder}
 
@@ -43,6 +47,7 @@ class Role:
 ROLES: dict[str, Role] = {
     "client": Role("compiles the pipeline and starts the run", of_run=_client),
     "execution": Role("runs steps", of_run=lambda run: run.environments),
+    "supervisor": Role("stands beside steps that run elsewhere", of_run=_supervisor),
     "builder": Role("builds packages that come as source", of_environment=_builders),
 }
 

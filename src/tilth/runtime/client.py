@@ -107,7 +107,7 @@ class Client:
         limit: int = 100,
         after: str | None = None,
     ) -> Page[Environment]:
-        """Environments with this name, or of this role: `client`, `execution` or `builder`."""
+        """Environments with this name, or of this role: `client`, `execution`, `builder` or `supervisor`."""
         params = {"name": name, "role": role, "limit": limit, "after": after}
         found = self._request("find_environments", params)
         return Page([Environment(each, self._request) for each in found["items"]], found["next"])
@@ -333,7 +333,7 @@ class Environment:
 
     Attributes:
         digest: Of what was resolved.
-        role: What happens in it: `client`, `execution` or `builder`.
+        role: What happens in it: `client`, `execution`, `builder` or `supervisor`.
         python: As `3.11`.
         requirements: As declared.
         packages: Name of each distribution, to its version.

@@ -20,7 +20,7 @@ from tilth.runtime import bytecode, folder as folders, sources, tolerant
 from tilth.runtime.parameters import from_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _OURS = str(Path(__file__).parent.parent) + os.sep
 
@@ -168,6 +168,23 @@ def _bind(pipeline: Pipeline, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     return dict(bound.arguments)
 
 
+def _way(value: object) -> object:
+    """Of delivering code, as `tilth.client.delivery` has them; a typo shall not wait for a run elsewhere."""
+    if value not in ("bundle", "git", "image"):
+        raise UnknownOption(
+            f"code cannot be delivered by `{value}`", mend=nearest(str(value), ("bundle", "git", "image"))
+        )
+    return value
+
+
+# What a project says of its runs rather than of its steps: read where they are started.
+_OF_RUNS: dict[str, Callable[[Any], Any]] = {
+    "code": _way,
+    "code-remote": lambda value: value,
+    "stack": lambda value: value,
+}
+
+
 def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options in the project file: plain data, where decorators take objects."""
     plain = dict(given)
@@ -180,7 +197,8 @@ def _project_options(given: Mapping[str, Any]) -> dict[str, Any]:
     known = {
         name: check for name, check in options_.PIPELINE.items() if name not in ("name", "materializers")
     }
-    return options_.checked("project (`[tool.tilth]`)", known, plain)
+    found = options_.checked("project (`[tool.tilth]`)", {**known, **_OF_RUNS}, plain)
+    return {name: value for name, value in found.items() if name in known}
 
 
 def _finish(

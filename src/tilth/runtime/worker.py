@@ -5,6 +5,7 @@ found at a path (`{"socket": "/…"}`) by a worker that its supervisor did not s
 one prints may go into named pipes that the supervisor reads (`{"stdout": "/…", "stderr": "/…"}`).
 
     supervisor -> worker    {"do": "step", "folder": "…"}
+                            {"do": "interrupt"}       as Ctrl-C would; for who cannot send a signal
                             {"answer": 3, "result": …} or {"answer": 3, "error": {…}}
     worker -> supervisor    {"ready": PID}
                             {"called": true}          the user's code is imported, its function is called now
@@ -76,6 +77,8 @@ class Channel:
                 message = json.loads(line)
                 if "answer" in message:
                     self._answers[message["answer"]].put(message)
+                elif message["do"] == "interrupt":
+                    os.kill(os.getpid(), signal.SIGINT)
                 else:
                     self.tasks.put(message)
 

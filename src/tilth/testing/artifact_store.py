@@ -133,6 +133,19 @@ class ArtifactStoreContract:
         (problem,) = store.verify(digest)
         assert changed.name in problem
 
+    def test_a_manifest_is_read_and_an_artifact_shared(self, store: ArtifactStore, folder: Path) -> None:
+        (folder / "a").mkdir()
+        digest = str(save_artifact([1, 2], folder / "a")["digest"])
+        assert not store.is_here(digest)
+        with pytest.raises(NotFound):
+            store.manifest(digest)
+        store.adopt(folder / "a", digest)
+        assert store.is_here(digest)
+        assert store.manifest(digest)["digest"] == digest
+        store.sync(digest)
+        store.share(digest)
+        assert store.has(digest)
+
     def test_what_is_not_there_does_not_verify(self, store: ArtifactStore) -> None:
         assert store.verify("sha256:" + "0" * 64) == ["it is not there"]
 

@@ -20,13 +20,18 @@ from tilth.errors import Conflict, NotFound, UnknownOption
 from tilth.records import (
     KINDS,
     Artifact,
+    Build,
+    BuiltLayer,
     ClientEnvironment,
+    Component,
     Environment,
     Failure,
     OutputRef,
     Package,
+    Project,
     Record,
     Run,
+    Stack,
     State,
     StepRun,
 )
@@ -306,6 +311,21 @@ def full(kind: type[Record]) -> Record:
             "seconds": {"running": 0.1},
         },
         Artifact: {"name": "model", "version": 1, "digest": "d", "metadata": {"shape": [1, 2]}},
+        Build: {
+            "key": "sha256:cd",
+            "environment": "sha256:ab",
+            "layers": (BuiltLayer(digest="sha256:ef", size=3, title="numpy 2.1.0", made=True),),
+            "seconds": {"layers": 0.5},
+        },
+        Component: {
+            "project": "churn",
+            "type": "artifact_store",
+            "name": "s3",
+            "flavor": "s3",
+            "settings": {"bucket": "models", "retries": 3},
+        },
+        Stack: {"project": "churn", "name": "cloud", "components": {"artifact_store": "s3"}},
+        Project: {"name": "churn", "stack": "cloud"},
         Environment: {"id": "sha256:ab", "name": "e", "packages": (Package(name="a", version="1"),)},
     }
     given_fields = more.get(kind, {"text": "lock"} if kind.kind == "lock" else {})

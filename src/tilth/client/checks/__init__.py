@@ -27,7 +27,6 @@ from tilth.client.checks.imports import check_imports as check_imports
 from tilth.client.checks.pythons import check_pythons as check_pythons
 from tilth.client.checks.sides import sides_of
 from tilth.errors import SetupError, TilthError
-from tilth.materializers.artifacts import read_manifest
 from tilth.records import Run
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def of_stored(
     stored = {}
     for source, digest in outputs.items():
         with suppress(TilthError, OSError):  # damaged: it is made again
-            stored[source] = read_manifest(artifacts.path(digest))
+            stored[source] = artifacts.manifest(digest)
     return check_stored(pipeline, sides_of(pipeline, environments, home), stored) if stored else []
 
 

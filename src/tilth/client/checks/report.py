@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth import environments as envs
-from tilth.artifact_stores import LocalArtifactStore
 from tilth.client import checks
+from tilth.client.artifacts import open_artifacts
 from tilth.client.checks.artifacts import check_stored
 from tilth.client.checks.client_lock import project_lock
 from tilth.client.checks.drift import (
@@ -28,12 +28,13 @@ from tilth.client.checks.findings import ERROR, WARNING, Finding, owners, unique
 from tilth.client.checks.locks import check_lock
 from tilth.client.checks.sides import Side, client_side, locked_side
 from tilth.client.environments import ProjectEnvironments
+from tilth.client.running import running_on
 from tilth.client.secrets import missing_secrets
+from tilth.client.stacks import active_stack
 from tilth.environments import background
 from tilth.environments.conda_packages import has_tables
 from tilth.errors import SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
-from tilth.materializers.artifacts import read_manifest
 from tilth.records import Environment, Lock, Run, StepRun
 from tilth.settings import setting
 from tilth.store import walk
@@ -41,7 +42,9 @@ from tilth.store import walk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tilth.artifact_stores import ArtifactStore
     from tilth.client.compilation import Compiled
+    from tilth.client.running import Running
     from tilth.environments import Interpreter, Inventory, Locked
     from tilth.home import Home
     from tilth.records import Package
@@ -150,7 +153,9 @@ def check_run(run: Run, *, home: Home, store: Store, offline: bool = False) -> R
     sides.update(dict.fromkeys({node.environment for node in pipeline.nodes} - sides.keys()))
     found += checks.check_imports(pipeline, sides)
     found += checks.check_artifacts(pipeline, sides)
-    found += check_stored(pipeline, sides, _manifests(_outputs_of(run, store), home))
+    found += check_stored(
+        pipeline, sides, _manifests(_outputs_of(run, store), open_artifacts(home, run.artifact_store))
+    )
     if run.client is not None:
         before = snapshot(run.client.python, client_packages(store, run))
         found += check_since_run(before, snapshot_of(inventory, interpreter.version), run.name)
@@ -215,6 +220,12 @@ def is_pylock(name: str) -> bool:
     return re.fullmatch(r"pylock(\.[^.]+)?\.toml", name) is not None
 
 
+def _running(compiled: Compiled, home: Home) -> Running:
+    """Where the pipeline would run next."""
+    root = compiled.code.root
+    return running_on(active_stack(home, root), root=root, interpreter=compiled.interpreter, home=home)
+
+
 def _lock(
     compiled: Compiled, home: Home, without: set[str], *, offline: bool
 ) -> tuple[dict[str, Locked], list[Finding]]:
@@ -268,7 +279,7 @@ def _stored_outputs(
         node.environment and environments.lock(node.environment) is None for node in compiled.pipeline.nodes
     ):
         return []  # what is reused depends on all of them
-    artifacts = LocalArtifactStore(home.artifacts)
+    artifacts = open_artifacts(home, _running(compiled, home).artifact_store)
     planned = plan(
         compiled.pipeline,
         environments=environments,
@@ -291,12 +302,13 @@ def _outputs_of(run: Run, store: Store) -> dict[tuple[str, str], str]:
     }
 
 
-def _manifests(outputs: Mapping[tuple[str, str], str], home: Home) -> dict[tuple[str, str], dict[str, Any]]:
-    artifacts = LocalArtifactStore(home.artifacts)
+def _manifests(
+    outputs: Mapping[tuple[str, str], str], artifacts: ArtifactStore
+) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
     for source, digest in outputs.items():
         with suppress(TilthError, OSError):  # deleted, or damaged: nobody can use it
-            found[source] = read_manifest(artifacts.path(digest))
+            found[source] = artifacts.manifest(digest)
     return found
 
 

@@ -32,14 +32,16 @@ class Side(NamedTuple):
 def sides_of(
     pipeline: Pipeline, environments: ProjectEnvironments, home: Home
 ) -> dict[str | None, Side | None]:
-    """A side for each environment that a step runs in, None for one that is not locked yet."""
+    """A side for each environment that a step runs in, None for one that is not locked yet, or is a ready image."""
     found: dict[str | None, Side | None] = {}
     for name in {node.environment for node in pipeline.nodes}:
         if name is None:
             found[name] = client_side(environments.inventory(), environments.minor(None))
         else:
             lock = environments.lock(name)
-            found[name] = None if lock is None else locked_side(name, lock, home)
+            found[name] = (
+                None if lock is None or environments.is_image(name) else locked_side(name, lock, home)
+            )
     return found
 
 

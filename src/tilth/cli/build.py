@@ -1,0 +1,213 @@
+"""`tilth build`, and `tilth builds`: list, show, logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tilth.cli.run import checked_target, given_parameters
+from tilth.cli.usage import Misuse, group, json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tilth.records import Build
+
+
+@click.command()
+@click.argument("target", metavar="FILE[:PIPELINE]")
+@click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline; may be repeated.")  # fmt: skip  # noqa: E501
+@click.option(
+    "--only", "names", multiple=True, metavar="NAME", help="Only this environment; may be repeated."
+)
+@click.option(
+    "--registry", metavar="URI", help="Where to push to, as `HOST[/PREFIX]`; by default the stack's."
+)
+@click.option("--output", metavar="PATH", help="Write an OCI layout: a folder, or a `.tar` file.")
+@click.option("--load", "engine", type=click.Choice(["docker", "podman", "containerd"]), help="Load into a container engine.")  # fmt: skip  # noqa: E501
+@click.option("--builder", metavar="NAME", help="The image builder; by default the stack's.")
+@click.option(
+    "--platform", metavar="PLATFORM", help="As `linux/arm64`; by default this machine's architecture."
+)
+@click.option("--stack", metavar="NAME", help="The stack; by default the active one.")
+@click.option("--python", metavar="PATH", help="The project's interpreter.")
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Tell what would be built, and why, and build nothing."
+)
+@click.option("--offline", is_flag=True, help="Ask no package index.")
+@json_option
+@click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
+def build(
+    *,
+    target: str,
+    parameters: Sequence[str],
+    names: Sequence[str],
+    only_plan: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Build the images of a pipeline's environments, without running it.
+
+    One image for each distinct environment. What is there already is reused; what is missing is made from the
+    lock without a container engine, and pushed to the stack's container registry, or where `--registry` says.
+    Each image is printed by its digest.
+    """
+    given = given_parameters(parameters)
+    target = checked_target(target)
+    if options["registry"] and options["output"]:
+        raise Misuse("`--registry` and `--output` exclude each other")
+    from tilth.client.images import BuildOptions, build_file, plan_builds
+
+    wanted = BuildOptions(names=tuple(names), **options)
+    if only_plan:
+        planned = plan_builds(target, given, wanted)
+        if as_json:
+            from tilth.cli.tables import to_json
+
+            click.echo(to_json(planned))
+        else:
+            _show_plan(planned)
+        return
+    built = build_file(target, given, wanted, tell=lambda text: click.echo(text, err=True))
+    if as_json:
+        from tilth.cli.tables import to_json
+
+        click.echo(to_json(built))
+        return
+    for each in built:
+        for warning in each.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"{each.name}  {' '.join(each.references) or each.image}")
+
+
+def _show_plan(planned: Sequence[Any]) -> None:
+    from tilth.cli.tables import table
+    from tilth.client.wording import short_digest
+
+    rows = [
+        {
+            "environments": ", ".join(each["environments"]),
+            "plan": each["plan"],
+            "why": each["why"],
+            "base": each["base"],
+            "image": short_digest(each["image"]) if each["image"] else "",
+        }
+        for each in planned
+    ]
+    click.echo(table(["environments", "plan", "why", "base", "image"], rows))
+
+
+@group("builds")
+def builds() -> None:
+    """Look at images that were built."""
+
+
+@builds.command("list")
+@click.option("--environment", "name", metavar="NAME", help="Only of environments of this name.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
+@json_option
+def list_builds(*, name: str | None, limit: int, as_json: bool) -> None:
+    """List builds, the newest first."""
+    from tilth.cli.home import records
+    from tilth.cli.tables import table, to_json
+    from tilth.client.wording import moment, short_digest
+    from tilth.records import Build, State
+
+    with records() as store:
+        page = store.find(Build, limit=limit, **({"name": name} if name else {}))
+    if as_json:
+        click.echo(to_json(page.items))
+        return
+    if not page.items:
+        click.echo("no builds; `tilth build FILE` makes one", err=True)
+        return
+    rows = [
+        {
+            "build": each.id[-12:],
+            "environment": each.name,
+            "state": "found"
+            if each.found
+            else "built"
+            if each.state is State.COMPLETED
+            else each.state.value,
+            "image": short_digest(each.image) if each.image else "",
+            "layers": str(len(each.layers) or ""),
+            "made": _size(each.bytes_made),
+            "sent": _size(each.bytes_sent),
+            "took": _took(each),
+            "at": moment(each.created_at),
+        }
+        for each in page.items
+    ]
+    click.echo(
+        table(["build", "environment", "state", "image", "layers", "made", "sent", "took", "at"], rows)
+    )
+
+
+@builds.command("show")
+@click.argument("name", metavar="BUILD")
+@json_option
+def show(*, name: str, as_json: bool) -> None:
+    """Show one build: its image, layers, and where time and bytes went.
+
+    BUILD is what `tilth builds list` calls it, a digest of the image or its beginning, or the name of an
+    environment, for the newest.
+    """
+    from tilth.cli.home import records
+    from tilth.cli.tables import pairs, table, to_json
+    from tilth.client.images import find_build, users_of
+    from tilth.client.wording import short_digest
+
+    with records() as store:
+        found = find_build(name, store)
+        users = users_of(found, store)
+    if as_json:
+        click.echo(to_json(found))
+        return
+    facts = {
+        "id": found.id,
+        "state": "found in the registry, where somebody else had pushed it"
+        if found.found
+        else found.state.value,
+        "image": found.image,
+        "references": "\n".join(found.references),
+        "environment": f"{found.name} {short_digest(found.environment)}",
+        "base": f"{found.base} {short_digest(found.base_digest)}",
+        "platform": found.platform,
+        "builder": found.builder or "this machine, without an engine",
+        "made": _size(found.bytes_made),
+        "sent": _size(found.bytes_sent),
+        "reused": _size(found.bytes_reused),
+        "seconds": ", ".join(f"{phase} {amount:g}" for phase, amount in found.seconds.items()),
+        "used by": ", ".join(users),
+        "log": found.log,
+        "warnings": "\n".join(found.warnings),
+        "failure": found.failure.message if found.failure else "",
+    }
+    click.echo(f"build {found.id[-12:]}")
+    click.echo(pairs({name: value for name, value in facts.items() if value}))
+    if found.layers:
+        rows = [
+            {
+                "layer": each.title,
+                "size": _size(each.size),
+                "digest": short_digest(each.digest),
+                "": "made" if each.made else "",
+            }
+            for each in found.layers
+        ]
+        click.echo("")
+        click.echo(table(["layer", "size", "digest", ""], rows, indent=2))
+
+
+def _size(amount: int) -> str:
+    from tilth.client.wording import size
+
+    return size(amount) if amount else ""
+
+
+def _took(each: Build) -> str:
+    from tilth.client.wording import duration
+
+    return duration(sum(each.seconds.values())) if each.seconds else ""

@@ -1,0 +1,321 @@
+"""The images of a pipeline's environments: which there are, and made, pushed, written out or loaded.
+
+An image is known by its key before it is made: the digest of the environment, which has the base in it, and the
+settings. A build under that key is reused, whoever made it, as one request to the registry tells.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from tilth.environments import background
+from tilth.errors import TilthError
+from tilth.records import Build, BuiltLayer, Failure, State, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tilth.container_registries import ContainerRegistry
+    from tilth.environments import Locked
+    from tilth.home import Home
+    from tilth.images.bases import Base
+    from tilth.images.making import Image, ImageLayer
+    from tilth.images.settings import ImageSettings
+    from tilth.oci.references import Reference
+    from tilth.oci.registry import Registry
+    from tilth.store import Store
+
+_KEY = 20  # digits of the key in a tag
+
+
+class Wanted(NamedTuple):
+    """One image, for all environments that are equal."""
+
+    names: tuple[str, ...]  # of the environments
+    lock: Locked
+    base: Base
+    settings: ImageSettings
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Of the first environment."""
+        return self.names[0]
+
+    @property
+    def tag(self) -> str:
+        """Under which a registry has it."""
+        return f"{self.name}-{self.key[:_KEY]}"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where images go.
+
+    Attributes:
+        registry: Where they are pushed to, into one repository, so that they share layers.
+        repository: Name of that, without host and prefix.
+        layout: An OCI layout to add them to: a folder, or a `.tar` file.
+        engine: A container engine to load them into: `docker` or `podman`.
+    """
+
+    registry: ContainerRegistry | None = None
+    repository: str = ""
+    layout: str = ""
+    engine: str = ""
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether images stay among the blobs of this machine."""
+        return not (self.registry or self.layout or self.engine)
+
+
+@dataclass
+class Images:
+    """Finds and makes images.
+
+    Attributes:
+        registries: Gives the client of a registry by its host: bases come from there.
+        tell: Is told in a sentence what is done.
+        builder: Name of the component that makes what is below the Python packages.
+        attach: Whether SBOM, lock and build record are attached to what is pushed.
+    """
+
+    to: Destination
+    store: Store
+    home: Home
+    registries: Callable[[str], Registry]
+    tell: Callable[[str], None] = lambda _: None
+    builder: str = ""
+    offline: bool = False
+    attach: bool = True
+    base_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def make_all(self, wanted: list[Wanted]) -> list[Build]:
+        """The builds of all, each found or made; several at a time, and their records written.
+
+        Raises:
+            TilthError: The first that cannot be made; its failure is recorded, and the others are kept.
+        """
+        return background.at_once(self.find_or_make, wanted, threads=4)
+
+    def find_or_make(self, wanted: Wanted) -> Build:
+        """The build of one image."""
+        found = self.find(wanted)
+        if found is not None:
+            return found
+        return self.make(wanted)
+
+    def find(self, wanted: Wanted) -> Build | None:
+        """What was built before and is where it should be. With a registry that costs one request."""
+        known = next(iter(self.store.find(Build, key=wanted.key, state=State.COMPLETED, limit=1)), None)
+        if self.to.layout:
+            return None  # to be written anew: its layers are here
+        if self.to.engine:
+            return known if known is not None and self._is_loaded(wanted, known) else None
+        if self.to.registry is None:
+            return known if known is not None and self._is_here(known) else None
+        reference = self._reference(wanted)
+        seen = self.to.registry.registry().head_manifest(reference.repository, reference.tag)
+        if seen is None:
+            return None
+        place = str(reference.at(seen.digest))
+        if known is not None and known.image == seen.digest and place in known.references:
+            return known
+        build = self._record(wanted, image=seen.digest, references=(place,), found=True)
+        self.store.add(build)
+        return build
+
+    def why(self, wanted: Wanted) -> str:
+        """Why an image that was not found has to be made."""
+        before = next(iter(self.store.find(Build, name=wanted.name, state=State.COMPLETED, limit=1)), None)
+        if before is None:
+            return "there is none of this environment yet"
+        if before.key == wanted.key:
+            return "it was built, and is not where it should be"
+        if before.base_digest != wanted.base.digest:
+            return f"its base `{wanted.base.reference}` has changed"
+        return (
+            "the environment has changed"
+            if before.environment != wanted.lock.digest
+            else "its settings have changed"
+        )
+
+    def make(self, wanted: Wanted) -> Build:
+        """Make an image and bring it where it should be; the record is written, also of a failure."""
+        from tilth.images.making import make_image
+
+        clock = time.perf_counter()
+        seconds: dict[str, float] = dict(self.base_seconds)
+        try:
+            image = make_image(wanted.lock, wanted.base, wanted.settings, self.home, offline=self.offline)
+            seconds["layers"] = round(time.perf_counter() - clock, 3)
+            references, sent, reused = self._deliver(wanted, image, seconds)
+        except TilthError as error:
+            failure = Failure(
+                reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
+            )
+            self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=seconds))
+            raise
+        made = frozenset(image.made)
+        build = self._record(
+            wanted,
+            image=image.digest,
+            references=references,
+            layers=tuple(
+                BuiltLayer(
+                    digest=each.descriptor.digest,
+                    size=each.descriptor.size,
+                    title=each.title,
+                    made=each.descriptor.digest in made,
+                )
+                for each in image.layers
+            ),
+            bytes_made=image.bytes_made,
+            bytes_sent=sent,
+            bytes_reused=reused,
+            seconds=seconds,
+            warnings=image.warnings,
+        )
+        self.store.add(build)
+        return build
+
+    def _deliver(
+        self, wanted: Wanted, image: Image, seconds: dict[str, float]
+    ) -> tuple[tuple[str, ...], int, int]:
+        """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
+        references: list[str] = []
+        sent = reused = 0
+        clock = time.perf_counter()
+        if self.to.registry is not None:
+            from tilth.images.pushing import push_image
+
+            reference = self._reference(wanted)
+            pushed = push_image(
+                image, reference, self.registries, self.home, remake=lambda layer: self._remake(wanted, layer)
+            )
+            references.append(str(reference.at(image.digest)))
+            sent, reused = pushed.sent, pushed.mounted + pushed.skipped
+            seconds["push"] = round(time.perf_counter() - clock, 3)
+            if self.attach:
+                clock = time.perf_counter()
+                self._attach(wanted, image, reference)
+                seconds["attach"] = round(time.perf_counter() - clock, 3)
+        if self.to.layout:
+            from tilth.images.loading import write_layout
+
+            write_layout(image, Path(self.to.layout), self.home, self.registries, name=wanted.tag)
+            references.append(f"oci:{self.to.layout}:{wanted.tag}")
+        if self.to.engine:
+            references.append(self._load(wanted, image))
+            seconds["load"] = round(time.perf_counter() - clock, 3)
+        return tuple(references), sent, reused
+
+    def _load(self, wanted: Wanted, image: Image) -> str:
+        """Bring an image into a container engine; gives what it is called there."""
+        from tilth.images.engines import Engine
+        from tilth.images.loading import load_containerd, load_image
+
+        name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
+        if self.to.engine == "containerd":
+            name = f"docker.io/{name}"
+            load_containerd(image, self.home, self.registries, name=name)
+        else:
+            engine = Engine(kind="podman") if self.to.engine == "podman" else Engine()
+            load_image(image, self.home, self.registries, engine=engine, names=[name])
+        return f"{self.to.engine}:{name}"
+
+    def _is_loaded(self, wanted: Wanted, build: Build) -> bool:
+        """Whether the engine still has an image under its name."""
+        from tilth.images.engines import Engine
+
+        name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
+        if self.to.engine == "containerd" or f"{self.to.engine}:{name}" not in build.references:
+            return False
+        return (Engine(kind="podman") if self.to.engine == "podman" else Engine()).has(name)
+
+    def _remake(self, wanted: Wanted, layer: ImageLayer) -> None:
+        """A layer was lost, or is not what it was: make it again."""
+        from tilth.images.making import make_image
+        from tilth.oci.blobs import BlobStore
+
+        self.tell(f"layer `{layer.title}` was damaged on this machine; it is made again")
+        BlobStore(self.home.images).remove(layer.descriptor.digest)
+        make_image(wanted.lock, wanted.base, wanted.settings, self.home, offline=self.offline)
+
+    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
+        """Attach what tells of an image: its SBOM, its lock, and how it was made."""
+        from tilth.client.contents import Contents, exported
+        from tilth.client.environments import environment_record
+        from tilth.images.referrers import attach_documents, build_record
+
+        contents = Contents(environment_record(wanted.lock), wanted.lock.text, self.home)
+        inputs = {
+            "requirements": wanted.lock.requirements,
+            "settings": msgspec.to_builtins(wanted.settings),
+            "key": wanted.key,
+        }
+        attach_documents(
+            self.registries(reference.registry),
+            reference.repository,
+            image.digest,
+            sbom=exported(contents, "cyclonedx", self.home).text,
+            lock=wanted.lock.text,
+            build=build_record(image, wanted.lock.digest, inputs),
+        )
+
+    def _is_here(self, build: Build) -> bool:
+        from tilth.oci.blobs import BlobStore
+
+        blobs = BlobStore(self.home.images)
+        own = [each for each in build.layers if each.title != "base"]
+        return blobs.has(build.image) and all(blobs.has(each.digest) for each in own)
+
+    def _reference(self, wanted: Wanted) -> Reference:
+        from tilth.oci.references import Reference
+
+        assert self.to.registry is not None
+        return Reference(self.to.registry.host, self.to.registry.repository(self.to.repository), wanted.tag)
+
+    def _record(self, wanted: Wanted, **fields: Any) -> Build:
+        return Build(
+            key=wanted.key,
+            environment=wanted.lock.digest,
+            name=wanted.name,
+            base=wanted.base.reference,
+            base_digest=wanted.base.digest,
+            platform=wanted.base.platform,
+            builder=self.builder,
+            settings=msgspec.to_builtins(wanted.settings),
+            **{"created_at": now(), **fields},
+        )
+
+
+def distinct(
+    locks: Mapping[str, Locked],
+    base: Callable[[str], Base],
+    settings: Callable[[str], ImageSettings],
+) -> list[Wanted]:
+    """One image for each distinct environment, in the order of their names' declaration.
+
+    Args:
+        locks: By name of the environment.
+        base: By digest.
+        settings: By name of the environment.
+    """
+    from tilth.images.making import image_key
+
+    found: dict[str, Wanted] = {}
+    for name, lock in locks.items():
+        stands_on, given = base(lock.base), settings(name)
+        key = image_key(lock, stands_on, given)
+        if key in found:
+            found[key] = found[key]._replace(names=(*found[key].names, name))
+        else:
+            found[key] = Wanted((name,), lock, stands_on, given, key)
+    return list(found.values())

@@ -1,0 +1,307 @@
+"""`tilth build`: the images of a pipeline's environments, without a run."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from tilth.client.building import Destination, Images, Wanted, distinct
+from tilth.client.compilation import compile_file
+from tilth.client.environments import ProjectEnvironments
+from tilth.client.running import Bases, registry_client
+from tilth.client.targets import ImageTarget, in_containers
+from tilth.errors import DefinitionError, NotFound, nearest
+from tilth.home import Home
+from tilth.images.options import container_options
+from tilth.orchestrators.docker import DockerSettings
+from tilth.records import Build, Run
+from tilth.settings import home_folder, setting
+from tilth.store import open_store, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tilth.client.running import Running
+    from tilth.container_registries import ContainerRegistry
+    from tilth.image_builders import ImageBuilder
+    from tilth.oci.registry import Registry
+    from tilth.orchestrators import Orchestrator
+    from tilth.stack.assembled import AssembledStack
+    from tilth.store import SqlStore, Store
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Options of a build; absent ones are the stack's.
+
+    Attributes:
+        names: Of environments; empty for all that steps run in.
+        output: An OCI layout to write: a folder, or a file that ends in `.tar`.
+        engine: A container engine to load into.
+    """
+
+    names: tuple[str, ...] = ()
+    registry: str | None = None
+    output: str | None = None
+    engine: str | None = None
+    builder: str | None = None
+    platform: str | None = None
+    stack: str | None = None
+    python: str | None = None
+    offline: bool = False
+
+
+def build_file(
+    target: str, parameters: Mapping[str, str], options: BuildOptions, *, tell: Callable[[str], None]
+) -> list[Build]:
+    """Build the images of `FILE[:PIPELINE]`, one for each distinct environment; gives their builds in order.
+
+    Raises:
+        TilthError: The first that cannot be built.
+    """
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        images, wanted = _prepare(target, parameters, options, home, store, tell, act=True)
+        return images.make_all(wanted)
+
+
+def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOptions) -> list[dict[str, Any]]:
+    """What `build_file` would do for each image, and why. Makes locks, and nothing else."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        images, wanted = _prepare(target, parameters, options, home, store, lambda _: None, act=False)
+        planned = []
+        for each in wanted:
+            found = images.find(each)
+            planned.append(
+                {
+                    "environments": each.names,
+                    "environment": each.lock.digest,
+                    "plan": "reuse" if found else "build",
+                    "why": "it is built" if found else images.why(each),
+                    "base": each.base.reference,
+                    "image": found.image if found else "",
+                    "references": found.references if found else (),
+                }
+            )
+        return planned
+
+
+def run_images(
+    running: Running,
+    environments: ProjectEnvironments,
+    *,
+    store: Store,
+    home: Home,
+    tell: Callable[[str], None],
+) -> dict[str, Build]:
+    """The images that the steps of a run need, by name of their environment; found or made, several at a time.
+
+    Raises:
+        TilthError: The first that cannot be made.
+    """
+    target = running.target
+    if target is None or running.orchestrator.delivery not in ("load", "push"):
+        return {}
+    declared = {name: container_options(environments.declared(name)[0]) for name in environments.names}
+    locks = {
+        name: lock
+        for name in environments.names
+        if not declared[name].image and (lock := environments.lock(name)) is not None
+    }
+    wanted = distinct(locks, target.base, lambda name: declared[name].settings())
+    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None), tell)
+    builds = images.make_all(wanted)
+    return {name: build for each, build in zip(wanted, builds, strict=True) for name in each.names}
+
+
+def _prepare(
+    target: str,
+    parameters: Mapping[str, str],
+    options: BuildOptions,
+    home: Home,
+    store: SqlStore,
+    tell: Callable[[str], None],
+    *,
+    act: bool,
+) -> tuple[Images, list[Wanted]]:
+    from tilth.client.stacks import active_stack
+
+    compiled = compile_file(target, parameters, home=home, python=options.python or setting("python") or None)
+    root = compiled.code.root
+    stack = active_stack(home, root, options.stack, store=store)
+    pipeline = in_containers(compiled.pipeline)
+    registry = _registry(stack, options, root, home)
+    clients = _clients(registry)
+    bases = Bases(
+        home,
+        registry=clients,
+        engine=_engine_of(stack),
+        platform=options.platform or "",
+        offline=options.offline,
+    )
+    builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
+    target_ = ImageTarget(
+        _orchestrator(stack, root, home),
+        bases.find,
+        compiled.interpreter,
+        root=root,
+        home=home,
+        builder=builder,
+        tell=tell,
+        act=act,
+    )
+    environments = ProjectEnvironments(
+        pipeline,
+        root=root,
+        interpreter=compiled.interpreter,
+        home=home,
+        offline=options.offline or setting("offline") == "1",
+        target=target_,
+    )
+    names = _chosen(options.names, environments.names)
+    environments.make_locks()
+    store.write(environments.records())
+    declared = {name: container_options(environments.declared(name)[0]) for name in names}
+    ready = [name for name in names if declared[name].image]
+    for name in ready:
+        tell(f"environment `{name}` is the image `{declared[name].image}`: there is nothing to build")
+    locks = {
+        name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None
+    }
+    wanted = distinct(locks, target_.base, lambda name: declared[name].settings())
+    to = Destination(
+        registry=registry,
+        repository=_project(store, root),
+        layout=options.output or "",
+        engine=options.engine or "",
+    )
+    images = Images(to, store, home, clients, tell, builder=builder_name, offline=options.offline)
+    return images, wanted
+
+
+def _chosen(asked: tuple[str, ...], known: list[str]) -> list[str]:
+    for name in asked:
+        if name not in known:
+            raise NotFound(f"no step runs in an environment `{name}`", mend=nearest(name, known))
+    return [name for name in known if not asked or name in asked]
+
+
+def _project(store: Store, root: Path) -> str:
+    """The repository of a project's images: its name, as registries allow."""
+    import re
+
+    from tilth.client.stacks import Stacks
+
+    plain = re.sub(r"[^a-z0-9]+", "-", Stacks(store, root).project.lower()).strip("-")
+    return plain or "tilth"
+
+
+def _registry(
+    stack: AssembledStack, options: BuildOptions, root: Path, home: Home
+) -> ContainerRegistry | None:
+    """Where images are pushed to: where the command line says, else the stack's."""
+    if options.output or options.engine:
+        return None
+    if options.registry:
+        from tilth.container_registries.protocol import OciContainerRegistry
+        from tilth.oci.credentials import docker_credentials
+
+        host, _, prefix = options.registry.removeprefix("https://").partition("/")
+        if not host or "://" in options.registry.removeprefix("https://"):
+            raise DefinitionError(
+                f"`{options.registry}` is no registry", mend="write `HOST[:PORT][/PREFIX]`: `ghcr.io/acme`"
+            )
+        return OciContainerRegistry(
+            host,
+            prefix=prefix.strip("/"),
+            credentials=docker_credentials(),
+            login_hint=f"`docker login {host}`",
+        )
+    component = stack.component("container_registry")
+    if component is None:
+        return None
+    from tilth.client.stacks import open_component
+
+    opened = open_component("container_registry", component.used, home=home, root=root)
+    return cast("ContainerRegistry", opened)
+
+
+def _clients(registry: ContainerRegistry | None) -> Callable[[str], Registry]:
+    """Clients of registries by host: the stack's own with its login, others with Docker's. Each made once."""
+    made: dict[str, Registry] = {}
+
+    def client(host: str) -> Registry:
+        if host not in made:
+            own = registry is not None and registry.host == host
+            made[host] = registry.registry() if own and registry is not None else registry_client(host)
+        return made[host]
+
+    return client
+
+
+def builder_of(
+    stack: AssembledStack | None, named: str | None, *, root: Path, home: Home, store: Store
+) -> tuple[str, ImageBuilder | None]:
+    """The image builder that is asked for, or a stack's: its name and itself. None: this machine, without an engine."""
+    from tilth.client.components import Components
+    from tilth.client.stacks import open_component
+
+    component = Components(store, root).get(named, "image_builder") if named else None
+    if component is None and stack is not None:
+        component = stack.component("image_builder")
+    if component is None:
+        return "", None
+    opened = open_component("image_builder", component.used, home=home, root=root)
+    return component.name, cast("ImageBuilder", opened)
+
+
+def _engine_of(stack: AssembledStack) -> str:
+    """The engine that a stack's bases may be in."""
+    component = stack.component("orchestrator")
+    if component is None or component.flavor != "docker":
+        return ""
+    return str(component.settings.get("engine", "docker"))
+
+
+def _orchestrator(stack: AssembledStack, root: Path, home: Home) -> Orchestrator:
+    """What names the bases of environments that name none: the stack's, or where that has none Docker's."""
+    component = stack.component("orchestrator")
+    if component is not None and component.flavor != "local":
+        from tilth.client.stacks import open_component
+
+        opened = cast("Orchestrator", open_component("orchestrator", component.used, home=home, root=root))
+        if opened.in_containers:
+            return opened
+    from tilth.orchestrators.docker import DockerOrchestrator
+
+    return DockerOrchestrator(DockerSettings())
+
+
+def find_build(wanted: str, store: Store) -> Build:
+    """A build by the end of its id, by its image's digest or the beginning of it, or the newest of an environment.
+
+    Raises:
+        NotFound: There is none, or several.
+    """
+    newest = next(iter(store.find(Build, name=wanted, limit=1)), None)
+    if newest is not None:
+        return newest
+    bare = wanted.removeprefix("sha256:")
+    found = [
+        each
+        for each in walk(store, Build)
+        if each.id == wanted or each.id.endswith(bare) or each.image.removeprefix("sha256:").startswith(bare)
+    ]
+    if not found:
+        raise NotFound(f"there is no build `{wanted}`", mend="`tilth builds list` shows them")
+    if len({each.image for each in found}) > 1:
+        raise NotFound(f"`{wanted}` is the beginning of several builds", mend="write more of it")
+    return found[0]
+
+
+def users_of(build: Build, store: Store) -> list[str]:
+    """Names of the runs whose steps ran in an image."""
+    return [run.name for run in walk(store, Run) if build.image and build.image in run.images.values()]

@@ -1,0 +1,242 @@
+"""What a run needs of the stack it is for: where its steps run, and what their environments are for."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from tilth.client.targets import ImageTarget, in_containers
+from tilth.engine import events
+from tilth.errors import ImageNotFound
+from tilth.orchestrators.this_machine import LocalOrchestrator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tilth.client.environments import ProjectEnvironments
+    from tilth.environments import Interpreter
+    from tilth.home import Home
+    from tilth.image_builders import ImageBuilder
+    from tilth.images.bases import Base
+    from tilth.ir.pipeline import Pipeline
+    from tilth.oci.registry import Registry
+    from tilth.orchestrators import Orchestrator
+    from tilth.records import ComponentUsed
+    from tilth.stack.assembled import AssembledStack
+    from tilth.store import Store
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and how the steps of a run are run.
+
+    Attributes:
+        stack: Name; empty for the default one.
+        target: What environments are for, where steps run in containers.
+        used: What the run's record says of the orchestrator; None for this machine.
+        artifact_store: The same of the artifact store.
+    """
+
+    stack: str
+    orchestrator: Orchestrator
+    target: ImageTarget | None = None
+    used: ComponentUsed | None = None
+    artifact_store: ComponentUsed | None = None
+
+    def pipeline(self, compiled: Pipeline) -> Pipeline:
+        """The pipeline as it runs there."""
+        return compiled if self.target is None else in_containers(compiled)
+
+
+def running_on(
+    stack: AssembledStack,
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    tell: Callable[[str], None] = lambda _: None,
+    act: bool = True,
+    offline: bool = False,
+) -> Running:
+    """What a stack gives a run of a project.
+
+    Args:
+        root: The code root.
+        interpreter: The client's.
+        tell, act: See `running_as`.
+    Raises:
+        TilthError: It cannot be used.
+    """
+    orchestrator, artifacts = stack.component("orchestrator"), stack.component("artifact_store")
+    used = orchestrator.used if orchestrator is not None and orchestrator.flavor != "local" else None
+    shared = (
+        artifacts.used
+        if artifacts is not None and (artifacts.flavor != "local" or artifacts.settings)
+        else None
+    )
+    name = stack.name if used or shared else ""
+    builder = None
+    if used is not None and (component := stack.component("image_builder")) is not None:
+        from tilth.client.stacks import open_component
+
+        builder = cast("ImageBuilder", open_component("image_builder", component.used, root=root, home=home))
+    return running_as(
+        name,
+        used,
+        shared,
+        root=root,
+        interpreter=interpreter,
+        home=home,
+        builder=builder,
+        tell=tell,
+        act=act,
+        offline=offline,
+    )
+
+
+def running_as(
+    stack: str,
+    used: ComponentUsed | None,
+    artifact_store: ComponentUsed | None,
+    *,
+    root: Path,
+    interpreter: Interpreter,
+    home: Home,
+    builder: ImageBuilder | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    act: bool = True,
+    offline: bool = False,
+) -> Running:
+    """What a recorded run was given.
+
+    Args:
+        builder: What builds below the Python packages of images.
+        tell: Is told each line of such a build.
+        act: Whether it may be built now.
+    """
+    if used is None:
+        return Running(stack, LocalOrchestrator(), artifact_store=artifact_store)
+    from tilth.client.stacks import open_component
+
+    orchestrator = cast("Orchestrator", open_component("orchestrator", used, root=root, home=home))
+    target = None
+    if orchestrator.in_containers:
+        bases = Bases(
+            home, engine=orchestrator.engine, with_layers=orchestrator.delivery != "mount", offline=offline
+        )
+        target = ImageTarget(
+            orchestrator, bases.find, interpreter, root=root, home=home, builder=builder, tell=tell, act=act
+        )
+    return Running(stack, orchestrator, target, used, artifact_store)
+
+
+def make_images(
+    running: Running, environments: ProjectEnvironments, store: Store, home: Home, listener: events.Listener
+) -> dict[str, str]:
+    """Make the images that the run's steps are started from, where environments are not mounted: digests by name."""
+    if running.orchestrator.delivery in ("venv", "mount"):
+        return {}
+    from tilth.client.images import run_images
+
+    builds = run_images(
+        running, environments, store=store, home=home, tell=lambda text: listener(events.Notice(text))
+    )
+    environments.images = {name: each.references[-1].partition(":")[2] for name, each in builds.items()}
+    return {name: each.image for name, each in builds.items()}
+
+
+class Bases:
+    """Finds base images by the names that people give them.
+
+    Args:
+        engine: Of an orchestrator whose containers are started from images that a container engine has: looked in
+            first, and told to pull what it lacks.
+        platform: As images have it: `linux/arm64`.
+        with_layers: Whether images will stand on them, rather than have environments mounted.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        engine: str = "",
+        registry: Callable[[str], Registry] | None = None,
+        platform: str = "",
+        with_layers: bool = True,
+        offline: bool = False,
+    ) -> None:
+        self._home = home
+        self._engine = engine
+        self._registry = registry or registry_client
+        self._platform = platform
+        self._with_layers = with_layers
+        self._offline = offline
+        self._found: dict[str, Base] = {}
+
+    def find(self, reference: str) -> Base:
+        """A base by its name.
+
+        Raises:
+            ImageNotFound: There is none of that name.
+            OutsideError: Whoever has it does not answer.
+        """
+        if reference not in self._found:
+            self._found[reference] = self._inspect(reference)
+        return self._found[reference]
+
+    def _inspect(self, reference: str) -> Base:
+        from tilth.images.inspecting import PLATFORM, inspect_base
+
+        def inspect(name: str) -> Base:
+            return inspect_base(
+                name,
+                registry=self._registry,
+                home=self._home,
+                offline=self._offline,
+                platform=self._platform or PLATFORM,
+                with_layers=self._with_layers,
+            )
+
+        if not self._engine or _is_elsewhere(reference):
+            return inspect(reference)
+        try:
+            return inspect(f"{self._engine}:{reference}")
+        except ImageNotFound:
+            if self._offline:
+                raise
+        pull(self._engine, reference)
+        return inspect(f"{self._engine}:{reference}")
+
+
+def pull(engine: str, reference: str) -> None:
+    """Have a container engine fetch an image.
+
+    Raises:
+        ImageNotFound: It cannot.
+    """
+    answer = subprocess.run(
+        [engine, "pull", "--quiet", reference], capture_output=True, text=True, check=False
+    )
+    if answer.returncode != 0:
+        raise ImageNotFound(
+            f"the base image `{reference}` is not in the engine, and `{engine} pull` does not get it",
+            why="\n".join(answer.stderr.strip().splitlines()[-3:]),
+            mend="see whether the name is right, log in with "
+            f"`{engine} login`, or name another: `Environment(..., base_image=…)`, "
+            "or the orchestrator's setting `base_image`",
+        )
+
+
+def registry_client(host: str) -> Registry:
+    """The client of a registry, with the logins that Docker knows."""
+    from tilth.oci.credentials import docker_credentials
+    from tilth.oci.registry import Registry
+
+    return Registry(host, credentials=docker_credentials())
+
+
+def _is_elsewhere(reference: str) -> bool:
+    """Whether a name says itself where the image is."""
+    return reference.partition(":")[0] in ("oci", "docker-archive", "docker", "podman")

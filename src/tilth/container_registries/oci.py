@@ -1,0 +1,74 @@
+"""Any registry that speaks OCI's protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tilth.container_registries.logins import given_or_dockers
+from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
+from tilth.errors import DefinitionError
+from tilth.oci.references import parse
+from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from tilth.stack.flavors import Context
+
+
+class OciSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Without user and password the login is the one of `docker login`.
+
+    Attributes:
+        host: `HOST` or `HOST:PORT`.
+        prefix: Before each repository.
+        user: Who logs in.
+        password: `secret:NAME`.
+        token: `secret:NAME`, an identity token that is exchanged for others.
+        ca: A PEM file: the authority that signed its certificate.
+        insecure: Trust whatever certificate answers.
+        plain_http: Speak HTTP; by default to this machine itself alone.
+    """
+
+    host: str
+    prefix: str = ""
+    user: str = ""
+    password: SecretText = ""
+    token: SecretText = ""
+    ca: str = ""
+    insecure: bool = False
+    plain_http: bool | None = None
+
+
+class OciFlavor(RegistryFlavor[OciSettings]):
+    """Any registry that speaks OCI's protocol."""
+
+    name = "oci"
+    title = "any registry that speaks OCI's protocol"
+    settings = OciSettings
+
+    def make(self, settings: OciSettings, context: Context) -> OciContainerRegistry:
+        """The registry that settings describe.
+
+        Raises:
+            DefinitionError: They describe none.
+        """
+        if parse(f"{settings.host}/name").registry != settings.host:
+            raise DefinitionError(
+                f"`{settings.host}` is not the host of a registry",
+                mend="write `HOST`, with a dot in it, or `HOST:PORT`",
+            )
+        password = context.value(settings.password)
+        if password and not settings.user:
+            raise DefinitionError("the container registry has a password and no user", mend="set `user` too")
+        return OciContainerRegistry(
+            settings.host,
+            prefix=settings.prefix,
+            credentials=given_or_dockers(
+                settings.host, settings.user, password, context.value(settings.token)
+            ),
+            ca=settings.ca,
+            insecure=settings.insecure,
+            plain_http=settings.plain_http,
+            login_hint=f"`docker login {settings.host}`, or `user` and `password` in its settings",
+        )
