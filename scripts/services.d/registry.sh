@@ -12,7 +12,7 @@ status_registry() {
 }
 
 install_registry() {
-    apt_install docker-registry apache2-utils openssl skopeo curl python3
+    apt_install docker-registry apache2-utils openssl openssh-server skopeo umoci curl python3
     install_base_images
     trying "making certificates"
     whole_folder "$STATE/cache/tls" "localhost 2" make_certificate

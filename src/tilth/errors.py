@@ -13,7 +13,14 @@ The tree shows whose fault it is; a class exists where a caller would act differ
     │   ├── LockStale           a lock does not answer what is declared any more
     │   └── EnvironmentBroken   an environment could not be made, or was changed by a step
     ├── OutsideError            something this machine talks to does not answer
-    │   └── IndexUnavailable    the package index
+    │   ├── IndexUnavailable    the package index
+    │   ├── RegistryUnavailable a container registry does not answer, or breaks off
+    │   ├── RegistryRefused     a container registry does not do what it was asked
+    │   ├── ImageNotFound       no such image, tag or blob
+    │   ├── ImageBroken         an image is not what its digest says
+    │   ├── EngineUnavailable   a container engine is needed, and none answers
+    │   ├── BuildFailed         an image could not be made
+    │   └── StoreUnavailable    an artifact store does not answer, or refuses
     ├── StepError               the user's step: its code, its outputs, or its end
     │   ├── OutputError         the wrong number or type of outputs, or one that cannot be saved
     │   └── LoadError           an artifact cannot be read in this environment

@@ -89,7 +89,7 @@ class TestAnyEngine:
         log = Path(caught.value.mend.partition("`")[2].partition("`")[0])
         assert "all is well" in log.read_text()
         assert find_derived(recipe, any_site.home) is None
-        assert not list((any_site.home.images / "bases").glob(".building-*"))
+        assert not list((any_site.home.images / "derived").glob(".building-*"))
 
     def test_a_base_that_does_not_exist_is_named(self, any_site: Site) -> None:
         with pytest.raises(BuildFailed) as caught:
@@ -115,7 +115,7 @@ class TestAnyEngine:
     def test_a_torn_result_is_made_again(self, any_site: Site) -> None:
         recipe = any_site.dockerfile(f"FROM {any_site.start}\nRUN true\n")
         first = any_site.derive(recipe)
-        blobs = any_site.home.images / "bases" / recipe.key / "blobs" / "sha256"
+        blobs = any_site.home.images / "derived" / recipe.key / "blobs" / "sha256"
         largest = max(blobs.iterdir(), key=lambda each: each.stat().st_size)
         largest.unlink()
         second = any_site.derive(recipe)

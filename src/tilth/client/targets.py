@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
 from tilth.environments.venvs import IN_IMAGE
-from tilth.errors import DefinitionError
+from tilth.errors import DefinitionError, ImageNotFound
 from tilth.images.options import container_options
 
 if TYPE_CHECKING:
@@ -108,6 +109,9 @@ class ImageTarget:
                 home=self._home, secret=lambda secret: open_secrets(self._home).get(secret), tell=self._tell
             )
             derived = (self._builder or NativeBuilder()).derive(recipe, work)
+        if derived.engine and derived.builder == self._orchestrator.engine:
+            with contextlib.suppress(ImageNotFound):  # somebody removed it there
+                return self._inspect(f"{derived.builder}:{derived.engine}")
         return self._inspect(derived.reference)
 
     def base(self, digest: str) -> Base:

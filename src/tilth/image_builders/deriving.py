@@ -1,8 +1,8 @@
 """Bases that were built, remembered by the key of their recipe: a change of a Python package builds none again.
 
-images/bases/KEY/            an OCI layout with one image
-images/bases/KEY.json        what is remembered of it
-images/bases/KEY.log         what its build wrote
+images/derived/KEY/            an OCI layout with one image
+images/derived/KEY.json        what is remembered of it
+images/derived/KEY.log         what its build wrote
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_derived(recipe: Recipe, home: Home) -> Derived | None:
     """The base that a recipe gave before; None when it was never built here, or is not whole any more."""
-    folder = home.images / "bases"
+    folder = home.images / "derived"
     content = read_bytes(folder / f"{recipe.key}.json")
     if content is None:
         return None
@@ -71,7 +71,7 @@ def derive(recipe: Recipe, work: Work, builder: str, build: Callable[[Bench], st
         builder: Its name, for the record.
         build: Fills the layout; gives what the image is called in the engine, empty when it does not stay there.
     """
-    folder = work.home.images / "bases"
+    folder = work.home.images / "derived"
     folder.mkdir(parents=True, exist_ok=True)
     with explaining_full_disk("the base image", folder), locked(folder / f"{recipe.key}.lock"):
         found = None if work.refresh else find_derived(recipe, work.home)
@@ -106,7 +106,7 @@ def derive(recipe: Recipe, work: Work, builder: str, build: Callable[[Bench], st
 @contextmanager
 def _bench(recipe: Recipe, work: Work, layout: Path, scratch: Path) -> Iterator[Bench]:
     values = {each: work.secret(name) for each, name in sorted(recipe.secrets.items())}
-    log = work.log or work.home.images / "bases" / f"{recipe.key}.log"
+    log = work.log or work.home.images / "derived" / f"{recipe.key}.log"
     with _mounted(values) as files, open(log, "w", encoding="utf-8") as file:
         yield Bench(
             home=work.home,

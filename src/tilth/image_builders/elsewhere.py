@@ -110,7 +110,7 @@ def _build(builder: DockerBuilder | PodmanBuilder) -> None:
         builder.derive(recipe, work)
         log.unlink()  # whoever ordered has read it; that of a failure stays
         with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as out:
-            made = folder / "home" / "images" / "bases" / recipe.key
+            made = folder / "home" / "images" / "derived" / recipe.key
             for each in sorted(made.rglob("*")):
                 out.add(each, str(each.relative_to(made)), recursive=False)
         sys.stdout.flush()

@@ -11,6 +11,7 @@ _EVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _COMPONENTS = {  # type -> flavors; each is a component of the same name, without settings
     "orchestrator": ("local", "docker"),
     "artifact_store": ("local",),
+    "image_builder": ("native",),
 }
 _STACKS = {
     DEFAULT: {"orchestrator": "local", "artifact_store": "local"},

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from tilth.artifact_stores import LocalArtifactStore, flavors
+from tilth.artifact_stores import LocalArtifactStore
 from tilth.artifact_stores.cached import CachedArtifactStore
 from tilth.errors import SetupError, nearest
+from tilth.stack.flavors import Context
+from tilth.stack.opening import open_component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,14 +35,14 @@ def open_objects(store: ComponentUsed, secrets: Mapping[str, str], home: Home) -
             )
         return secrets[name]
 
-    opened = flavors.open_objects(store.flavor, store.settings, home=home, reveal=reveal)
+    opened = open_component("artifact_store", store, Context(home, Path.cwd(), reveal, store.component))
     if opened is None:
         raise SetupError(
             "the artifact store is a folder of the client's machine",
             why="steps that run elsewhere do not reach it",
             mend="let the stack have an artifact store that both reach",
         )
-    return opened
+    return cast("ObjectStore", opened)
 
 
 def open_artifacts(objects: ObjectStore, home: Home) -> CachedArtifactStore:
