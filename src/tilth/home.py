@@ -24,7 +24,8 @@ class Home:
     environments/DIGEST/        venvs, hard-linked from wheels/
     conda/DIGEST/               conda's part of environments, which their venvs stand on
     images/blobs/sha256/DIGEST  layers, configs and manifests, as in an OCI layout
-    images/                     which layer a wheel became, which registry has which blob
+    images/layers/, where/      which layer a wheel became, which registry has which blob
+    images/bases/               what base images are, and which digest a tag had
     secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests
     """

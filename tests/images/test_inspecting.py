@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.broken_registry import BrokenRegistry
     from tests.services import BaseImages, DockerEngine, RegistryService
 
     from tilth.oci.registry import Registry
@@ -165,6 +166,28 @@ def test_a_tag_that_moved_is_noticed(registry_plain: RegistryService, there: Hom
     push(after, repository, clients, there)
     found = inspect_base(repository, registry=clients, home=there)
     assert (found.version, found.digest) == ("3.12.4", after.digest)
+
+
+@pytest.mark.registry
+def test_a_download_that_breaks_off_goes_on_and_one_with_other_bytes_is_refused(
+    broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home, tmp_path: Path
+) -> None:
+    from tests.images.test_pushing import push
+
+    repository = registry_plain.repository(f"torn-{os.urandom(4).hex()}")
+    image = make_image(there, {"usr/bin/python3": PYTHON, "lib/libc.so.6": DEBIAN, "z": os.urandom(400_000)})
+    push(image, f"{registry_plain.host}/{repository}:it", registries(), there)
+    layer = image.layers[0].descriptor.digest
+    BlobStore(there.images).remove(layer)
+    name = f"{broken_registry.host}/{repository}:it"
+
+    flipped = broken_registry.rule("GET", f"/blobs/{layer}", flip_response_at=300_000)
+    with pytest.raises(ImageBroken):
+        inspect_base(name, registry=registries(), home=there)
+    assert flipped.used
+    cut = broken_registry.rule("GET", f"/blobs/{layer}", cut_response_at=300_000)
+    assert inspect_base(name, registry=registries(), home=there).version == "3.11.2"
+    assert cut.used
 
 
 def test_offline_an_unknown_base_is_an_error_that_says_so(there: Home) -> None:

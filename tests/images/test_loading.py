@@ -19,6 +19,7 @@ from tilth.images.inspecting import inspect_base
 from tilth.images.loading import load_containerd, load_image, shared_layers, write_layout as write_image
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import digest_of
+from tilth.oci.layouts import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +107,28 @@ def test_an_image_whose_own_layer_is_lost_says_to_build_again(there: Home, tmp_p
     BlobStore(there.images).remove(image.layers[0].descriptor.digest)
     with pytest.raises(NotFound, match="`layer 0` of the image is not on this machine"):
         write_image(image, tmp_path / "layout", there, registries())
+
+
+@pytest.mark.parametrize("form", ["layout", "layout.tar"])
+def test_a_broken_layer_gets_into_no_layout(there: Home, tmp_path: Path, form: str) -> None:
+    files = {"a": noise(5000)}
+    image = make_image(there, files)
+    digest = image.layers[0].descriptor.digest
+
+    def damage() -> None:
+        path = BlobStore(there.images).path(digest)
+        content = bytearray(path.read_bytes())
+        content[100] ^= 1
+        path.unlink()
+        path.write_bytes(content)
+
+    damage()
+    with pytest.raises(NotFound, match="or was broken"):
+        write_image(image, tmp_path / form, there, registries())
+    make_image(there, files)
+    damage()
+    write_image(image, tmp_path / form, there, registries(), remake=lambda _: [make_image(there, files)])
+    assert digest_of(Layout(tmp_path / form).read(digest)) == digest
 
 
 def test_an_engine_that_is_down_says_what_needs_it(there: Home) -> None:

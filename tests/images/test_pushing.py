@@ -14,6 +14,7 @@ from tilth.errors import BuildFailed, ImageBroken, RegistryUnavailable
 from tilth.home import Home
 from tilth.images.pushing import Checked, Pushed, Where, push_image
 from tilth.oci.blobs import BlobStore
+from tilth.oci.credentials import Login
 from tilth.oci.references import parse
 
 if TYPE_CHECKING:
@@ -155,6 +156,25 @@ def test_layers_of_the_base_are_copied_between_registries_as_a_stream(
     assert push(image, target, clients, there).skipped == sum(each.descriptor.size for each in image.layers)
     seen = skopeo("inspect", "--tls-verify=false", f"docker://{target}")
     assert json.loads(seen)["Layers"] == [each.descriptor.digest for each in image.layers]
+
+
+@pytest.mark.parametrize("which", ["registry_password", "registry_token"])
+def test_a_layer_is_mounted_where_one_has_to_log_in(
+    request: pytest.FixtureRequest, there: Home, which: str
+) -> None:
+    service: RegistryService = request.getfixturevalue(which)
+
+    class Known:
+        def login(self, _: str) -> Login:
+            return Login(user=service.user, password=service.password)
+
+    clients = registries(ca=service.ca, credentials=Known())
+    shared = {"shared": noise(50_000)}
+    for number in range(2):
+        image = make_image(there, shared, {"own": noise(100)})
+        name = f"{service.host}/{service.repository(f'login-{number}')}:it"
+        pushed = push(image, name, clients, there)
+        assert pushed.blobs == ({"mounted": 1, "sent": 2} if number else {"sent": 3})
 
 
 @pytest.mark.parametrize("packed", [False, True])

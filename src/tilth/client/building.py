@@ -199,14 +199,16 @@ class Images:
         """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
         references: list[str] = []
         sent = reused = 0
+
+        def remake(layer: ImageLayer) -> None:
+            self._remake(wanted, layer)
+
         clock = time.perf_counter()
         if self.to.registry is not None:
             from tilth.images.pushing import push_image
 
             reference = self._reference(wanted)
-            pushed = push_image(
-                image, reference, self.registries, self.home, remake=lambda layer: self._remake(wanted, layer)
-            )
+            pushed = push_image(image, reference, self.registries, self.home, remake=remake)
             references.append(str(reference.at(image.digest)))
             sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)
@@ -217,14 +219,15 @@ class Images:
         if self.to.layout:
             from tilth.images.loading import write_layout
 
-            write_layout(image, Path(self.to.layout), self.home, self.registries, name=wanted.tag)
+            layout = Path(self.to.layout)
+            write_layout(image, layout, self.home, self.registries, name=wanted.tag, remake=remake)
             references.append(f"oci:{self.to.layout}:{wanted.tag}")
         if self.to.engine:
-            references.append(self._load(wanted, image))
+            references.append(self._load(wanted, image, remake))
             seconds["load"] = round(time.perf_counter() - clock, 3)
         return tuple(references), sent, reused
 
-    def _load(self, wanted: Wanted, image: Image) -> str:
+    def _load(self, wanted: Wanted, image: Image, remake: Callable[[ImageLayer], None]) -> str:
         """Bring an image into a container engine; gives what it is called there."""
         from tilth.images.engines import Engine
         from tilth.images.loading import load_containerd, load_image
@@ -232,10 +235,10 @@ class Images:
         name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
         if self.to.engine == "containerd":
             name = f"docker.io/{name}"
-            load_containerd(image, self.home, self.registries, name=name)
+            load_containerd(image, self.home, self.registries, name=name, remake=remake)
         else:
             engine = Engine(kind="podman") if self.to.engine == "podman" else Engine()
-            load_image(image, self.home, self.registries, engine=engine, names=[name])
+            load_image(image, self.home, self.registries, engine=engine, names=[name], remake=remake)
         return f"{self.to.engine}:{name}"
 
     def _is_loaded(self, wanted: Wanted, build: Build) -> bool:

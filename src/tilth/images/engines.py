@@ -104,7 +104,7 @@ def run_engine(
         raise EngineUnavailable(
             f"there is no command `{command[0]}` on this machine",
             why=f"{needed_for} needs it",
-            mend=f"install {kind}; " + _NATIVE.format(needed_for),
+            mend=f"install {'containerd' if kind == 'ctr' else kind}; " + _NATIVE.format(needed_for),
         )
     try:
         ended = subprocess.run(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tilth.images.making import Image, ImageLayer
     from tilth.oci.registry import Registry
 
+    Remake = Callable[[ImageLayer], None]  # makes a layer again whose blob is lost or broken
+
 _CONTAINERD = "default"  # namespace of `ctr`; Kubernetes has `k8s.io`
 
 
@@ -45,12 +47,14 @@ def load_image(
     *,
     engine: Engine | None = None,
     names: Iterable[str] = (),
+    remake: Remake | None = None,
 ) -> Loaded:
     """Bring an image into Docker or Podman. Docker is given only the layers that it does not have.
 
     Args:
         registries: Gives the client of a host, for layers of the base that nobody here has.
         names: What it is to be called there, as `REPOSITORY:TAG`.
+        remake: Makes a layer again whose blob is lost or broken.
 
     Raises:
         EngineUnavailable: There is no engine, or it refuses.
@@ -71,12 +75,12 @@ def load_image(
         )
     there = 0 if engine.kind == "podman" else shared_layers(_diff_ids(image), engine.chains())
     try:
-        handed = _hand_over(image, home, registries, engine, wanted, there)
+        handed = _hand_over(image, home, registries, engine, wanted, there, remake)
     except EngineUnavailable as error:
         if not there or "no such file" not in error.why:
             raise
         there = 0  # an image was removed meanwhile, and layers with it
-        handed = _hand_over(image, home, registries, engine, wanted, there)
+        handed = _hand_over(image, home, registries, engine, wanted, there, remake)
     return Loaded(
         id=identity,
         digest=image.digest,
@@ -97,6 +101,7 @@ def load_containerd(
     command: str = "ctr",
     address: str = "",
     needed_for: str = "loading an image into containerd",
+    remake: Remake | None = None,
 ) -> Loaded:
     """Bring an image into containerd by its command line.
 
@@ -111,7 +116,7 @@ def load_containerd(
     start = [command, *(["--address", address] if address else []), "--namespace", namespace]
     run_engine("ctr", [*start, "version"], needed_for=needed_for)  # before a large file is written
     with scratch(home.images) as folder:
-        handed = write_layout(image, folder / "image.tar", home, registries, name=name)
+        handed = write_layout(image, folder / "image.tar", home, registries, name=name, remake=remake)
         run_engine("ctr", [*start, "images", "import", str(folder / "image.tar")], needed_for=needed_for)
     return Loaded(
         id=digest_of(image.config),
@@ -123,7 +128,13 @@ def load_containerd(
 
 
 def write_layout(
-    image: Image, path: Path, home: Home, registries: Callable[[str], Registry], *, name: str = ""
+    image: Image,
+    path: Path,
+    home: Home,
+    registries: Callable[[str], Registry],
+    *,
+    name: str = "",
+    remake: Remake | None = None,
 ) -> int:
     """Write an image as an OCI layout: one file when the path ends in `.tar`, else into a folder beside others.
 
@@ -136,7 +147,7 @@ def write_layout(
     if path.suffix == ".tar":
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch(path.parent) as folder:
-            written = write_layout(image, folder / "layout", home, registries, name=name)
+            written = write_layout(image, folder / "layout", home, registries, name=name, remake=remake)
             write_tar(Layout(folder / "layout"), path)
         return written
     store = BlobStore(home.images)
@@ -146,7 +157,7 @@ def write_layout(
     written = 0
     for layer in image.layers:
         if not layout.path.joinpath("blobs", "sha256", layer.descriptor.digest[7:]).exists():
-            _fetch(image, layer, home, registries)
+            _fetch(image, layer, home, registries, remake)
             written += layout.put(layer.descriptor.digest, store)
     for content in (image.config, image.manifest):
         written += layout.put(digest_of(content), store)
@@ -183,10 +194,11 @@ def _hand_over(
     engine: Engine,
     names: tuple[str, ...],
     there: int,
+    remake: Remake | None,
 ) -> int:
     store = BlobStore(home.images)
     for layer in image.layers[there:]:
-        _fetch(image, layer, home, registries)
+        _fetch(image, layer, home, registries, remake)
     # The same content may come again above, where it is wanted.
     above = {each.descriptor.digest for each in image.layers[there:]}
     leave_out = [
@@ -200,16 +212,29 @@ def _hand_over(
     return handed
 
 
-def _fetch(image: Image, layer: ImageLayer, home: Home, registries: Callable[[str], Registry]) -> None:
-    """Have a layer on this machine."""
+def _fetch(
+    image: Image,
+    layer: ImageLayer,
+    home: Home,
+    registries: Callable[[str], Registry],
+    remake: Remake | None,
+) -> None:
+    """Have a layer on this machine, with the bytes of its digest: engines say little of one that is broken."""
     store, digest = BlobStore(home.images), layer.descriptor.digest
     if store.has(digest):
-        return
+        if store.verify(digest):
+            return
+        store.remove(digest)
     base = image.base
     if base is None or all(each.descriptor.digest != digest for each in base.layers):
-        raise NotFound(
-            f"the layer `{layer.title}` of the image is not on this machine", mend="build the image again"
-        )
+        if remake is not None:
+            remake(layer)
+        if not store.has(digest):
+            raise NotFound(
+                f"the layer `{layer.title}` of the image is not on this machine, or was broken",
+                mend="build the image again",
+            )
+        return
     kind, _, where = base.source.partition(":")
     if kind == "registry":
         reference = parse(where)
