@@ -14,7 +14,7 @@ import stat
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tilth.home import Home
     from tilth.images.settings import ImageSettings
     from tilth.oci.descriptors import Descriptor
+    from tilth.oci.layers import Readable
 
 Entries = list[File | Link | Folder]
 
@@ -90,7 +91,8 @@ def wheels_layer(
         for wheel in wheels:
             for path in wheel.files:
                 found.append(_file(wheel, path, f"{below}/{path}", shebang))
-                folders.update(_parents(path))
+                if posixpath.dirname(path) not in folders:
+                    folders.update(_parents(path))
         return found + [Folder(path=f"{below}/{each}".rstrip("/")) for each in folders]
 
     return _layer(identity, entries, settings, home, threads)
@@ -240,7 +242,9 @@ def _file(wheel: Wheel, path: str, place: str, shebang: bytes) -> File | Link:
             open=lambda: io.BytesIO(shebang + source.read_bytes()),
             executable=True,
         )
-    return File(path=place, size=size, open=lambda: open(source, "rb"), executable=bool(mode & 0o111))
+    return File(
+        path=place, size=size, open=lambda: open(source, "rb", buffering=0), executable=bool(mode & 0o111)
+    )
 
 
 @contextmanager
@@ -266,10 +270,10 @@ def _code(archive: tarfile.TarFile, member: tarfile.TarInfo, below: str, bundle:
     if not member.isreg():
         raise _hostile(bundle, f"`{name}` is no file and no link")
 
-    def opened() -> IO[bytes]:
+    def opened() -> Readable:
         file = archive.extractfile(member)
         assert file is not None
-        return file
+        return cast("Readable", file)  # its stub knows less than it can
 
     executable = bool(member.mode & 0o100)
     return File(path=f"{below}/{name}", size=member.size, open=opened, executable=executable)
