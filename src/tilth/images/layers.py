@@ -20,7 +20,7 @@ import msgspec
 
 from tilth.environments import skeleton
 from tilth.environments.files import locked, read_bytes, remember
-from tilth.errors import BuildFailed, EnvironmentBroken, SetupError
+from tilth.errors import BuildFailed, EnvironmentBroken
 from tilth.oci.blobs import BlobStore
 from tilth.oci.layers import FORMAT, File, Folder, Layer, Link, method, write_layer
 
@@ -143,22 +143,14 @@ def code_layer(bundle: Path, place: str, settings: ImageSettings, home: Home) ->
         return _layer(("code", bundle.stem, place), entries, settings, home)
 
 
-def make_sure_of_bytecode(wheel: Wheel, interpreter: Interpreter) -> None:
-    """Refuse a wheel that should have bytecode and has none.
-
-    Raises:
-        SetupError: There was no Python to write it.
-    """
-    files = wheel.entry.files
-    if any(path.endswith(".py") for path in files) and not any(is_bytecode(path) for path in files):
-        tests = all("tests" in path.split("/")[:-1] for path in files if path.endswith(".py"))
-        outside = all(not path.startswith(interpreter.library) for path in files if path.endswith(".py"))
-        if not tests and not outside:
-            raise SetupError(
-                f"there is no bytecode of `{wheel.entry.name}` for Python {interpreter.minor}",
-                why="the image shall have it, and it is written by such a Python on the machine that builds",
-                mend=f"install Python {interpreter.minor} here, then `tilth env prune`, or leave `bytecode` off",
-            )
+def lacks_bytecode(entry: Entry, library: str) -> bool:
+    """Whether a wheel was unpacked when there was no Python to write the bytecode of its modules."""
+    modules = [
+        path
+        for path in entry.files
+        if path.endswith(".py") and path.startswith(library) and "tests" not in path.split("/")[:-1]
+    ]
+    return bool(modules) and not any(is_bytecode(path) for path in entry.files)
 
 
 def remembered(key: str, home: Home) -> Layer | None:
