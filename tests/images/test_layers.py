@@ -102,6 +102,24 @@ def test_a_wheel_that_a_step_changed_is_fetched_again(workshop: Workshop) -> Non
     assert b"HARMED" not in workshop.read(again, f"{LIBRARY}/alpha.py")
 
 
+@pytest.mark.parametrize("left", [300, 700, 2000])
+def test_a_torn_bundle_is_refused(workshop: Workshop, tmp_path: Path, left: int) -> None:
+    import io
+    import tarfile
+
+    workshop.wheel("alpha")
+    bundle = tmp_path / "abc.tar"
+    with tarfile.open(bundle, "w") as archive:
+        for name in ("one.py", "two.py"):
+            member = tarfile.TarInfo(name)
+            member.size = 1000
+            archive.addfile(member, io.BytesIO(b"x" * 1000))
+    bundle.write_bytes(bundle.read_bytes()[:left])
+    with pytest.raises(BuildFailed) as refused:
+        workshop.image("alpha", code=bundle)
+    assert refused.value.mend
+
+
 def test_bytecode_is_in_the_image_only_when_it_is_asked_for(workshop: Workshop) -> None:
     workshop.wheel("alpha", files={"alpha/__init__.py": "x = 1\n", "alpha/more.py": "y = 2\n"})
     without = workshop.files(workshop.image("alpha"))

@@ -135,6 +135,11 @@ def code_layer(bundle: Path, place: str, settings: ImageSettings, home: Home) ->
                 found.append(_code(archive, member, below, bundle))
                 folders.update(_parents(member.name))
                 links.update([member.name] if member.issym() else [])
+            with open(bundle, "rb") as file:  # the reader takes half a header for the end
+                file.seek(archive.offset)
+                end = file.read()
+            if len(end) < 2 * tarfile.BLOCKSIZE or any(end):
+                raise _hostile(bundle, "it is torn: its end is missing")
             through = folders & links
             if through:
                 raise _hostile(bundle, f"`{min(through)}` is a link, and a folder")
@@ -198,7 +203,11 @@ def _layer(
         layer = remembered(key, home)
         if layer is not None:
             return layer, False
-        layer = write_layer(entries(), BlobStore(home.images), settings.compression, threads=threads)
+        try:
+            layer = write_layer(entries(), BlobStore(home.images), settings.compression, threads=threads)
+        except ValueError as error:
+            why = f"{error}: it changes while it is read"
+            raise BuildFailed("a layer of an image cannot be made", why=why, mend="try again") from error
         remember(_note(key, home), msgspec.json.encode(layer))
         return layer, True
 
