@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tilth.errors import DefinitionError
 from tilth.images.grouping import OURS, SHARED, group, room_above
@@ -19,6 +19,7 @@ def changed(before: list[tuple[str, ...]], after: list[tuple[str, ...]], name: s
     return {each for each in after if name in each or each not in before}
 
 
+@settings(deadline=None)
 @given(sizes, rooms)
 def test_every_package_is_in_one_layer_and_there_are_not_too_many(sizes: dict[str, int], room: int) -> None:
     groups = group(sizes, room)
@@ -27,6 +28,7 @@ def test_every_package_is_in_one_layer_and_there_are_not_too_many(sizes: dict[st
     assert all(each for each in groups)
 
 
+@settings(deadline=None)
 @given(sizes, rooms, st.randoms())
 def test_the_order_of_packages_does_not_matter(sizes: dict[str, int], room: int, random: object) -> None:
     shuffled = list(sizes.items())
@@ -34,12 +36,14 @@ def test_the_order_of_packages_does_not_matter(sizes: dict[str, int], room: int,
     assert group(dict(shuffled), room) == group(sizes, room)
 
 
+@settings(deadline=None)
 @given(sizes, rooms)
 def test_while_there_is_room_each_has_its_own(sizes: dict[str, int], room: int) -> None:
     if len(sizes) <= room:
         assert group(sizes, room) == [(name,) for name in sorted(sizes)]
 
 
+@settings(deadline=None)
 @given(sizes, rooms, names, st.integers(0, 10**9))
 def test_one_package_more_or_less_changes_three_layers_at_most(
     sizes: dict[str, int], room: int, name: str, size: int
@@ -54,6 +58,7 @@ def test_one_package_more_or_less_changes_three_layers_at_most(
     assert len(taken) <= 2
 
 
+@settings(deadline=None)
 @given(sizes, rooms, st.data())
 def test_a_bump_changes_three_layers_at_most(sizes: dict[str, int], room: int, data: st.DataObject) -> None:
     if not sizes:
@@ -63,6 +68,7 @@ def test_a_bump_changes_three_layers_at_most(sizes: dict[str, int], room: int, d
     assert len(changed(group(sizes, room), group(bumped, room), name)) <= 3
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, st.integers(1, 10**9), min_size=60, max_size=98))
 def test_where_sharing_begins_only_the_smallest_move(sizes: dict[str, int]) -> None:
     room = len(sizes) - 1
@@ -78,6 +84,7 @@ def test_a_large_package_never_shares_a_layer_with_a_small_one() -> None:
     assert ("larger",) in groups
 
 
+@settings(deadline=None)
 @given(st.integers(0, 120))
 def test_the_bases_layers_and_ours_are_counted(base: int) -> None:
     if base + OURS + 1 > MOST_LAYERS:

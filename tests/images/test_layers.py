@@ -102,6 +102,24 @@ def test_a_wheel_that_a_step_changed_is_fetched_again(workshop: Workshop) -> Non
     assert b"HARMED" not in workshop.read(again, f"{LIBRARY}/alpha.py")
 
 
+@pytest.mark.parametrize("left", [300, 700, 2000])
+def test_a_torn_bundle_is_refused(workshop: Workshop, tmp_path: Path, left: int) -> None:
+    import io
+    import tarfile
+
+    workshop.wheel("alpha")
+    bundle = tmp_path / "abc.tar"
+    with tarfile.open(bundle, "w") as archive:
+        for name in ("one.py", "two.py"):
+            member = tarfile.TarInfo(name)
+            member.size = 1000
+            archive.addfile(member, io.BytesIO(b"x" * 1000))
+    bundle.write_bytes(bundle.read_bytes()[:left])
+    with pytest.raises(BuildFailed) as refused:
+        workshop.image("alpha", code=bundle)
+    assert refused.value.mend
+
+
 def test_bytecode_is_in_the_image_only_when_it_is_asked_for(workshop: Workshop) -> None:
     workshop.wheel("alpha", files={"alpha/__init__.py": "x = 1\n", "alpha/more.py": "y = 2\n"})
     without = workshop.files(workshop.image("alpha"))
@@ -114,10 +132,41 @@ def test_bytecode_is_in_the_image_only_when_it_is_asked_for(workshop: Workshop) 
     assert code[4:8] == b"\1\0\0\0"  # checked against no clock, so the dates in a layer do not matter
 
 
-def test_bytecode_that_nothing_here_can_write_is_an_error(workshop: Workshop) -> None:
+def test_a_module_that_does_not_compile_is_in_the_image_without_bytecode(workshop: Workshop) -> None:
     workshop.wheel("alpha", files={"alpha/__init__.py": "def broken(:\n"})
-    with pytest.raises(SetupError, match="no bytecode of `alpha`"):
+    image = workshop.image("alpha", settings=ImageSettings(bytecode=True))
+    assert not [path for path in workshop.files(image) if path.endswith(".pyc")]
+
+
+def test_bytecode_that_nothing_here_can_write_is_an_error(workshop: Workshop) -> None:
+    from tilth.environments import in_image
+
+    workshop.wheel("alpha")
+    base = workshop.base = msgspec.structs.replace(workshop.base, version="3.99.0", libc="glibc 2.36")
+    workshop.interpreter = in_image(
+        python=base.python,
+        version=base.version,
+        libc=base.libc,
+        machine={"amd64": "x86_64", "arm64": "aarch64"}[base.architecture],
+        digest=base.digest,
+        here=workshop.interpreter,
+    )
+    workshop.image("alpha")
+    with pytest.raises(SetupError, match=r"no Python 3\.99 on this machine"):
         workshop.image("alpha", settings=ImageSettings(bytecode=True))
+
+
+def test_bytecode_is_written_for_wheels_that_were_unpacked_without(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tilth.environments import wheels
+
+    workshop.wheel("alpha")
+    with monkeypatch.context() as patched:
+        patched.setattr(wheels, "compiler_of", lambda interpreter, home: None)
+        workshop.image("alpha")
+    image = workshop.image("alpha", settings=ImageSettings(bytecode=True))
+    assert [path for path in workshop.files(image) if path.endswith(".pyc")]
 
 
 def test_compression_is_a_setting(workshop: Workshop) -> None:

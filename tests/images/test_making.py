@@ -24,6 +24,7 @@ from tests.images.locked import (
     write_layout,
 )
 
+from tilth.environments import in_image
 from tilth.errors import DefinitionError
 from tilth.home import Home
 from tilth.images.bases import BaseLayer
@@ -328,6 +329,33 @@ def test_another_prefix_is_in_scripts_too(workshop: Workshop) -> None:
     stock(workshop)
     image = workshop.image("alpha", settings=ImageSettings(prefix="/srv/python"))
     assert workshop.read(image, "srv/python/bin/alpha-run").startswith(b"#!/srv/python/bin/python\n")
+
+
+def test_an_image_is_made_for_an_architecture_that_is_not_here(workshop: Workshop) -> None:
+    machine, architecture = {"x86_64": ("aarch64", "arm64"), "aarch64": ("x86_64", "amd64")}[
+        os.uname().machine
+    ]
+    for each in ("x86_64", "aarch64"):
+        workshop.wheel("compiled", files={"compiled.py": each}, tag=f"cp311-cp311-manylinux_2_17_{each}")
+    here = workshop.interpreter
+    workshop.base = like(
+        here, architecture=architecture, python="/usr/bin/python3.11", version="3.11.2", libc="glibc 2.36"
+    )
+    workshop.interpreter = in_image(
+        python=workshop.base.python,
+        version=workshop.base.version,
+        libc=workshop.base.libc,
+        machine=machine,
+        digest=workshop.base.digest,
+        here=here,
+    )
+    image = workshop.image("compiled")
+    assert json.loads(image.config)["architecture"] == architecture
+    files = workshop.files(image)
+    assert files["opt/env/bin/python"].linkname == "/usr/bin/python3.11"
+    library = "opt/env/lib/python3.11/site-packages"
+    assert workshop.read(image, f"{library}/compiled.py") == machine.encode()
+    assert "version_info = 3.11.2" in workshop.read(image, "opt/env/pyvenv.cfg").decode()
 
 
 def unpacked(

@@ -21,7 +21,7 @@ from zlib_ng import zlib_ng
 
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import LAYER, LAYER_GZIP, LAYER_ZSTD
-from tilth.oci.layers import CHUNK, EPOCH, File, Folder, Layer, Link, method, write_layer
+from tilth.oci.layers import CHUNK, EPOCH, File, Folder, Layer, Link, _header, method, write_layer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -258,13 +258,24 @@ def test_a_large_file_is_never_in_memory(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_file_beyond_eight_gigabytes_has_a_header_that_says_so() -> None:
-    from tilth.oci.layers import _header
-
-    member = tarfile.TarInfo("huge")
-    member.size = 9 << 30
-    header = _header(member)
+    header = _header(File(path="huge", size=9 << 30, open=io.BytesIO))
     assert tarfile.TarInfo.frombuf(header[:512], "utf-8", "strict").type == tarfile.XHDTYPE
     assert b"size=9663676416" in header
+
+
+@given(
+    st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=105),
+    st.integers(0, 10 << 30),
+    st.booleans(),
+)
+def test_headers_are_those_of_the_standard_library(path: str, size: int, executable: bool) -> None:
+    member = tarfile.TarInfo(path)
+    member.size, member.mode, member.mtime = size, 0o755 if executable else 0o644, EPOCH
+    try:
+        expected = member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError:
+        expected = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    assert _header(File(path=path, size=size, open=io.BytesIO, executable=executable)) == expected
 
 
 def test_the_library_that_compresses_is_the_one_that_was_chosen() -> None:

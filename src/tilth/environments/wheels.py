@@ -306,7 +306,7 @@ def _install(
             tree = aside / "entries" / choice.name / "tree"
             scripts = _take_apart(venv, tree, records[choice.name], interpreter)
             trees.append((choice, tree, scripts))
-        compiler = _compiler(interpreter, home) if bytecode else None
+        compiler = compiler_of(interpreter, home) if bytecode else None
         if compiler and not compile_trees([tree for _, tree, _ in trees], compiler):
             raise disk_full(f"the packages of environment `{name}`", home.wheels)
         for choice, tree, scripts in trees:
@@ -331,7 +331,7 @@ def _write_bytecode(choices: Sequence[Choice], interpreter: Interpreter, home: H
 
     What a killed process leaves is in no entry, and so in no environment.
     """
-    compiler = _compiler(interpreter, home)
+    compiler = compiler_of(interpreter, home)
     with explaining_full_disk(f"the packages of environment `{name}`", home.wheels), ExitStack() as stack:
         for digest in sorted({each.digest.rpartition(":")[2] for each in choices}):
             stack.enter_context(locked(home.wheels / ".locks" / digest))
@@ -360,7 +360,7 @@ def _stand_in(interpreter: Interpreter, home: Home) -> Interpreter:
     return probe(Path(interpreter.here), home) if interpreter.elsewhere else interpreter
 
 
-def _compiler(interpreter: Interpreter, home: Home) -> Interpreter | None:
+def compiler_of(interpreter: Interpreter, home: Home) -> Interpreter | None:
     """What writes bytecode for an interpreter: for one elsewhere the same minor version of Python here, if it is."""
     if not interpreter.elsewhere:
         return interpreter

@@ -14,13 +14,13 @@ import stat
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from tilth.environments import skeleton
 from tilth.environments.files import locked, read_bytes, remember
-from tilth.errors import BuildFailed, EnvironmentBroken, SetupError
+from tilth.errors import BuildFailed, EnvironmentBroken
 from tilth.oci.blobs import BlobStore
 from tilth.oci.layers import FORMAT, File, Folder, Layer, Link, method, write_layer
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tilth.home import Home
     from tilth.images.settings import ImageSettings
     from tilth.oci.descriptors import Descriptor
+    from tilth.oci.layers import Readable
 
 Entries = list[File | Link | Folder]
 
@@ -90,7 +91,8 @@ def wheels_layer(
         for wheel in wheels:
             for path in wheel.files:
                 found.append(_file(wheel, path, f"{below}/{path}", shebang))
-                folders.update(_parents(path))
+                if posixpath.dirname(path) not in folders:
+                    folders.update(_parents(path))
         return found + [Folder(path=f"{below}/{each}".rstrip("/")) for each in folders]
 
     return _layer(identity, entries, settings, home, threads)
@@ -133,6 +135,11 @@ def code_layer(bundle: Path, place: str, settings: ImageSettings, home: Home) ->
                 found.append(_code(archive, member, below, bundle))
                 folders.update(_parents(member.name))
                 links.update([member.name] if member.issym() else [])
+            with open(bundle, "rb") as file:  # the reader takes half a header for the end
+                file.seek(archive.offset)
+                end = file.read()
+            if len(end) < 2 * tarfile.BLOCKSIZE or any(end):
+                raise _hostile(bundle, "it is torn: its end is missing")
             through = folders & links
             if through:
                 raise _hostile(bundle, f"`{min(through)}` is a link, and a folder")
@@ -141,22 +148,14 @@ def code_layer(bundle: Path, place: str, settings: ImageSettings, home: Home) ->
         return _layer(("code", bundle.stem, place), entries, settings, home)
 
 
-def make_sure_of_bytecode(wheel: Wheel, interpreter: Interpreter) -> None:
-    """Refuse a wheel that should have bytecode and has none.
-
-    Raises:
-        SetupError: There was no Python to write it.
-    """
-    files = wheel.entry.files
-    if any(path.endswith(".py") for path in files) and not any(is_bytecode(path) for path in files):
-        tests = all("tests" in path.split("/")[:-1] for path in files if path.endswith(".py"))
-        outside = all(not path.startswith(interpreter.library) for path in files if path.endswith(".py"))
-        if not tests and not outside:
-            raise SetupError(
-                f"there is no bytecode of `{wheel.entry.name}` for Python {interpreter.minor}",
-                why="the image shall have it, and it is written by such a Python on the machine that builds",
-                mend=f"install Python {interpreter.minor} here, then `tilth env prune`, or leave `bytecode` off",
-            )
+def lacks_bytecode(entry: Entry, library: str) -> bool:
+    """Whether a wheel was unpacked when there was no Python to write the bytecode of its modules."""
+    modules = [
+        path
+        for path in entry.files
+        if path.endswith(".py") and path.startswith(library) and "tests" not in path.split("/")[:-1]
+    ]
+    return bool(modules) and not any(is_bytecode(path) for path in entry.files)
 
 
 def remembered(key: str, home: Home) -> Layer | None:
@@ -204,7 +203,11 @@ def _layer(
         layer = remembered(key, home)
         if layer is not None:
             return layer, False
-        layer = write_layer(entries(), BlobStore(home.images), settings.compression, threads=threads)
+        try:
+            layer = write_layer(entries(), BlobStore(home.images), settings.compression, threads=threads)
+        except ValueError as error:
+            why = f"{error}: it changes while it is read"
+            raise BuildFailed("a layer of an image cannot be made", why=why, mend="try again") from error
         remember(_note(key, home), msgspec.json.encode(layer))
         return layer, True
 
@@ -240,7 +243,9 @@ def _file(wheel: Wheel, path: str, place: str, shebang: bytes) -> File | Link:
             open=lambda: io.BytesIO(shebang + source.read_bytes()),
             executable=True,
         )
-    return File(path=place, size=size, open=lambda: open(source, "rb"), executable=bool(mode & 0o111))
+    return File(
+        path=place, size=size, open=lambda: open(source, "rb", buffering=0), executable=bool(mode & 0o111)
+    )
 
 
 @contextmanager
@@ -266,10 +271,10 @@ def _code(archive: tarfile.TarFile, member: tarfile.TarInfo, below: str, bundle:
     if not member.isreg():
         raise _hostile(bundle, f"`{name}` is no file and no link")
 
-    def opened() -> IO[bytes]:
+    def opened() -> Readable:
         file = archive.extractfile(member)
         assert file is not None
-        return file
+        return cast("Readable", file)  # its stub knows less than it can
 
     executable = bool(member.mode & 0o100)
     return File(path=f"{below}/{name}", size=member.size, open=opened, executable=executable)

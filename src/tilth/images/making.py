@@ -20,14 +20,14 @@ from tilth.environments import background, wheels as wheel_store
 from tilth.environments.choices import Choice
 from tilth.environments.files import explaining_full_disk
 from tilth.environments.interpreters import Interpreter, probe
-from tilth.errors import DefinitionError, EnvironmentBroken
+from tilth.errors import DefinitionError, EnvironmentBroken, SetupError
 from tilth.images.bases import Base  # noqa: TC001 - msgspec reads the annotations
 from tilth.images.fitting import refuse_unfit
 from tilth.images.grouping import group, room_above
 from tilth.images.layers import (
     Wheel,
     code_layer,
-    make_sure_of_bytecode,
+    lacks_bytecode,
     skeleton_layer,
     verify_layers,
     wheels_layer,
@@ -159,20 +159,21 @@ def _gather(
         for each, source in zip(lock.packages, lock.sources, strict=True)
     ]
     found: dict[str, Wheel] = {}
-    for attempt in range(2):
-        wheel_store.fetch(
-            choices,
-            interpreter,
-            home,
-            name=lock.name,
-            index=lock.index,
-            offline=offline,
-            bytecode=settings.bytecode,
+    if settings.bytecode and wheel_store.compiler_of(interpreter, home) is None:
+        raise SetupError(
+            f"no Python {interpreter.minor} on this machine can write bytecode for environment `{lock.name}`",
+            why="the image shall have it: `bytecode` is set",
+            mend=f"install Python {interpreter.minor} here, or leave `bytecode` off",
         )
+    for attempt in range(2):
+        wheel_store.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
         for choice in choices:
             folder = wheel_store.entry_folder(choice.digest, interpreter, home)
             entry = wheel_store.read_entry(folder)
-            if entry is not None and not wheel_store.changed(folder, entry):
+            whole = entry is not None and not wheel_store.changed(folder, entry)
+            if entry is not None and settings.bytecode and not attempt:
+                whole = whole and not lacks_bytecode(entry, interpreter.library)
+            if entry is not None and whole:
                 found[choice.name] = Wheel(entry=entry, tree=folder / "tree", bytecode=settings.bytecode)
             elif attempt:
                 raise EnvironmentBroken(
@@ -180,12 +181,9 @@ def _gather(
                     why=f"files of `{choice.name}` in `{home.wheels}` change while they are used",
                 )
             else:
-                wheel_store.discard(folder, home)  # a step changed it; it is fetched again
+                wheel_store.discard(folder, home)  # fetched again
         if len(found) == len(choices):
             break
-    if settings.bytecode:
-        for wheel in found.values():
-            make_sure_of_bytecode(wheel, interpreter)
     overlaps = find_overlaps({name: (each.tree, each.entry) for name, each in found.items()})
     for name, paths in overlaps.left_out.items():
         found[name] = msgspec.structs.replace(found[name], left_out=frozenset(paths))

@@ -10,7 +10,8 @@ import hashlib
 import os
 import tarfile
 from collections import deque
-from typing import IO, TYPE_CHECKING, Literal, Protocol
+from contextlib import closing
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -31,6 +32,8 @@ CHUNK = 1 << 20  # bytes that are compressed by themselves: any number of thread
 MEDIA_TYPES = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "none": LAYER}
 
 _BLOCK = 512
+_NAME = 100  # bytes of a name in a header
+_SIZE = 0o77777777777  # bytes of a file that a header can tell
 _RECORD = 10_240  # a tar's length is a multiple of this
 _GZIP_HEADER = bytes.fromhex("1f8b080000000000 04ff")  # no name, no time, fastest, no system
 _GZIP_LEVEL = 1
@@ -38,12 +41,20 @@ _ZSTD_LEVEL = 3
 _AHEAD = 4  # chunks of one layer that are being compressed, or wait for it
 
 
+class Readable(Protocol):
+    """What a file's bytes are read from."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+    def close(self) -> object: ...
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A regular file. `open` gives its bytes from the start, `size` of them."""
 
     path: str  # relative to the root of the image, with `/`
     size: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], Readable]
     executable: bool = False
 
 
@@ -104,23 +115,16 @@ def write_layer(
     plain = hashlib.sha256()
     with blobs.writing() as blob:
         packed = _packer(compression, blob, threads)
-        buffer = bytearray()
 
-        def put(data: bytes) -> None:
-            buffer.extend(data)
-            while len(buffer) >= CHUNK:
-                chunk = bytes(memoryview(buffer)[:CHUNK])
-                del buffer[:CHUNK]
-                plain.update(chunk)
-                packed.put(chunk)
+        def take(chunk: bytearray) -> None:
+            plain.update(chunk)
+            packed.put(chunk)
 
-        length = 0
+        chunks = _Chunks(take)
         for entry in ordered:
-            length += _put_entry(entry, put)
-        length += 2 * _BLOCK
-        put(b"\0" * (2 * _BLOCK + -length % _RECORD))
-        plain.update(buffer)
-        packed.put(bytes(buffer))
+            _put_entry(entry, chunks)
+        chunks.put(b"\0" * (2 * _BLOCK + -(chunks.size + 2 * _BLOCK) % _RECORD))
+        chunks.finish()
         packed.finish()
     descriptor = Descriptor(media_type=MEDIA_TYPES[compression], digest=blob.digest, size=blob.size)
     return Layer(descriptor=descriptor, diff_id=f"sha256:{plain.hexdigest()}")
@@ -136,48 +140,90 @@ def _check(ordered: list[File | Link | Folder]) -> None:
         before = entry.path
 
 
-def _put_entry(entry: File | Link | Folder, put: Callable[[bytes], None]) -> int:
-    """Write one entry; gives its bytes, which are whole blocks."""
-    member = tarfile.TarInfo(entry.path)
-    member.mtime = EPOCH
-    member.mode = 0o755
-    if isinstance(entry, Folder):
-        member.type = tarfile.DIRTYPE
-    elif isinstance(entry, Link):
-        member.type = tarfile.LNKTYPE if entry.hard else tarfile.SYMTYPE
-        member.mode = 0o644 if entry.hard else 0o777
-        member.linkname = entry.target
-    else:
-        member.size = entry.size
-        member.mode = 0o755 if entry.executable else 0o644
-    header = _header(member)
-    put(header)
+class _Chunks:
+    """Bytes on their way, handed on in chunks of one size. What is read goes straight into them."""
+
+    def __init__(self, take: Callable[[bytearray], None]) -> None:
+        self.size = 0  # of all there was
+        self._take = take
+        self._chunk = bytearray(CHUNK)
+        self._used = 0
+
+    def put(self, data: bytes) -> None:
+        """Add bytes."""
+        source = memoryview(data)
+        while source:
+            room = self.room(len(source))
+            count = len(room)
+            room[:] = source[:count]
+            source = source[count:]
+            self.add(count)
+
+    def room(self, wanted: int) -> memoryview:
+        """Where the next bytes go, at most as many as wanted."""
+        return memoryview(self._chunk)[self._used : self._used + wanted]
+
+    def add(self, count: int) -> None:
+        """Say that so many were written to `room`."""
+        self.size += count
+        self._used += count
+        if self._used == CHUNK:
+            self._take(self._chunk)
+            self._chunk = bytearray(CHUNK)  # a new one: the old is still being compressed
+            self._used = 0
+
+    def finish(self) -> None:
+        """Hand on what is left."""
+        if self._used:
+            self._take(self._chunk[: self._used])
+
+
+def _put_entry(entry: File | Link | Folder, chunks: _Chunks) -> None:
+    """Write one entry, in whole blocks."""
+    chunks.put(_header(entry))
     if not isinstance(entry, File):
-        return len(header)
+        return
     left = entry.size
-    with entry.open() as file:
+    with closing(entry.open()) as file:
         while left:
-            data = file.read(min(left, CHUNK))
-            if not data:
+            count = file.readinto(chunks.room(left))
+            if not count:
                 break
-            left -= len(data)
-            put(data)
+            left -= count
+            chunks.add(count)
         if left or file.read(1):
             raise ValueError(f"`{entry.path}` has not the {entry.size} bytes it should have")
-    padding = -entry.size % _BLOCK
-    put(b"\0" * padding)
-    return len(header) + entry.size + padding
+    chunks.put(b"\0" * (-entry.size % _BLOCK))
 
 
-def _header(member: tarfile.TarInfo) -> bytes:
+def _header(entry: File | Link | Folder) -> bytes:
+    kind, mode, size, target = tarfile.REGTYPE, 0o644, 0, ""
+    if isinstance(entry, Folder):
+        kind, mode = tarfile.DIRTYPE, 0o755
+    elif isinstance(entry, Link):
+        kind, mode = (tarfile.LNKTYPE, 0o644) if entry.hard else (tarfile.SYMTYPE, 0o777)
+        target = entry.target
+    else:
+        mode, size = 0o755 if entry.executable else 0o644, entry.size
+    if kind == tarfile.REGTYPE and len(entry.path) <= _NAME and entry.path.isascii() and size <= _SIZE:
+        return _plain_header(entry.path.encode(), mode, size)
+    member = tarfile.TarInfo(entry.path)
+    member.type, member.mode, member.size, member.linkname, member.mtime = kind, mode, size, target, EPOCH
     try:
         return member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
     except ValueError:  # too long, too large, or not in ASCII
         return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
+def _plain_header(path: bytes, mode: int, size: int) -> bytes:
+    """What `tarfile` gives for a file, in a tenth of its time: most of what a layer consists of are small files."""
+    start = b"%-100b%07o\0%07o\0%07o\0%011o\0%011o\0" % (path.ljust(_NAME, b"\0"), mode, 0, 0, size, EPOCH)
+    end = b"0" + b"\0" * 100 + b"ustar\0" + b"00" + b"\0" * 247
+    return b"%b%06o\0 %b" % (start, sum(start) + sum(end) + 8 * ord(" "), end)
+
+
 class _Packer(Protocol):
-    def put(self, chunk: bytes) -> None: ...
+    def put(self, chunk: bytearray) -> None: ...
     def finish(self) -> None: ...
 
 
@@ -191,8 +237,8 @@ class _Plain:
     def __init__(self, blob: Writing) -> None:
         self._blob = blob
 
-    def put(self, chunk: bytes) -> None:
-        self._blob.write(chunk)
+    def put(self, chunk: bytearray) -> None:
+        self._blob.write(memoryview(chunk))
 
     def finish(self) -> None:
         pass
@@ -212,7 +258,7 @@ class _Gzip:
         self._size = 0
         blob.write(_GZIP_HEADER)
 
-    def put(self, chunk: bytes) -> None:
+    def put(self, chunk: bytearray) -> None:
         self._sum = self._crc(chunk, self._sum)
         self._size += len(chunk)
         if self._threads is None:
@@ -230,7 +276,7 @@ class _Gzip:
         self._blob.write(end + trailer)
 
 
-def _deflate(chunk: bytes) -> bytes:
+def _deflate(chunk: bytearray) -> bytes:
     from zlib_ng import zlib_ng
 
     # Without a header: the library's names the operating system.
@@ -247,7 +293,7 @@ class _Zstd:
         self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
         self._blob = blob
 
-    def put(self, chunk: bytes) -> None:
+    def put(self, chunk: bytearray) -> None:
         self._blob.write(self._compressor.compress(chunk))
 
     def finish(self) -> None:
