@@ -28,7 +28,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 2.0"]
         for extra, requirements in (extras or {}).items():
             lines.append(f"Provides-Extra: {extra}")
-            lines += [f"Requires-Dist: {each}; extra == '{extra}'" for each in requirements]
+            for each in requirements:
+                joined = "and" if ";" in each else ";"
+                lines.append(f"Requires-Dist: {each} {joined} extra == '{extra}'")
         (info / "METADATA").write_text("\n".join(lines) + "\n")
         (info / "entry_points.txt").write_text(
             "[tilth.flavors]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items())

@@ -230,9 +230,7 @@ def check(*, name: str, as_json: bool) -> int:
 
 @stack.command("export")
 @click.argument("name", metavar="[NAME]", default="")
-@click.option(
-    "--output", "-O", type=click.Path(path_type=Path), metavar="FILE", help="By default standard output."
-)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="By default standard output.")
 @click.option("--force", is_flag=True, help="Write over FILE.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON; a FILE that ends in `.json` is so anyway.")
 def export_stack(*, name: str, output: Path | None, force: bool, as_json: bool) -> None:

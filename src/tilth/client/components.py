@@ -11,9 +11,7 @@ from tilth.client.project import project_name
 from tilth.errors import Conflict, DefinitionError, NotFound, nearest
 from tilth.records import Component, Stack
 from tilth.stack.built_in import built_in_components
-from tilth.stack.catalogue import label, load_flavor
-from tilth.stack.component_types import TYPES, check_type, in_order
-from tilth.stack.settings import plain_settings, settings_from_text
+from tilth.stack.component_types import TYPES, check_type, in_order, label
 from tilth.store import Delete, Put, walk
 
 if TYPE_CHECKING:
@@ -81,6 +79,9 @@ class Components:
             UnknownOption, DefinitionError: Name, type, flavor or settings are wrong.
             Conflict: There is one of this type and name already.
         """
+        from tilth.stack.catalogue import load_flavor  # here for cost: every run looks at components
+        from tilth.stack.settings import plain_settings, settings_from_text
+
         check_name("component", name)
         type_ = check_type(type_)
         chosen = load_flavor(type_, flavor)
@@ -98,6 +99,9 @@ class Components:
             UnknownOption, DefinitionError: A setting is wrong, or the component is built in.
             Conflict: Somebody else changed it meanwhile.
         """
+        from tilth.stack.catalogue import load_flavor  # here for cost: every run looks at components
+        from tilth.stack.settings import plain_settings, settings_from_text
+
         if component.built_in:
             raise DefinitionError(
                 f"{label(component.type)} `{component.name}` cannot be changed: it comes with tilth",

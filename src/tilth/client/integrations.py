@@ -230,7 +230,10 @@ def _requires(package: str, extras: tuple[str, ...]) -> list[str]:
     """What extras of a package add to what it requires anyway, for this machine, without their markers."""
     found = []
     for text in metadata.requires(package) or []:
-        requirement = Requirement(text)
+        try:
+            requirement = Requirement(text)
+        except ValueError:  # of a package whose author got it wrong: it harms no other
+            continue
         marker = requirement.marker
         if marker is None or marker.evaluate({"extra": ""}):
             continue

@@ -13,8 +13,8 @@ from tilth.errors import Conflict, DefinitionError, HomeTooNew, nearest
 from tilth.records import Component, Stack
 from tilth.stack.assembled import required_types
 from tilth.stack.built_in import built_in_stacks
-from tilth.stack.catalogue import label, load_flavor
-from tilth.stack.component_types import TYPES, check_type, in_order
+from tilth.stack.catalogue import load_flavor
+from tilth.stack.component_types import TYPES, check_type, in_order, label
 from tilth.stack.settings import plain_settings
 from tilth.store import Put
 

@@ -14,9 +14,7 @@ from tilth.records import Project, Stack
 from tilth.settings import setting
 from tilth.stack.assembled import AssembledStack, required_types
 from tilth.stack.built_in import DEFAULT, built_in_stacks
-from tilth.stack.catalogue import label
-from tilth.stack.component_types import TYPES, check_type, in_order
-from tilth.stack.flavors import Context
+from tilth.stack.component_types import TYPES, check_type, in_order, label
 from tilth.store import Delete, Put, walk
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from tilth.home import Home
     from tilth.records import Component, ComponentUsed
-    from tilth.stack.flavors import Finding
+    from tilth.stack.flavors import Context, Finding
     from tilth.store import Store
 
 
@@ -71,6 +69,7 @@ def context_of(
     home: Home, root: Path, component: str = "", listener: Callable[[str], None] | None = None
 ) -> Context:
     """What components of a project are made in, on this machine."""
+    from tilth.stack.flavors import Context  # here for cost: every run looks at stacks
 
     def reveal(name: str) -> str:
         from tilth.secrets import open_secrets  # here for cost: most stacks name none

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tilth.stack.catalogue import find_offer, load_flavor
 from tilth.stack.component_types import TYPES, in_order
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ def stack_requirements(stack: AssembledStack, place: str = "supervisor") -> list
 
 def requirements_of(components: Iterable[Component], place: str) -> list[str]:
     """As `stack_requirements`, for components."""
+    from tilth.stack.catalogue import find_offer, load_flavor  # here for cost: a run may not ask
+
     found: set[str] = set()
     for each in components:
         if each.type in TYPES and place not in TYPES[each.type].needed_by:

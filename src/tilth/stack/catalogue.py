@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.errors import SetupError, UnknownOption, nearest
-from tilth.stack.component_types import TYPES, check_type
+from tilth.stack.component_types import TYPES, check_type, label
 from tilth.stack.flavors import GROUP, Flavor
 
 if TYPE_CHECKING:
@@ -140,11 +140,6 @@ def load_flavor(type_: str, name: str) -> Flavor[Any]:
     if not (isinstance(settings, type) and issubclass(settings, msgspec.Struct)):
         raise _broken(offer, "its `settings` are no struct of msgspec")
     return flavor
-
-
-def label(type_: str) -> str:
-    """A type as it is spoken of: `artifact store`."""
-    return type_.replace("_", " ")
 
 
 def _broken(offer: Offer, why: str) -> SetupError:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tilth.errors import TilthError
 from tilth.stack.assembled import required_types
-from tilth.stack.catalogue import find_offer, label, load_flavor
-from tilth.stack.component_types import TYPES
+from tilth.stack.catalogue import find_offer, load_flavor
+from tilth.stack.component_types import TYPES, label
 from tilth.stack.flavors import Finding
 from tilth.stack.opening import not_installed
 from tilth.stack.settings import read_settings, secrets_in

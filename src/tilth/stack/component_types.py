@@ -45,6 +45,11 @@ def check_type(name: str) -> str:
     return plain
 
 
+def label(name: str) -> str:
+    """A type as it is spoken of: `artifact store`."""
+    return name.replace("_", " ")
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Types in the order they are told in; those of a later tilth come last."""
     known = list(TYPES)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilth.errors import SetupError
-from tilth.stack.catalogue import find_offer, label, load_flavor
+from tilth.stack.catalogue import find_offer, load_flavor
+from tilth.stack.component_types import label
 from tilth.stack.settings import read_settings
 
 if TYPE_CHECKING:

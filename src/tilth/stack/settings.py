@@ -10,7 +10,7 @@ import msgspec
 
 from tilth.define.environments import SECRET_NAME
 from tilth.errors import DefinitionError, UnknownOption, nearest
-from tilth.stack.catalogue import label
+from tilth.stack.component_types import label
 from tilth.stack.flavors import REFERENCE
 
 if TYPE_CHECKING:
