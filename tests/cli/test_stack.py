@@ -63,6 +63,7 @@ local      orchestrator    local   tilth
 docker     orchestrator    docker  tilth
 local      artifact_store  local   tilth
 models     artifact_store  s3             bucket=b, secret=secret:KEY
+native     image_builder   native  tilth
 """)
     assert cli("stack", "set", "cloud").code == 0
     assert cli("stack", "show", "--json").json["components"]["artifact_store"]["settings"] == {

@@ -6,6 +6,7 @@ import pytest
 
 from tilth.errors import SetupError, UnknownOption
 from tilth.stack import catalogue
+from tilth.stack.settings import described
 
 GOOD = """
 import msgspec
@@ -28,6 +29,11 @@ def test_tilths_own_flavors_are_found_and_load():
             assert not offer.problem
             flavor = catalogue.load_flavor(offer.type, offer.name)
             assert (flavor.type, flavor.name, flavor.extra) == (offer.type, offer.name, offer.extra)
+            assert flavor.title
+            assert [each["setting"] for each in described(flavor) if not each["meaning"]] == []
+            config = flavor.settings.__struct_config__
+            assert config.frozen
+            assert config.forbid_unknown_fields
 
 
 def test_listing_imports_nothing_of_a_package(installed):

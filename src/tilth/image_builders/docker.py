@@ -34,13 +34,18 @@ _PLUGIN_ONLY = 23  # clients from here on have BuildKit as the plugin buildx alo
 
 
 class DockerBuilderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the image builder `docker`."""
+    """Settings of the image builder `docker`.
 
-    program: str = "docker"  # the command line to use
-    host: str = (
-        ""  # the engine, as `DOCKER_HOST` has it: `unix:///…`, `ssh://user@machine`; by default the client's
-    )
-    network: str = ""  # that commands of a build see: `host`, `none`; by default the engine's
+    Attributes:
+        program: The command line to use.
+        host: The engine, as `DOCKER_HOST` has it: `unix:///…`, `ssh://user@machine`; by default the client's.
+        network: That commands of a build see: `host`, `none`; by default the engine's.
+        buildkit: Whether BuildKit is used where the engine has it.
+    """
+
+    program: str = "docker"
+    host: str = ""
+    network: str = ""
     buildkit: Literal["auto", "never"] = "auto"
 
 

@@ -32,12 +32,19 @@ _TRANSPORTS = {"oci:": "oci:", "docker:": "docker-daemon:", "docker-archive:": "
 
 
 class PodmanBuilderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the image builder `podman`."""
+    """Settings of the image builder `podman`.
 
-    program: str = ""  # `podman` or `buildah`, or the path of one; by default the first that is installed
-    network: str = ""  # that commands of a build see: `host`, `none`; by default the engine's
-    isolation: Literal["", "oci", "rootless", "chroot"] = ""  # `chroot` where no container can be started
-    verify_tls: bool = True  # of registries that a `FROM` names
+    Attributes:
+        program: `podman` or `buildah`, or the path of one; by default the first that is installed.
+        network: That commands of a build see: `host`, `none`; by default the engine's.
+        isolation: `chroot` where no container can be started.
+        verify_tls: Of registries that a `FROM` names.
+    """
+
+    program: str = ""
+    network: str = ""
+    isolation: Literal["", "oci", "rootless", "chroot"] = ""
+    verify_tls: bool = True
 
 
 class PodmanBuilder:
