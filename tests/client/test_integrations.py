@@ -20,7 +20,7 @@ def plugin(installed):  # noqa: F811
 
 def test_extras_of_tilth_are_integrations_with_the_flavors_they_give():
     found = {each.name: each for each in integrations.integrations()}
-    assert found["s3"].flavors == ("artifact_store.s3",)
+    assert found["s3"].flavors == ("artifact_store.s3", "container_registry.ecr")
     assert found["s3"].places == ("client", "supervisor", "server")
     assert found["s3"].requirement.startswith("tilth[s3]==")
     assert found["keyring"].flavors == ()
