@@ -196,13 +196,14 @@ class Conflict(TilthError):
     status = 409
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not among `known`: the nearest one, else all of them."""
+def nearest(name: str, known: Iterable[str], more: str = "") -> str:
+    """A hint for a name that is not among `known`: the nearest one, else all of them. `more` is a hint to add."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
-        return f"did you mean `{close[0]}`?"
-    return "known: " + ", ".join(f"`{each}`" for each in names) if names else ""
+        return f"did you mean `{close[0]}`? {more}".rstrip()
+    listed = "known: " + ", ".join(f"`{each}`" for each in names) if names else ""
+    return "; ".join(filter(None, (listed, more)))
 
 
 def _restore(kind: type[TilthError], summary: str, why: str, mend: str) -> TilthError:

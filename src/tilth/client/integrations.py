@@ -83,8 +83,9 @@ def find_integrations(names: Iterable[str]) -> list[Integration]:
             raise NotFound(
                 f"there is no integration `{name}`",
                 why="it is no extra of tilth, and no installed package of that name adds flavors",
-                mend=f"{nearest(name, known)}; "
-                f"`tilth integration install --package {name}` installs a package of others",
+                mend=nearest(
+                    name, known, f"`tilth integration install --package {name}` installs a package of others"
+                ),
             )
         found.append(known.get(name) or plain[canonicalize_name(name)])
     return found

@@ -112,9 +112,7 @@ class Stacks:
             raise NotFound(
                 f"project `{self.project}` has no stack `{name}`",
                 why=why,
-                mend="; ".join(
-                    [nearest(name, [each.name for each in self.all()]), "`tilth stack register` makes one"]
-                ),
+                mend=nearest(name, [each.name for each in self.all()], "`tilth stack register` makes one"),
             )
         return found[0]
 

@@ -102,7 +102,7 @@ def find_offer(type_: str, name: str) -> Offer:
         raise UnknownOption(
             f"there is no {label(type_)} flavor `{name}`",
             why="" if known else "no installed package declares one of this type",
-            mend="; ".join(filter(None, (nearest(name, known), "`tilth component flavors` lists them"))),
+            mend=nearest(name, known, "`tilth component flavors` lists them"),
         )
     if len(found) > 1:
         packages = " and ".join(f"`{each.package}`" for each in found)
