@@ -152,6 +152,7 @@ def test_settings_say_where_each_comes_from(cli: Cli, monkeypatch: pytest.Monkey
 setting       value                 from                 variable
 home          /h                    `TILTH_HOME`         TILTH_HOME
 python        found as uv finds it  default              TILTH_PYTHON
+stack         the project's         default              TILTH_STACK
 workers       3                     `TILTH_WORKERS`      TILTH_WORKERS
 offline       0                     default              TILTH_OFFLINE
 secret_store  auto                  default              TILTH_SECRET_STORE

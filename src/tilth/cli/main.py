@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "run": ("run", "Run a pipeline."),
     "plan": ("run", "Show what a run would do, and why, without doing it."),
-    "build": ("build", "Build the images of a pipeline's environments, without a container engine."),
+    "build": ("build", "Build the images of a pipeline's environments, without running it."),
     "builds": ("build", "Look at images that were built."),
     "runs": ("runs", "Look at runs; cancel, resume, rerun and delete them."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
