@@ -31,7 +31,9 @@ _set_option = click.option(
 
 @group("component")
 def component() -> None:
-    """Register the parts that stacks are made of: where steps run, where artifacts and images are kept.
+    """Register the parts that stacks are made of.
+
+    They say where steps run, and where artifacts and images are kept.
 
     A component is of a type and, of that, a flavor; `tilth component flavors` lists both. Components belong to the
     project whose folder this is.

@@ -28,7 +28,10 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "runs": ("runs", "Look at runs; cancel, resume, rerun and delete them."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
     "env": ("env", "Lock, look at, compare and enter environments, and recreate past ones."),
-    "stack": ("stack", "Choose what runs are run on."),
+    "stack": (
+        "stack",
+        "Choose what runs are run on.",
+    ),
     "component": ("component", "Register the parts that stacks are made of."),
     "integration": ("integration", "See and install what flavors of component need."),
     "secret": ("secret", "Keep passwords and tokens for steps and package indexes."),

@@ -25,7 +25,9 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 @group("stack")
 def stack() -> None:
-    """Choose what runs are run on: a stack is an orchestrator, an artifact store, and what else they need.
+    """Choose what runs are run on.
+
+    A stack is an orchestrator, an artifact store, and what else they need.
 
     Every project has `default`, which is this machine, and `docker-local`, which is containers on it. Stacks belong to
     the project whose folder this is.

@@ -27,6 +27,9 @@ class Choice(NamedTuple):
         return self.file.endswith(".whl") and kind == "sha256" and value in self.source
 
 
+_HEAD = 2  # lines before the packages
+
+
 def compose(choices: Iterable[tuple[str, str, str]]) -> str:
     """A PEP 751 document of (name, version, source) alone."""
     lines = ['lock-version = "1.0"', 'created-by = "tilth"']
@@ -34,4 +37,6 @@ def compose(choices: Iterable[tuple[str, str, str]]) -> str:
         lines += ["", "[[packages]]", f"name = {json.dumps(name)}"]
         lines += [f"version = {json.dumps(version)}"] if version else []
         lines += [source]
+    if len(lines) == _HEAD:
+        lines.append("packages = []")
     return "\n".join(lines) + "\n"

@@ -56,7 +56,8 @@ class DockerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         engine: The command line to call: `docker` or `podman`.
         base_image: Base of environments that name none. `{python}` stands for the minor version of Python.
         network: Network of the containers, as `--network` takes it; by default the engine's.
-        user: `UID:GID` that steps run as; by default the one who runs tilth.
+        user: `UID:GID` that steps run as; by default the one who runs tilth, for they write into folders of that
+            one. A rootless Docker engine has `0:0` for it.
         delivery: `mount` makes the environment on this machine and mounts it; `image` makes an image of it and
             loads what the engine lacks.
         run_options: More options of `docker run`, as `["--shm-size=2g"]`.
