@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @group("integration")
 def integration() -> None:
-    """See and install what flavors of component need: extras of tilth, and packages of others.
+    """See and install what flavors of component need.
+
+    They are extras of tilth, and packages of others.
 
     They go into the environment that tilth runs from, never into the one of your project, unless tilth is there.
     """
