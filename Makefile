@@ -44,6 +44,8 @@ serve-docs: setup  ## show the docs at a local address while they are edited
 benchmark: setup  ## measure against other frameworks; ARGS="--quick"
 	$(BIN)/python benchmarks/run.py $(ARGS)
 	$(BIN)/python benchmarks/environments.py $(ARGS)
+	@# It needs an engine and a registry.
+	scripts/services status docker registry && $(BIN)/python benchmarks/images.py $(ARGS)
 
 lock: setup  ## resolve the requirements again; ARGS="--upgrade" for newer ones
 	@scripts/lock $(ARGS)
