@@ -41,6 +41,7 @@ def images():
 """
 DOCKERFILE = """
 FROM {base}
+LABEL round={round}
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 RUN python3 -m venv /opt/venv && pip install --no-cache-dir uv
 COPY requirements.txt .
@@ -138,7 +139,7 @@ class Bench:
         )
 
     def docker_build(self, name: str, folder: Path, prefix: str, requirements: list[str]) -> None:
-        (folder / "Dockerfile").write_text(DOCKERFILE.format(base=self.base))
+        (folder / "Dockerfile").write_text(DOCKERFILE.format(base=self.base, round=prefix))
         (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
         tag = f"{self.registry}/{prefix}/usual:latest"
         options = ["--no-cache"] if name == "cold" else []
