@@ -142,7 +142,6 @@ class _Container:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, **self._task.secrets},
                     start_new_session=True,  # Ctrl-C is the driver's to deal with
                 )
             except FileNotFoundError as error:
@@ -160,7 +159,7 @@ class _Container:
     async def _talk(self, door: Door) -> None:
         """Give the worker its step when it comes, and hang up when that is done: the container ends then."""
         self._worker = Conversation(await door.come_in(), self._answer)
-        self._done = await self._worker.step(self._task.folder)
+        self._done = await self._worker.step(self._task.folder, self._task.secrets)
         self._worker.close()
 
     async def _until_it_ends(self, process: asyncio.subprocess.Process, began: float) -> Outcome:
@@ -232,6 +231,8 @@ def command(
 ) -> list[str]:
     """What starts the container of a step.
 
+    Secrets are not in it, nor in what `docker inspect` tells: the worker hears them from the driver.
+
     Args:
         socket: Where the worker finds the driver.
         reads: Folders that it reads besides its own.
@@ -262,11 +263,6 @@ def command(
         options += ["--volume", f"{task.prefix}:{IN_IMAGE}:ro"]
     for variable, value in {"HOME": "/tmp", **task.variables}.items():  # noqa: S108 - in the container
         options += ["--env", f"{variable}={value}"]
-    for variable in task.secrets:
-        options += [
-            "--env",
-            variable,
-        ]  # its value comes from the variables of this process, and is on no command line
     options += [*settings.run_options, "--entrypoint", str(task.python), task.image]
     return [*options, "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker)]
 
