@@ -111,6 +111,7 @@ _ORDER = {
     "conda": "made of them, beneath environments",
     "locks": "what declarations were resolved to",
     "image layers": "layers, configs and manifests of images",
+    "built bases": "with system packages or of a Dockerfile, beneath images",
     "image notes": "which wheel became which layer, what is known of bases and registries",
     "artifacts": "what steps gave",
     "bundles": "code of runs",
@@ -190,7 +191,8 @@ def _images(home: Home) -> Iterator[tuple[str, Path]]:
                     yield _hidden(each) or "image layers", each
         elif path.is_dir() and not path.name.startswith("."):
             for each in _listed(path):
-                yield _hidden(each) or "image notes", each
+                kind = "built bases" if path.name == "derived" and each.is_dir() else "image notes"
+                yield _hidden(each) or kind, each
         else:
             yield _hidden(path) or "image notes", path
 

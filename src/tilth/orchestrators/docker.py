@@ -214,6 +214,13 @@ class _Container:
             return Outcome("exited", f"its process exited with code {code}, without an exception")
         number = code - 128
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if code == _KILLED and self._engine == "podman" and self._task.memory:
+            # It tells that of containers that it still has, and has no event for it.
+            return Outcome(
+                "killed",
+                "its process was killed by SIGKILL, perhaps for want of memory, of which its resources allow "
+                f"{size_text(self._task.memory)}; podman does not say",
+            )
         meaning = {"SIGSEGV": ": a segmentation fault", "SIGABRT": ": it aborted", "SIGBUS": ": a bus error"}
         return Outcome("killed", f"its process was killed by {name}{meaning.get(name, '')}")
 
@@ -298,6 +305,20 @@ def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
             f"step `{task.label}` asks for a GPU, and the engine gives its containers none",
             why=said,
             mend="install the NVIDIA container toolkit, or take `gpu` out of the step's resources",
+        )
+    if "container-init binary not found" in complaint:
+        return SetupError(
+            f"`{engine}` lacks the small init process that containers of steps are started with",
+            why=said,
+            mend="install `catatonit`; or name another one in the orchestrator's `run_options`: "
+            '`["--init-path=/usr/bin/tini"]`',
+        )
+    if "error setting rlimit" in complaint:
+        return SetupError(
+            f"`{engine}` may not raise the limits of a container for step `{task.label}`",
+            why=said,
+            mend="lower them in the orchestrator's `run_options`: "
+            '`["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]`',
         )
     if code == _ENGINE_FAILED:
         return EngineUnavailable(f"`{engine}` starts no container for step `{task.label}`", why=said)
