@@ -118,7 +118,7 @@ def test_what_must_be_built_first_is_planned_and_nothing_is_built(
     boxed: Project, docker_engine: DockerEngine
 ) -> None:
     (boxed.folder / "tool.Dockerfile").write_text(
-        f"FROM {docker_engine.images['3.11']}\nRUN echo {own_name()} > /greeting\n"
+        f"FROM {docker_engine.images['3.11']}\nRUN echo hello > /greeting\n"
     )
     boxed.write(
         SOURCE.replace('base_image="BASE"', 'dockerfile="tool.Dockerfile"').replace(
@@ -132,7 +132,7 @@ def test_what_must_be_built_first_is_planned_and_nothing_is_built(
     told(boxed, "component", "register", "maker", "--type", "image_builder", "--flavor", "docker")
     told(boxed, "stack", "update", "boxes", "-i", "maker")
     told(boxed, "run", "pipeline.py")
-    assert boxed.load("tells").startswith("t-")
+    assert boxed.load("tells") == "hello\n"
     assert "for environment `small`" not in told(boxed, "plan", "pipeline.py")
 
 
@@ -150,6 +150,33 @@ def test_a_base_that_the_engine_lacks_is_pulled_and_that_is_told(
         assert "pulls" not in told(project, "run", "--no-cache", "pipeline.py")
     finally:
         subprocess.run(["docker", "rmi", name], check=False, capture_output=True)
+
+
+def test_a_user_who_may_not_use_the_folders_is_told(project: Project, docker_engine: DockerEngine) -> None:
+    project.folder.chmod(0o700)
+    register(project, docker_engine, user="65534:65534")
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    said = told(project, "run", "pipeline.py", code=1)
+    assert "may not use its folder" in said
+    assert "setting `user`" in said
+
+
+def test_a_setting_that_the_engine_refuses_is_told(project: Project, docker_engine: DockerEngine) -> None:
+    register(project, docker_engine, run_options='["--no-such-option"]')
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    said = told(project, "run", "pipeline.py", code=1)
+    assert "unknown flag: --no-such-option" in said
+    assert "`run_options`" in said
+
+
+def test_a_base_without_python_is_refused(boxed: Project) -> None:
+    name = f"{own_name()}:1"
+    subprocess.run(["docker", "import", "-", name], input=bytes(10240), check=True, capture_output=True)
+    try:
+        boxed.write(SOURCE.replace("BASE", name))
+        assert "has no Python" in told(boxed, "plan", "pipeline.py", code=1)
+    finally:
+        subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
 
 
 def test_another_base_is_another_environment(boxed: Project, docker_engine: DockerEngine) -> None:
