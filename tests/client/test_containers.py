@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.engine.play import Project
-    from tests.services import DockerEngine, RegistryService
+    from tests.services import BaseImages, DockerEngine, RegistryService
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("only_the_index")]
 
@@ -177,6 +179,41 @@ def test_a_base_without_python_is_refused(boxed: Project) -> None:
         assert "has no Python" in told(boxed, "plan", "pipeline.py", code=1)
     finally:
         subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
+
+
+def podman_options() -> list[str] | None:
+    """What Podman needs to start a container on this machine; None where it cannot, or is not there."""
+    if shutil.which("podman") is None:
+        return None
+    init = next(filter(None, map(shutil.which, ("catatonit", "tini", "docker-init"))), None)
+    # A container of a bare folder, so that no image is needed; a machine may not let limits be raised.
+    for limits in ([], ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]):
+        options = [*limits, *([f"--init-path={init}"] if init else [])]
+        tried = subprocess.run(
+            ["podman", "run", "--rm", "--init", *options, "--rootfs", "/:O", "/bin/true"],
+            capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        if tried.returncode == 0:
+            return options
+    return None
+
+
+def test_podman_runs_a_pipeline_too(
+    project: Project, docker_engine: DockerEngine, base_images: BaseImages
+) -> None:
+    options = podman_options()
+    if options is None:
+        pytest.skip("podman starts no container here")
+    name = base_images.registry["3.11"]
+    subprocess.run(["podman", "pull", "--quiet", "--tls-verify=false", name], check=True, capture_output=True)
+    register(project, docker_engine, engine="podman", base_image=name, run_options=json.dumps(options))
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    completed(project.run())
+    listed = subprocess.run(
+        ["podman", "ps", "--all", "--quiet", "--filter", f"label=dev.tilth.run={project.last_run().id}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert listed.stdout == ""
 
 
 def test_another_base_is_another_environment(boxed: Project, docker_engine: DockerEngine) -> None:

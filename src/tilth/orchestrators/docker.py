@@ -132,6 +132,8 @@ class _Container:
 
     async def run(self, reads: Sequence[Path]) -> Outcome:
         """Run the step; raises when cancelled, or when the engine starts no container."""
+        for each in reads:  # Docker would make what is absent, as root; Podman refuses
+            each.mkdir(parents=True, exist_ok=True)
         door = Door(self._task.folder / ".socket")
         began = time.time()
         try:
