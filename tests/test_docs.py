@@ -48,8 +48,16 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def needs_network(page: Path) -> bool:
-    return page.name == "README.md" or "\nneeds: network\n" in page.read_text()[:200]
+def needs(page: Path, what: str) -> bool:
+    return f"\nneeds: {what}\n" in page.read_text()[:200]
+
+
+def marks(page: Path) -> list[pytest.MarkDecorator]:
+    if needs(page, "docker"):
+        return [pytest.mark.docker, pytest.mark.network, pytest.mark.slow]
+    return (
+        [pytest.mark.network, pytest.mark.slow] if page.name == "README.md" or needs(page, "network") else []
+    )
 
 
 def pages_that_run() -> list[object]:
@@ -57,7 +65,7 @@ def pages_that_run() -> list[object]:
         pytest.param(
             page,
             id=str(page.relative_to(ROOT)),
-            marks=[pytest.mark.network, pytest.mark.slow] if needs_network(page) else [],
+            marks=marks(page),
         )
         for page in PAGES
         if any(each.language == "console" for each in blocks(page))
@@ -71,7 +79,18 @@ def commands(block: Block) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page", pages_that_run())
-def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
+def test_the_examples_of_a_page_run_and_print_what_it_shows(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    stands_for = {}
+    if needs(page, "docker"):  # with a base that the engine has: no test pulls from the world
+        stands_for = {"python:3.11-slim": request.getfixturevalue("docker_engine").images["3.11"]}
+
+    def here(text: str) -> str:
+        for public, ours in stands_for.items():
+            text = text.replace(public, ours)
+        return text
+
     (tmp_path / "tilth.toml").touch()  # makes the folder a code root of its own
     environment = {
         **os.environ,
@@ -82,12 +101,12 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path, tmp_path
     }
     for block in blocks(page):
         if block.title:
-            (tmp_path / block.title).write_text(block.text)
+            (tmp_path / block.title).write_text(here(block.text))
         if block.language != "console":
             continue
         for command, shown in commands(block):
             done = subprocess.run(
-                ["bash", "-c", command],
+                ["bash", "-c", here(command)],
                 cwd=tmp_path,
                 env=environment,
                 stdin=subprocess.DEVNULL,

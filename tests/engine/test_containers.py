@@ -127,7 +127,7 @@ def containers(run: str = "") -> list[str]:
     return listed.stdout.split()
 
 
-def register(project: Project, engine: DockerEngine, name: str = "boxes", **settings: str) -> None:
+def register(project: Project, engine: DockerEngine, name: str = "boxes", /, **settings: str) -> None:
     """A stack of the project whose steps run in containers, and the choice of it."""
     settings = {"base_image": engine.images["3.11"], **settings}
     given = [each for key, value in settings.items() for each in ("--set", f"{key}={value}")]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tilth.client.driving import RunOptions
-    from tilth.client.plan import Plan
+    from tilth.client.plan import Plan, PlannedEnvironment
     from tilth.records import Run
 
 
@@ -179,7 +179,7 @@ def plan_text(plan: Plan) -> str:
         rows = [
             {
                 "environment": each.name,
-                "state": _environment_state(locked=each.locked, realised=each.realised),
+                "state": _environment_state(each),
                 "digest": short_digest(each.digest),
                 "packages": str(each.packages) if each.locked else "",
                 "python": each.python,
@@ -202,10 +202,10 @@ def plan_text(plan: Plan) -> str:
     return "\n\n".join(blocks)
 
 
-def _environment_state(*, locked: bool, realised: bool) -> str:
-    if not locked:
-        return "to be locked and made"
-    return "ready" if realised else "locked, to be made"
+def _environment_state(planned: PlannedEnvironment) -> str:
+    if not planned.locked:
+        return "to be built, locked and made" if planned.unbuilt else "to be locked and made"
+    return "ready" if planned.realised else "locked, to be made"
 
 
 def given_parameters(parameters: Sequence[str]) -> dict[str, str]:

@@ -243,9 +243,17 @@ def _facts(run: Run, home: Home) -> str:
         "parameters": assignments(run.parameters),
         "options": assignments(run.options),
         "started": moment(run.started_at) + (f", took {took}" if took else ""),
+        "stack": run.stack
+        + (
+            f", orchestrator {run.orchestrator.component or run.orchestrator.flavor}"
+            if run.orchestrator
+            else ""
+        ),
         "code": ", ".join(filter(None, (code, bundle))),
         "environments": "\n".join(
-            f"{name.ljust(width)}  {short_digest(each)}" for name, each in run.environments.items()
+            f"{name.ljust(width)}  {short_digest(each)}"
+            + (f", image {short_digest(run.images[name])}" if name in run.images else "")
+            for name, each in run.environments.items()
         ),
         "client": runner,
         "tags": ", ".join(run.tags),

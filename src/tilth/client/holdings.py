@@ -110,6 +110,9 @@ _ORDER = {
     "conda packages": "unpacked packages of conda",
     "conda": "made of them, beneath environments",
     "locks": "what declarations were resolved to",
+    "image layers": "layers, configs and manifests of images",
+    "built bases": "with system packages or of a Dockerfile, beneath images",
+    "image notes": "which wheel became which layer, what is known of bases and registries",
     "artifacts": "what steps gave",
     "bundles": "code of runs",
     "runs": "graphs and logs of runs",
@@ -129,7 +132,7 @@ def meaning(kind: str) -> str:
 def _things(home: Home) -> Iterator[tuple[str, Path]]:
     """(kind, place) of everything in the home folder, each once."""
     within: dict[str, Callable[[Home], Iterator[tuple[str, Path]]]] = {
-        "wheels": _wheels, "environments": _environments, "artifacts": _artifacts,
+        "wheels": _wheels, "environments": _environments, "artifacts": _artifacts, "images": _images,
     }  # fmt: skip
     plain = {"locks": "locks", "bundles": "bundles", "runs": "runs"}
     for path in _listed(home.root):
@@ -178,6 +181,20 @@ def _environments(home: Home) -> Iterator[tuple[str, Path]]:
                 yield "quarantined", each
         else:
             yield _hidden(path) or "environments", path
+
+
+def _images(home: Home) -> Iterator[tuple[str, Path]]:
+    for path in _listed(home.images):
+        if path.name == "blobs":
+            for algorithm in _listed(path):
+                for each in _listed(algorithm):
+                    yield _hidden(each) or "image layers", each
+        elif path.is_dir() and not path.name.startswith("."):
+            for each in _listed(path):
+                kind = "built bases" if path.name == "derived" and each.is_dir() else "image notes"
+                yield _hidden(each) or kind, each
+        else:
+            yield _hidden(path) or "image notes", path
 
 
 def _artifacts(home: Home) -> Iterator[tuple[str, Path]]:

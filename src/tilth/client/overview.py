@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.client.subjects import environment_with, environments_of_run, lock_text
+from tilth.environments.venvs import has_python, read_record
 from tilth.errors import NotFound, TilthError
 from tilth.records import Environment, Run, StepRun
 from tilth.records.roles import ROLES, behind, in_order, used_by
@@ -204,8 +205,8 @@ def realisation(environment: Environment, home: Home, executable: str = "") -> t
     if not environment.id:
         return UNLOCKED, ""
     folder = home.environments / environment.id.rpartition(":")[2]
-    # `exists` follows the link: without its interpreter it is none any more.
-    made = (folder / "bin" / "python").exists()
+    record = read_record(folder)
+    made = record is not None and has_python(folder, record)
     return (MADE, str(folder)) if made else (ABSENT, "")
 
 

@@ -68,6 +68,7 @@ class PlannedEnvironment:
     requirements: tuple[str, ...]
     steps: tuple[str, ...]
     origin: str = ""  # the file its lock is in; empty when it was resolved here
+    unbuilt: str = ""  # what has to be built below its packages first: `its system packages`
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ def _decide(
     """(cached, why, the step run whose outputs would be taken)."""
     node = state.node
     if reuse.allowed(node) and node.environment is not None and environments.lock(node.environment) is None:
+        if unbuilt := environments.unbuilt(node.environment):
+            return False, f"for environment `{node.environment}`, {unbuilt} must be built first", None
         return False, f"environment `{node.environment}` is not locked yet", None
     try:
         state.resolve(values)
@@ -177,4 +180,5 @@ def _environment(
         requirements=(asked,) if isinstance(asked, str) else tuple(asked),
         steps=tuple(node.id for node in pipeline.nodes if node.environment == name),
         origin=lock.origin if lock else "",
+        unbuilt=environments.unbuilt(name),
     )

@@ -124,7 +124,11 @@ def running_as(
     target = None
     if orchestrator.in_containers:
         bases = Bases(
-            home, engine=orchestrator.engine, with_layers=orchestrator.delivery != "mount", offline=offline
+            home,
+            engine=orchestrator.engine,
+            with_layers=orchestrator.delivery != "mount",
+            offline=offline,
+            tell=tell,
         )
         target = ImageTarget(
             orchestrator, bases.find, interpreter, root=root, home=home, builder=builder, tell=tell, act=act
@@ -171,6 +175,7 @@ class Bases:
             first, and told to pull what it lacks.
         platform: As images have it: `linux/arm64`.
         with_layers: Whether images will stand on them, rather than have environments mounted.
+        tell: Is told when something is pulled, which may take its time.
     """
 
     def __init__(
@@ -182,8 +187,10 @@ class Bases:
         platform: str = "",
         with_layers: bool = True,
         offline: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._home = home
+        self._tell = tell
         self._engine = engine
         self._registry = registry or registry_client
         self._platform = platform
@@ -222,6 +229,7 @@ class Bases:
         except ImageNotFound:
             if self._offline:
                 raise
+        self._tell(f"`{self._engine}` pulls the base image `{reference}`")
         pull(self._engine, reference)
         return inspect(f"{self._engine}:{reference}")
 

@@ -311,7 +311,7 @@ def _environments(home: Home) -> Iterator[Thing]:
 def _environment(folder: Path, home: Home) -> Thing:
     record = venvs.read_record(folder)
     state = READY
-    if record is None or not (folder / "bin" / "python").exists():
+    if record is None or not venvs.has_python(folder, record):
         state = UNUSABLE
     elif venvs.suspect_file(folder, home).exists():
         state = SUSPECTED

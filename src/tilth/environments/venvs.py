@@ -76,6 +76,7 @@ class Realisation(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     wheels: tuple[str, ...]  # digests, in the order they were linked
     cache_tag: str = ""  # of the wheels' bytecode; empty in records from before it was noted
+    base: str = ""  # digest of the image whose Python it is for; empty for one of this machine
 
 
 class _StoreChanged(Exception):
@@ -261,8 +262,7 @@ def _replace_unusable(folder: Path, lock: Locked, home: Home) -> None:
     """Deal with a venv that `_read` refused: suspected, its interpreter gone, or its record torn."""
     suspicion = suspect_file(folder, home)
     record = read_record(folder)
-    python = folder / "bin" / "python"
-    if record is not None and suspicion.exists() and (lock.elsewhere is not None or python.exists()):
+    if record is not None and suspicion.exists() and has_python(folder, record):
         suspicion.unlink()
         if not changed_files(_realised(folder, lock.digest, 0.0, created=False)):
             return
@@ -282,11 +282,15 @@ def _read(lock: Locked, home: Home) -> Realisation | None:
     record = read_record(folder)
     if record is None or record.digest != lock.digest:
         return None
-    # `exists` follows the link: an interpreter that was removed makes this a venv no more.
-    is_there = lock.elsewhere is not None or (folder / "bin" / "python").exists()
-    if not is_there or suspect_file(folder, home).exists():
+    if not has_python(folder, record) or suspect_file(folder, home).exists():
         return None
     return record
+
+
+def has_python(folder: Path, record: Realisation) -> bool:
+    """Whether the interpreter of a venv is there: that of a base image is in no place of this machine."""
+    # `exists` follows the link: an interpreter that was removed makes this a venv no more.
+    return bool(record.base) or (folder / "bin" / "python").exists()
 
 
 def read_record(folder: Path) -> Realisation | None:
@@ -349,6 +353,7 @@ def _make(
             created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             wheels=tuple(each.digest for each in choices),
             cache_tag=interpreter.cache_tag,
+            base=lock.base,
         )
         for below in manifest:
             (venv / below).chmod(0o555)

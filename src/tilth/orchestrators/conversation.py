@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.errors import TilthError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -58,14 +58,20 @@ class Conversation:
         connected.setblocking(False)
         self._loop.add_reader(connected, self._hear)
 
-    def step(self, folder: Path | str) -> asyncio.Future[dict[str, Any] | None]:
+    def step(
+        self, folder: Path | str, secrets: Mapping[str, str] | None = None
+    ) -> asyncio.Future[dict[str, Any] | None]:
         """Have it run the step in a folder, named as the worker sees it; one at a time.
+
+        Args:
+            secrets: Variables of a worker that runs this step alone: whoever can look at how it was started does
+                not see them.
 
         Gives the worker's `done` message, or None when `over` was called first.
         """
         self._done = self._loop.create_future()
         self.is_called = False
-        self._send({"do": "step", "folder": str(folder)})
+        self._send({"do": "step", "folder": str(folder), **({"variables": dict(secrets)} if secrets else {})})
         return self._done
 
     def interrupt(self) -> None:

@@ -3,7 +3,7 @@
 The engine's own command line is what is called: it knows contexts, rootless engines and Podman, and streams a
 step's output. A container sees its step's folder, the project, artifacts and the part of tilth that enters a
 step's interpreter at the paths they have on this machine, and its environment at `/opt/env`. It talks with the
-driver over a socket in a folder of its own; when that closes, it ends, and the engine removes it.
+driver over a socket in its folder; when that closes, it ends, and the engine removes it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +31,7 @@ from tilth.orchestrators.usage import size_text
 from tilth.stack.flavors import Finding, Flavor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from tilth.orchestrators import Delivery, Launcher, Orchestrator
     from tilth.stack.flavors import Context
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 LABEL = "dev.tilth.run"  # of every container: the id of its run
 _GRACE_S = 1.0  # from interrupting a step to killing it
 _CHUNK = 1 << 16
+_OOM_PATIENCE_S = 3.0  # for an engine to hear that a container ran out of memory
 _PATIENCE_S = 20.0  # for an engine to say that it is there
 _ENGINE_FAILED = 125  # the exit code of `docker run` when there is no container
 _KILLED = 137
@@ -133,34 +132,36 @@ class _Container:
 
     async def run(self, reads: Sequence[Path]) -> Outcome:
         """Run the step; raises when cancelled, or when the engine starts no container."""
-        with _socket_folder() as folder:
-            door = Door(folder / "s")
-            began = time.time()
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *command(self._task, self._settings, self._name, door.path, reads),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, **self._task.secrets},
-                    start_new_session=True,  # Ctrl-C is the driver's to deal with
-                )
-            except FileNotFoundError as error:
-                door.close()
+        for each in reads:  # Docker would make what is absent, as root; Podman refuses
+            each.mkdir(parents=True, exist_ok=True)
+        door = Door(self._task.folder / ".socket")
+        began = time.time()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command(self._task, self._settings, self._name, door.path, reads),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is the driver's to deal with
+            )
+        except BaseException as error:
+            door.close()
+            if isinstance(error, FileNotFoundError):
                 raise _no_engine(self._engine, f"there is no program `{self._engine}`") from error
-            talking = asyncio.ensure_future(self._talk(door))
-            try:
-                return await self._until_it_ends(process, began)
-            finally:
-                talking.cancel()
-                door.close()
-                if self._worker is not None:
-                    self._worker.over()
+            raise
+        talking = asyncio.ensure_future(self._talk(door))
+        try:
+            return await self._until_it_ends(process, began)
+        finally:
+            talking.cancel()
+            door.close()
+            if self._worker is not None:
+                self._worker.over()
 
     async def _talk(self, door: Door) -> None:
         """Give the worker its step when it comes, and hang up when that is done: the container ends then."""
         self._worker = Conversation(await door.come_in(), self._answer)
-        self._done = await self._worker.step(self._task.folder)
+        self._done = await self._worker.step(self._task.folder, self._task.secrets)
         self._worker.close()
 
     async def _until_it_ends(self, process: asyncio.subprocess.Process, began: float) -> Outcome:
@@ -205,6 +206,8 @@ class _Container:
         """How a container ended that gave no result."""
         if self._worker is None:
             raise explain(self._complaint.decode(errors="replace"), code, self._task, self._engine)
+        if code == 1 and self._settings.user and not self._worker.is_called:
+            raise _may_not(self._task, f"it ended before the step was called, as user {self._settings.user}")
         if code == _KILLED and await self._ran_out_of_memory(began):
             allowed = self._task.memory
             limit = f"; its resources allow {size_text(allowed)}" if allowed else ""
@@ -215,22 +218,43 @@ class _Container:
             return Outcome("exited", f"its process exited with code {code}, without an exception")
         number = code - 128
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if code == _KILLED and self._task.memory:
+            # Podman has no event for it, and Docker loses one now and then.
+            return Outcome(
+                "killed",
+                "its process was killed by SIGKILL, perhaps for want of memory, of which its resources allow "
+                f"{size_text(self._task.memory)}; the engine does not say",
+            )
         meaning = {"SIGSEGV": ": a segmentation fault", "SIGABRT": ": it aborted", "SIGBUS": ": a bus error"}
         return Outcome("killed", f"its process was killed by {name}{meaning.get(name, '')}")
 
     async def _ran_out_of_memory(self, began: float) -> bool:
-        """The engine remembers that of a container which it has removed."""
-        told = await _call(
-            self._engine, "events", "--since", f"{began - 1:.0f}", "--until", f"{time.time() + 1:.0f}",
+        """The engine remembers that of a container which it has removed; it may take a moment to hear of it."""
+        patience = _OOM_PATIENCE_S if self._task.memory else 0.5
+        process = await asyncio.create_subprocess_exec(
+            self._engine, "events", "--since", f"{began - 1:.3f}", "--until", f"{time.time() + patience:.3f}",
             "--filter", f"container={self._name}", "--filter", "event=oom", "--format", "{{.Status}}",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
-        return b"oom" in told
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(patience + _PATIENCE_S):
+                return b"oom" in await process.stdout.readline()
+        except TimeoutError:
+            return False
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 def command(
     task: Task, settings: DockerSettings, name: str, socket: Path, reads: Sequence[Path]
 ) -> list[str]:
     """What starts the container of a step.
+
+    Secrets are not in it, nor in what `docker inspect` tells: the worker hears them from the driver.
 
     Args:
         socket: Where the worker finds the driver.
@@ -256,22 +280,17 @@ def command(
         options += (
             ["--gpus", str(task.gpu)] if settings.engine == "docker" else ["--device", "nvidia.com/gpu=all"]
         )
-    for path, writable in _mounted(task, socket.parent, [*runtime.folders, *reads]):
+    for path, writable in _mounted(task, [*runtime.folders, *reads]):
         options += ["--volume", f"{path}:{path}" + ("" if writable else ":ro")]
     if task.prefix is not None:
         options += ["--volume", f"{task.prefix}:{IN_IMAGE}:ro"]
     for variable, value in {"HOME": "/tmp", **task.variables}.items():  # noqa: S108 - in the container
         options += ["--env", f"{variable}={value}"]
-    for variable in task.secrets:
-        options += [
-            "--env",
-            variable,
-        ]  # its value comes from the variables of this process, and is on no command line
     options += [*settings.run_options, "--entrypoint", str(task.python), task.image]
     return [*options, "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker)]
 
 
-def _mounted(task: Task, folder: Path, reads: Sequence[Path]) -> list[tuple[str, bool]]:
+def _mounted(task: Task, reads: Sequence[Path]) -> list[tuple[str, bool]]:
     """Folders at the paths they have on this machine, and whether they can be written to."""
     # What is in the image is not on this machine.
     project = {each for each in (*task.roots, task.cwd) if not Path(each).is_relative_to(CODE)}
@@ -286,12 +305,16 @@ def _mounted(task: Task, folder: Path, reads: Sequence[Path]) -> list[tuple[str,
             )
     mounted = [*((str(each), False) for each in reads), *((each, True) for each in project)]
     # Last: it lies within others, which would hide it.
-    return [*sorted(mounted), (str(task.folder), True), (str(folder), True)]
+    return [*sorted(mounted), (str(task.folder), True)]
 
 
 def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
     """Why `docker run` has started no container, or its Python did not come up."""
-    lines = [line for line in complaint.strip().splitlines() if "--help" not in line]
+    lines = [
+        line
+        for line in complaint.strip().splitlines()
+        if line.strip() and not re.search(r"--help|^Usage:", line)
+    ]
     said = "\n".join(lines[-4:]) or f"`{engine} run` ended with code {code} and said nothing"
     if "Cannot connect to the Docker daemon" in complaint or "connect: no such file" in complaint:
         return _no_engine(engine, said)
@@ -303,12 +326,42 @@ def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
             why=said,
             mend="install the NVIDIA container toolkit, or take `gpu` out of the step's resources",
         )
+    if "container-init binary not found" in complaint:
+        return SetupError(
+            f"`{engine}` lacks the small init process that containers of steps are started with",
+            why=said,
+            mend="install `catatonit`; or name another one in the orchestrator's `run_options`: "
+            '`["--init-path=/usr/bin/tini"]`',
+        )
+    if "error setting rlimit" in complaint:
+        return SetupError(
+            f"`{engine}` may not raise the limits of a container for step `{task.label}`",
+            why=said,
+            mend="lower them in the orchestrator's `run_options`: "
+            '`["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]`',
+        )
     if code == _ENGINE_FAILED:
-        return EngineUnavailable(f"`{engine}` starts no container for step `{task.label}`", why=said)
+        return EngineUnavailable(
+            f"`{engine}` starts no container for step `{task.label}`",
+            why=said,
+            mend="where that comes of a setting of the orchestrator (`user`, `network`, `run_options`), change it: "
+            "`tilth component update NAME --set …`",
+        )
+    if "PermissionError: [Errno 13]" in complaint:
+        return _may_not(task, lines[-1].strip())
     return BuildFailed(
         f"the Python of step `{task.label}` does not start in `{task.image}`",
         why=said,
         mend=f"try it: `{engine} run --rm --entrypoint {task.python} {task.image} --version`",
+    )
+
+
+def _may_not(task: Task, why: str) -> SetupError:
+    return SetupError(
+        f"the container of step `{task.label}` may not use its folder on this machine",
+        why=why,
+        mend="it runs as the one who runs tilth, unless the orchestrator's setting `user` names another; "
+        "a rootless Docker engine needs `user=0:0`",
     )
 
 
@@ -332,16 +385,6 @@ async def _call(*arguments: str) -> bytes:
     )
     told, _ = await process.communicate()
     return told
-
-
-@contextlib.contextmanager
-def _socket_folder() -> Iterator[Path]:
-    """A folder for one socket, with a short path: the system allows about 100 characters."""
-    folder = Path(tempfile.mkdtemp(prefix="tilth-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _plain(label: str) -> str:

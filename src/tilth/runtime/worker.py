@@ -4,7 +4,7 @@ It talks with its supervisor over one socket, a JSON object per line. The socket
 found at a path (`{"socket": "/…"}`) by a worker that its supervisor did not start, as in a container; what such a
 one prints may go into named pipes that the supervisor reads (`{"stdout": "/…", "stderr": "/…"}`).
 
-    supervisor -> worker    {"do": "step", "folder": "…"}
+    supervisor -> worker    {"do": "step", "folder": "…", "variables": {…}}   set before it, and shown nowhere
                             {"do": "interrupt"}       as Ctrl-C would; for who cannot send a signal
                             {"answer": 3, "result": …} or {"answer": 3, "error": {…}}
     worker -> supervisor    {"ready": PID}
@@ -138,6 +138,7 @@ def serve(settings: str) -> None:
             reset_peak()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             folder = Path(task["folder"])
+            os.environ.update(task.get("variables", {}))
 
             def called() -> None:
                 state.observe()

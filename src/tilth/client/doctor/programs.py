@@ -122,14 +122,14 @@ def containers() -> Finding:
         return Finding(
             name="containers",
             state=SKIPPED,
-            told="neither docker nor podman is installed; nothing here needs them",
+            told="neither docker nor podman is installed; only steps in containers of this machine need one",
         )
     engine, why = silent[0]
     return Finding(
         name="containers",
         state=WARNING,
         told=f"the client of {engine} is here, and its engine does not answer: {why}",
-        mend=f"start it, or see `{engine} info`; runs on this machine need none",
+        mend=f"start it, or see `{engine} info`; runs on this machine and making images need none",
     )
 
 

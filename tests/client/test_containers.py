@@ -1,0 +1,304 @@
+"""What is planned, shown, entered and cleared away of runs in containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.engine.conftest import index as index, only_the_index as only_the_index, project as project
+from tests.engine.play import wait_until
+from tests.engine.test_containers import boxed as boxed, completed, containers, register
+from tests.services import own_name
+
+from tilth.errors import EngineUnavailable
+from tilth.records import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.play import Project
+    from tests.services import BaseImages, DockerEngine, RegistryService
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("only_the_index")]
+
+SOURCE = """
+import os, time
+from pathlib import Path
+from tilth import Environment, pipeline, step
+
+small = Environment("small", requirements=["beta"], base_image="BASE")
+
+@step(environment=small)
+def tells() -> str:
+    import beta
+    return beta.VERSION
+
+@pipeline
+def telling():
+    tells()
+"""
+
+HELD = """
+import time
+from pathlib import Path
+from tilth import Environment, pipeline, step
+
+small = Environment("small", requirements=["beta"], python="3.11", secrets=["TOKEN"])
+
+@step(environment=small)
+def held():
+    Path("begun").touch()
+    while Path("hold").exists():
+        time.sleep(0.01)
+
+@pipeline
+def holding():
+    held()
+"""
+
+
+def told(project: Project, *arguments: str, code: int = 0) -> str:
+    """What a command prints."""
+    with project.start(*arguments) as command:
+        assert command.wait(60) == code, command.stderr
+    return command.stdout + command.stderr
+
+
+@pytest.fixture
+def newer(boxed: Project, docker_engine: DockerEngine) -> Project:
+    """A project whose environment is for a Python that this machine need not have."""
+    boxed.write(SOURCE.replace("BASE", docker_engine.images["3.13"]))
+    return boxed
+
+
+def test_a_plan_tells_the_python_of_the_base(newer: Project) -> None:
+    assert "to be locked and made  3.13" in told(newer, "plan", "pipeline.py")
+    assert not list(newer.home.environments.glob("[0-9a-f]*"))
+
+
+def test_an_environment_for_containers_stays_when_what_is_broken_is_pruned(newer: Project) -> None:
+    completed(newer.run())
+    assert "made" in told(newer, "env", "list")
+    assert "nothing" in told(newer, "env", "prune")
+    completed(newer.run(cache=False))
+    shown = told(newer, "env", "show", "small")
+    assert "base image    docker:sha256:" in shown
+    assert "with Python 3.13." in shown
+    assert "stack         boxes, orchestrator boxes" in told(newer, "runs", "show", "telling-1")
+    assert "image notes" in told(newer, "cache", "info")
+
+
+def test_all_environments_can_be_pruned_and_are_made_again(newer: Project) -> None:
+    completed(newer.run())
+    assert "removed" in told(newer, "env", "prune", "--all")
+    assert not list(newer.home.environments.glob("[0-9a-f]*"))
+    completed(newer.run(cache=False))
+
+
+def test_who_wants_to_enter_it_outside_is_told_how_to_do_it_inside(newer: Project) -> None:
+    completed(newer.run())
+    for arguments in (
+        ("env", "shell", "telling-1/tells", "--", "python", "-V"),
+        ("runs", "rerun", "telling-1/tells", "--local"),
+        ("env", "checkout", "telling-1/tells", "out"),
+    ):
+        said = told(newer, *arguments, code=1)
+        assert "does not run outside" in said
+    hint = said.partition("hint: `")[2].partition("`")[0].replace(" -it", "").split()
+    inside = subprocess.run(
+        [*hint, "-c", "import beta; print(beta.__file__)"], capture_output=True, text=True, check=True
+    )
+    assert inside.stdout.startswith("/opt/env/lib/python3.13/site-packages/beta")
+
+
+def test_what_must_be_built_first_is_planned_and_nothing_is_built(
+    boxed: Project, docker_engine: DockerEngine
+) -> None:
+    (boxed.folder / "tool.Dockerfile").write_text(
+        f"FROM {docker_engine.images['3.11']}\nRUN echo hello > /greeting\n"
+    )
+    boxed.write(
+        SOURCE.replace('base_image="BASE"', 'dockerfile="tool.Dockerfile"').replace(
+            "return beta.VERSION", 'return Path("/greeting").read_text()'
+        )
+    )
+    planned = told(boxed, "plan", "pipeline.py")
+    assert "to be built, locked and made" in planned
+    assert "for environment `small`, its Dockerfile must be built first" in planned
+    assert "the image builder `native` runs no commands" in told(boxed, "run", "pipeline.py", code=1)
+    told(boxed, "component", "register", "maker", "--type", "image_builder", "--flavor", "docker")
+    told(boxed, "stack", "update", "boxes", "-i", "maker")
+    told(boxed, "run", "pipeline.py")
+    assert boxed.load("tells") == "hello\n"
+    assert "for environment `small`" not in told(boxed, "plan", "pipeline.py")
+
+
+def test_a_base_that_the_engine_lacks_is_pulled_and_that_is_told(
+    project: Project, docker_engine: DockerEngine, registry_plain: RegistryService
+) -> None:
+    name = f"{registry_plain.host}/{registry_plain.repository('base')}:{own_name()}"
+    for arguments in (["tag", docker_engine.images["3.11"], name], ["push", name], ["rmi", name]):
+        subprocess.run(["docker", *arguments], check=True, capture_output=True)
+    register(project, docker_engine, base_image=name)
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    try:
+        said = told(project, "run", "pipeline.py")
+        assert f"`docker` pulls the base image `{name}`" in said
+        assert "pulls" not in told(project, "run", "--no-cache", "pipeline.py")
+    finally:
+        subprocess.run(["docker", "rmi", name], check=False, capture_output=True)
+
+
+def test_a_user_who_may_not_use_the_folders_is_told(project: Project, docker_engine: DockerEngine) -> None:
+    project.folder.chmod(0o700)
+    register(project, docker_engine, user="65534:65534")
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    said = told(project, "run", "pipeline.py", code=1)
+    assert "may not use its folder" in said
+    assert "setting `user`" in said
+
+
+def test_a_setting_that_the_engine_refuses_is_told(project: Project, docker_engine: DockerEngine) -> None:
+    register(project, docker_engine, run_options='["--no-such-option"]')
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    said = told(project, "run", "pipeline.py", code=1)
+    assert "unknown flag: --no-such-option" in said
+    assert "`run_options`" in said
+
+
+def test_a_base_without_python_is_refused(boxed: Project) -> None:
+    name = f"{own_name()}:1"
+    subprocess.run(["docker", "import", "-", name], input=bytes(10240), check=True, capture_output=True)
+    try:
+        boxed.write(SOURCE.replace("BASE", name))
+        assert "has no Python" in told(boxed, "plan", "pipeline.py", code=1)
+    finally:
+        subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
+
+
+def podman_options() -> list[str] | None:
+    """What Podman needs to start a container on this machine; None where it cannot, or is not there."""
+    if shutil.which("podman") is None:
+        return None
+    init = next(filter(None, map(shutil.which, ("catatonit", "tini", "docker-init"))), None)
+    # A container of a bare folder, so that no image is needed; a machine may not let limits be raised.
+    for limits in ([], ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]):
+        options = [*limits, *([f"--init-path={init}"] if init else [])]
+        tried = subprocess.run(
+            ["podman", "run", "--rm", "--init", *options, "--rootfs", "/:O", "/bin/true"],
+            capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        if tried.returncode == 0:
+            return options
+    return None
+
+
+def test_podman_runs_a_pipeline_too(
+    project: Project, docker_engine: DockerEngine, base_images: BaseImages
+) -> None:
+    options = podman_options()
+    if options is None:
+        pytest.skip("podman starts no container here")
+    name = base_images.registry["3.11"]
+    subprocess.run(["podman", "pull", "--quiet", "--tls-verify=false", name], check=True, capture_output=True)
+    register(project, docker_engine, engine="podman", base_image=name, run_options=json.dumps(options))
+    project.write(SOURCE.replace('base_image="BASE"', 'python="3.11"'))
+    completed(project.run())
+    listed = subprocess.run(
+        ["podman", "ps", "--all", "--quiet", "--filter", f"label=dev.tilth.run={project.last_run().id}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert listed.stdout == ""
+
+
+def test_another_base_is_another_environment(boxed: Project, docker_engine: DockerEngine) -> None:
+    boxed.write(SOURCE.replace("BASE", docker_engine.images["3.11"]))
+    completed(boxed.run())
+    boxed.write(SOURCE.replace("BASE", docker_engine.images["3.13"]))
+    assert boxed.run().states == {"tells": "completed"}
+
+
+def test_no_engine_at_all_is_told(
+    newer: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("nothing")))
+    with pytest.raises(EngineUnavailable, match="`docker`"):
+        newer.run()
+
+
+@pytest.fixture
+def held(boxed: Project) -> Project:
+    """Its step goes on while there is a file `hold`."""
+    from tilth.secrets import open_secrets
+
+    boxed.write(HELD)
+    (boxed.folder / "hold").touch()
+    with boxed.at_home():
+        open_secrets(boxed.home).set("TOKEN", "s3cr3t-value")
+    return boxed
+
+
+def begun(project: Project) -> str:
+    """Waits for the step; gives the name of its container."""
+    wait_until((project.folder / "begun").exists)
+    (container,) = containers(project.last_run().id)
+    return container
+
+
+def test_no_secret_is_in_what_an_engine_tells_of_a_container(held: Project) -> None:
+    with held.start("run", "pipeline.py") as command:
+        container = begun(held)
+        inspected = subprocess.run(
+            ["docker", "inspect", container], capture_output=True, text=True, check=True
+        )
+        assert "holding" in inspected.stdout or held.last_run().id in inspected.stdout
+        assert "s3cr3t" not in inspected.stdout
+        assert "TOKEN" not in inspected.stdout
+        (held.folder / "hold").unlink()
+        assert command.wait(60) == 0, command.stderr
+
+
+def test_ctrl_c_ends_the_container(held: Project) -> None:
+    with held.start("run", "pipeline.py") as command:
+        begun(held)
+        command.signal_group(signal.SIGINT)
+        command.wait(60)
+    assert held.last_run().state is State.CANCELLED
+    assert containers(held.last_run().id) == []
+
+
+def test_a_detached_run_goes_on_in_containers(held: Project) -> None:
+    told(held, "run", "--detach", "pipeline.py")
+    begun(held)
+    (held.folder / "hold").unlink()
+    wait_until(lambda: held.last_run().state is State.COMPLETED)
+
+
+def test_a_container_that_somebody_kills_is_tried_again(held: Project) -> None:
+    held.write(HELD.replace("@step(", "@step(retry=1, "))
+    with held.start("run", "pipeline.py") as command:
+        container = begun(held)
+        (held.folder / "begun").unlink()
+        subprocess.run(["docker", "kill", container], check=True, capture_output=True)
+        wait_until((held.folder / "begun").exists)
+        (held.folder / "hold").unlink()
+        assert command.wait(60) == 0, command.stderr
+    played = held.played(held.last_run())
+    assert [each.state.value for each in played.attempts("held")] == ["failed", "completed"]
+    assert played.attempts("held")[0].failure
+    assert played.attempts("held")[0].failure.reason == "killed"
+
+
+def test_files_that_a_step_writes_belong_to_who_runs_tilth(newer: Project, tmp_path: Path) -> None:
+    newer.write(
+        (newer.folder / "pipeline.py")
+        .read_text()
+        .replace("    import beta\n", '    Path("written").touch()\n    import beta\n')
+    )
+    completed(newer.run())
+    assert (newer.folder / "written").stat().st_uid == os.getuid()
