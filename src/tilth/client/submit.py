@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from tilth import runtime
     from tilth.client.bundle import Bundle
-    from tilth.client.plan import Plan
+    from tilth.client.plan import Plan, PlannedImage
     from tilth.client.running import Running
     from tilth.define import Pipeline as Defined
     from tilth.engine.environments import Code
@@ -137,7 +137,27 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
         kept = {(step.id, name): digest for step in planned.steps for name, digest in step.outputs.items()}
         found = [*found, *checks.of_stored(compiled.pipeline, environments, home, artifacts, kept)]
         told = [*(each.told() for each in found), *missing_secrets(compiled.pipeline, home)]
-        return replace(planned, warnings=tuple(dict.fromkeys(told)))
+        return replace(
+            planned,
+            warnings=tuple(dict.fromkeys(told)),
+            stack=running.stack,
+            images=_planned_images(running, environments, store, home),
+        )
+
+
+def _planned_images(
+    running: Running, environments: ProjectEnvironments, store: Store, home: Home
+) -> tuple[PlannedImage, ...]:
+    """What would happen to the images of a run whose steps are started from such."""
+    if running.orchestrator.delivery not in ("load", "push"):
+        return ()
+    from tilth.client.images import plan_images  # here for cost: most runs need none
+    from tilth.client.plan import PlannedImage
+
+    return tuple(
+        PlannedImage(wanted.names, wanted.base.reference, found.image if found else "", why)
+        for wanted, found, why in plan_images(running, environments, store=store, home=home)
+    )
 
 
 def _python(options: RunOptions) -> str | None:
