@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tilth.client.building import Destination, Images, Wanted, distinct
@@ -24,6 +23,7 @@ from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
@@ -121,16 +121,21 @@ def run_images(
 
 
 def plan_images(
-    running: Running, environments: ProjectEnvironments, *, store: Store, home: Home, code: str = ""
+    running: Running,
+    environments: ProjectEnvironments,
+    *,
+    store: Store,
+    home: Home,
+    code: Path | None = None,
 ) -> list[tuple[Wanted, Build | None, str]]:
     """Each image that the steps of a run need, what is there of it, and why it would be used or made.
 
     Args:
-        code: The digest of the bundle whose files go into them.
+        code: A bundle whose files go into them; it need not be there yet.
     """
     images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None))
     planned = []
-    for each in _wanted_by(running, environments, Path(code) if code else None):
+    for each in _wanted_by(running, environments, code):
         found = images.find(each)
         planned.append((each, found, BUILT if found else images.why(each)))
     return planned
