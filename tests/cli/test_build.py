@@ -49,9 +49,10 @@ def test_a_build_says_what_it_does_and_how_long_it_took(
 ) -> None:
     registry = f"{registry_plain.host}/{own_name()}"
     first = tilth(built, "build", "pipeline.py", "--registry", registry, "--only", "one")
+    assert "environment `one`: locking" in first.stderr
     assert "image `one`: building, as there is none of this environment yet" in first.stderr
     assert "image `one`: built in " in first.stderr
-    assert f"sent, pushed to `{registry_plain.host}`" in first.stderr
+    assert f"sent; it is in `{registry_plain.host}`" in first.stderr
     assert first.stdout.startswith(f"one  {registry}/")
     again = tilth(built, "build", "pipeline.py", "--registry", registry, "--only", "one")
     assert again.stdout == first.stdout
@@ -84,6 +85,8 @@ def test_the_password_of_a_key_is_a_variable(
     assert "cannot be read" in refused.stderr
     assert "building" not in refused.stderr  # found before anything is built
     monkeypatch.setenv("COSIGN_PASSWORD", "open sesame")
+    unlocked, _ = keys(tmp_path, "unlocked")
+    tilth(built, *asked[:-1], unlocked, "--only", "one")  # which needs none
     reference = tilth(built, *asked, "--only", "one").stdout.split()[1]
     tilth(built, "builds", "verify", reference, "--key", public)
 

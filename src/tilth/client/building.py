@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from tilth.store import Store
 
 _KEY = 20  # digits of the key in a tag
-_ELSEWHERE = "it was built, and is not where it should be"
 _SILENCE_S = 15.0  # what takes longer says that it goes on
 
 
@@ -154,7 +153,7 @@ class Images:
         if before is None:
             return "there is none of this environment yet"
         if before.key == wanted.key:
-            return "it was built, and goes to another place" if self.to.layout else _ELSEWHERE
+            return f"it was built, and is not {self._where}"
         if before.base_digest != wanted.base.digest:
             return f"its base `{wanted.base.reference}` has changed"
         return (
@@ -182,7 +181,7 @@ class Images:
                     offline=self.offline,
                 )
                 seconds["layers"] = round(time.perf_counter() - clock, 3)
-                doing.append(f"being {self._place}")
+                doing.append(f"its layers are made, and it is not {self._where} yet")
                 references, sent, reused = self._deliver(wanted, image, seconds)
         except TilthError as error:
             failure = Failure(
@@ -192,7 +191,7 @@ class Images:
             raise
         took = duration(time.perf_counter() - clock)
         told = f"{size(image.bytes_made)} made" + (f", {size(sent)} sent" if self.to.registry else "")
-        self.tell(f"image `{wanted.name}`: built in {took}, {told}, {self._place}")
+        self.tell(f"image `{wanted.name}`: built in {took}, {told}; it is {self._where}")
         made = frozenset(image.made)
         build = self._record(
             wanted,
@@ -259,13 +258,13 @@ class Images:
         return tuple(references), sent, reused
 
     @property
-    def _place(self) -> str:
+    def _where(self) -> str:
         """Where images are brought, in words."""
         if self.to.registry is not None:
-            return f"pushed to `{self.to.registry.host}`"
+            return f"in `{self.to.registry.host}`"
         if self.to.layout:
-            return f"written to `{self.to.layout}`"
-        return f"loaded into {self.to.engine}" if self.to.engine else "kept on this machine"
+            return f"in `{self.to.layout}`"
+        return f"in {self.to.engine}" if self.to.engine else "on this machine"
 
     @contextlib.contextmanager
     def _telling_of(self, wanted: Wanted) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ from tilth.client.compilation import compile_file
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.running import Bases, registry_client
 from tilth.client.targets import ImageTarget, in_containers
+from tilth.engine import events
 from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
@@ -211,6 +212,7 @@ def _prepare(
         home=home,
         offline=options.offline or setting("offline") == "1",
         target=target_,
+        listener=lambda event: _tell_of_locks(event, tell),
     )
     names = _chosen(options.names, environments.names)
     environments.make_locks()
@@ -240,6 +242,13 @@ def _prepare(
         key=key if act else None,
     )
     return images, wanted
+
+
+def _tell_of_locks(event: events.Event, tell: Callable[[str], None]) -> None:
+    if isinstance(event, events.EnvironmentStarted):
+        tell(f"environment `{event.name}`: {event.doing}")
+    elif isinstance(event, events.Notice):
+        tell(event.text)
 
 
 def _key(options: BuildOptions, home: Home) -> Any:
