@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import shutil
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -276,9 +279,186 @@ def test_a_full_disk_is_told_and_leaves_nothing_in_part(
         shutil.rmtree(small, ignore_errors=True)
 
 
-def build_wheel_of_noise(project: Project) -> None:
-    import random
+MANY = """
+from tilth import Environment, pipeline, step
 
+def environment(number):
+    wanted = [f"part{{each}}" for each in range(number, number + 3)]
+    return Environment(f"e{{number}}", requirements=wanted, base_image={base!r}, find_links={links!r})
+
+@step
+def work(value: int) -> int:
+    return value
+
+@pipeline
+def many():
+    for number in range(6):
+        work.with_options(environment=environment(number), name=f"s{{number}}")(number)
+"""
+
+
+def test_environments_that_overlap_send_each_layer_once(
+    project: Project, broken_registry: BrokenRegistry, base_images: BaseImages
+) -> None:
+    wheels = project.folder / "wheels"
+    for number in range(8):
+        noise = random.Random(number).randbytes(2 << 20)
+        build_wheel(wheels, f"part{number}", "1.0", files={f"part{number}.bin": noise})
+    project.write(MANY.format(base=base_images.registry["3.11"], links=[str(wheels)]))
+    images = build(project, "--registry", f"{broken_registry.host}/{own_name()}")
+    assert len(images) == 6
+    own = {
+        layer["digest"]: layer["size"]
+        for image in images
+        for layer in image["layers"]
+        if layer["title"] != "base"
+    }
+    uploads = [each for each in broken_registry.requests if "/blobs/uploads/" in each.path]
+    sent = sum(each.received for each in uploads)
+    base = sum(layer["size"] for layer in images[0]["layers"] if layer["title"] == "base")
+    assert sum(own.values()) <= sent < sum(own.values()) + base + (1 << 20)  # configs and documents beside
+
+
+def test_a_new_version_of_a_package_makes_its_layer_alone(
+    built: Project, registry_plain: RegistryService, base_images: BaseImages
+) -> None:
+    registry = f"{registry_plain.host}/{own_name()}"
+    build(built, "--registry", registry)
+    write(built, base_images.registry["3.11"], "alpha==2.0", "beta")
+    (bumped, _) = build(built, "--registry", registry)
+    assert [layer["title"] for layer in bumped["layers"] if layer.get("made")] == ["alpha 2.0"]
+
+
+def test_a_change_of_code_builds_nothing(built: Project, broken_registry: BrokenRegistry) -> None:
+    registry = f"{broken_registry.host}/{own_name()}"
+    first = build(built, "--registry", registry)
+    source = (built.folder / "pipeline.py").read_text()
+    built.write(source.replace("return 1", "return 2"))
+    broken_registry.requests.clear()
+    assert [each["id"] for each in build(built, "--registry", registry)] == [each["id"] for each in first]
+    assert broken_registry.received == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "broken"),
+    [("POST", {"status": 429, "retry_after_s": 1}), ("PATCH|PUT", {"cut_request_at": 100})],
+)
+def test_what_a_registry_puts_off_or_drops_is_sent_again(
+    built: Project, broken_registry: BrokenRegistry, method: str, broken: dict[str, int]
+) -> None:
+    rules = [broken_registry.rule(each, r"/blobs/uploads/", **broken) for each in method.split("|")]
+    images = build(built, "--registry", f"{broken_registry.host}/{own_name()}")
+    assert any(rule.used for rule in rules)
+    assert len(images) == 2
+
+
+def test_a_package_that_has_no_wheel_for_the_base_is_an_error_of_the_plan(
+    built: Project, base_images: BaseImages
+) -> None:
+    build_wheel(built.folder / "wheels", "foreign", "1.0", tag="cp311-cp311-win_amd64")
+    write(built, base_images.registry["3.11"], "foreign")
+    said = build(built, "--plan", code=1)
+    assert "foreign" in said
+    assert "Traceback" not in said
+    assert built.records(Build) == []
+
+
+def test_a_wheel_that_changed_on_the_index_is_refused(
+    built: Project, base_images: BaseImages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wheels = built.folder / "wheels"
+    build_wheel(wheels, "gamma", "1.0", files={"gamma.py": "VERSION = 1\n"})
+    write(built, base_images.registry["3.11"], "gamma")
+    build(built, "--plan")
+    build_wheel(wheels, "gamma", "1.0", files={"gamma.py": "VERSION = 'another'\n"})
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    said = build(built, "--only", "one", code=1)
+    assert "gamma" in said
+    assert "Traceback" not in said
+
+
+def test_a_file_in_two_packages_is_told(built: Project, base_images: BaseImages) -> None:
+    for name in ("left", "right"):
+        build_wheel(built.folder / "wheels", name, "1.0", files={"shared.py": f"FROM = {name!r}\n"})
+    write(built, base_images.registry["3.11"], "left", "right")
+    (image, _) = build(built)
+    assert any("shared.py" in warning for warning in image["warnings"])
+
+
+def test_a_wheel_writes_nothing_outside(built: Project, base_images: BaseImages) -> None:
+    build_wheel(built.folder / "wheels", "hostile", "1.0", files={"../../../../evil.py": "x = 1\n"})
+    write(built, base_images.registry["3.11"], "hostile")
+    (image,) = build(built, "--only", "one")
+    layer = next(each for each in image["layers"] if "hostile" in each["title"])
+    blob = built.home.images / "blobs" / "sha256" / layer["digest"].partition(":")[2]
+    with tarfile.open(blob) as packed:
+        names = packed.getnames()
+    assert any("hostile" in name for name in names)
+    assert not [name for name in names if ".." in name or "evil" in name]
+    assert not list(built.folder.parent.rglob("evil.py"))
+
+
+def test_an_image_for_an_architecture_that_is_not_here(
+    built: Project, base_images: BaseImages, tmp_path: Path
+) -> None:
+    write(built, for_arm(base_images.layouts["3.11"], tmp_path / "arm"))
+    images = build(built, "--platform", "linux/arm64", "--output", str(tmp_path / "out"))
+    assert {each["platform"] for each in images} == {"linux/arm64"}
+    tag = images[0]["references"][0].rpartition(":")[2]
+    told = subprocess.run(
+        ["skopeo", "inspect", "--config", f"oci:{tmp_path}/out:{tag}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(told.stdout)["architecture"] == "arm64"
+
+
+def for_arm(layout: str, to: Path) -> str:
+    """A copy of a layout whose image says that it is for another architecture."""
+    folder, _, tag = layout.removeprefix("oci:").rpartition(":")
+    shutil.copytree(folder, to)
+
+    def put(content: Any) -> dict[str, Any]:
+        data = json.dumps(content).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        (to / "blobs" / "sha256" / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    def get(descriptor: dict[str, Any]) -> Any:
+        return json.loads((to / "blobs" / "sha256" / descriptor["digest"][7:]).read_text())
+
+    index = json.loads((to / "index.json").read_text())
+    for each in index["manifests"]:
+        manifest = get(each)
+        manifest["config"] |= put({**get(manifest["config"]), "architecture": "arm64"})
+        each |= put(manifest)
+        each.pop("platform", None)
+    (to / "index.json").write_text(json.dumps(index))
+    return f"oci:{to}:{tag}"
+
+
+def test_a_folder_that_cannot_be_written_is_told(built: Project) -> None:
+    said = build(built, "--output", "/proc/nothing", code=1)
+    assert "error: `/proc/nothing" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.docker
+def test_an_engine_pulls_and_runs_what_was_pushed(
+    built: Project, registry_plain: RegistryService, docker_engine: DockerEngine
+) -> None:
+    image = build(built, "--registry", f"{registry_plain.host}/{registry_plain.prefix}", "--only", "one")[0]
+    name = without_tag(image["references"][0])
+    ran = subprocess.run(
+        ["docker", "run", "--rm", "--pull=always", "--quiet", name, "python", "-c", "import alpha; print('ran')"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout == "ran\n"
+    subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
+
+
+def build_wheel_of_noise(project: Project) -> None:
     (project.folder / "wheels").mkdir(exist_ok=True)
     noise = random.Random(7).randbytes(14 << 20)
     build_wheel(project.folder / "wheels", "noise", "1.0", files={"noise.bin": noise})

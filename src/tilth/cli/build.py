@@ -1,4 +1,4 @@
-"""`tilth build`, and `tilth builds`: list, show, logs."""
+"""`tilth build`, and `tilth builds`: list, show, verify."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tilth.cli.usage import Misuse, group, json_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tilth.images.referrers import Attached
     from tilth.records import Build
+    from tilth.store import SqlStore
 
 
 @click.command()
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 @click.option("--builder", metavar="NAME", help="The image builder; by default the stack's.")
 @click.option(
     "--platform", metavar="PLATFORM", help="As `linux/arm64`; by default this machine's architecture."
+)
+@click.option(
+    "--sign", metavar="KEY", help="Sign what is in the registry: a private key's path, or `secret:NAME`."
 )
 @click.option("--stack", metavar="NAME", help="The stack; by default the active one.")
 @click.option("--python", metavar="PATH", help="The project's interpreter.")
@@ -57,6 +62,8 @@ def build(
     target = checked_target(target)
     if options["registry"] and options["output"]:
         raise Misuse("`--registry` and `--output` exclude each other")
+    if options["sign"] and (options["output"] or options["engine"]):
+        raise Misuse("`--sign` is for images in a registry", mend="leave `--output` and `--load` out")
     from tilth.client.images import BuildOptions, build_file, plan_builds
 
     wanted = BuildOptions(names=tuple(names), **options)
@@ -145,10 +152,34 @@ def list_builds(*, name: str | None, limit: int, as_json: bool) -> None:
     )
 
 
+@builds.command("verify")
+@click.argument("reference", metavar="REFERENCE")
+@click.option("--key", required=True, metavar="KEY", help="A public key: its path, or `secret:NAME`.")
+@click.option("--stack", metavar="NAME", help="The stack whose login is used; by default the active one.")
+def verify(*, reference: str, key: str, stack: str | None) -> None:
+    """Check that an image in a registry is signed by a key, as `cosign verify --key` does.
+
+    REFERENCE is what `tilth build` prints. Fails where the image has no signature, or none of that key.
+    """
+    from tilth.cli.component import code_root
+    from tilth.cli.home import records
+    from tilth.client.images import project_registries
+    from tilth.client.signatures import verify as verify_image
+    from tilth.home import Home
+    from tilth.settings import home_folder
+
+    home = Home(home_folder())
+    with records() as store:
+        registries = project_registries(code_root(), home, store, stack)
+        digest, name = verify_image(reference, key, registries, home)
+    click.echo(f"{digest}  signed as {name}")
+
+
 @builds.command("show")
 @click.argument("name", metavar="BUILD")
+@click.option("--attached", "with_attached", is_flag=True, help="Ask its registry for SBOM, lock and record.")
 @json_option
-def show(*, name: str, as_json: bool) -> None:
+def show(*, name: str, with_attached: bool, as_json: bool) -> None:
     """Show one build: its image, layers, and where time and bytes went.
 
     BUILD is what `tilth builds list` calls it, a digest of the image or its beginning, or the name of an
@@ -162,6 +193,7 @@ def show(*, name: str, as_json: bool) -> None:
     with records() as store:
         found = find_build(name, store)
         users = users_of(found, store)
+        attached = _attached(found, store) if with_attached else []
     if as_json:
         click.echo(to_json(found))
         return
@@ -199,6 +231,32 @@ def show(*, name: str, as_json: bool) -> None:
         ]
         click.echo("")
         click.echo(table(["layer", "size", "digest", ""], rows, indent=2))
+
+    if with_attached:
+        click.echo("")
+        if not attached:
+            click.echo("nothing is attached to it in a registry", err=True)
+            return
+        documents = [
+            {
+                "document": each.name,
+                "type": each.artifact_type,
+                "size": _size(each.size),
+                "digest": each.digest,
+            }
+            for each in attached
+        ]
+        click.echo(table(["document", "type", "size", "digest"], documents, indent=2))
+
+
+def _attached(found: Build, store: SqlStore) -> list[Attached]:
+    from tilth.cli.component import code_root
+    from tilth.client.images import attached_to, project_registries
+    from tilth.home import Home
+    from tilth.settings import home_folder
+
+    registries = project_registries(code_root(), Home(home_folder()), store, None)
+    return attached_to(found, registries)
 
 
 def _size(amount: int) -> str:

@@ -173,6 +173,8 @@ def plan_text(plan: Plan) -> str:
     told = {"to run": to_run, "that depend on those": undecided, "reused": reused}
     parts += [f"{count} {what}" for what, count in told.items() if count]
     blocks = [f"pipeline {plan.pipeline}: {', '.join(parts)}"]
+    if plan.stack:
+        blocks[0] += f"\n  stack: {plan.stack}"
     if plan.parameters:
         blocks[0] += f"\n  parameters: {assignments(plan.parameters)}"
     if plan.environments:
@@ -188,6 +190,18 @@ def plan_text(plan: Plan) -> str:
             for each in plan.environments
         ]
         blocks.append(table(["environment", "state", "python", "packages", "digest", "steps"], rows))
+    if plan.images:
+        images = [
+            {
+                "image": ", ".join(each.environments),
+                "plan": "reuse" if each.digest else "build",
+                "why": each.reason,
+                "base": each.base,
+                "digest": short_digest(each.digest),
+            }
+            for each in plan.images
+        ]
+        blocks.append(table(["image", "plan", "why", "base", "digest"], images))
     does = {True: "reuse", False: "run", None: "depends"}
     steps = [
         {

@@ -6,6 +6,8 @@ settings. A build under that key is reused, whoever made it, as one request to t
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from tilth.client.wording import duration, size
 from tilth.environments import background
-from tilth.errors import TilthError
+from tilth.errors import SetupError, TilthError
 from tilth.records import Build, BuiltLayer, Failure, State, now
+from tilth.store import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
     from tilth.container_registries import ContainerRegistry
     from tilth.environments import Locked
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from tilth.store import Store
 
 _KEY = 20  # digits of the key in a tag
+_SILENCE_S = 15.0  # what takes longer says that it goes on
 
 
 class Wanted(NamedTuple):
@@ -85,6 +92,7 @@ class Images:
         tell: Is told in a sentence what is done.
         builder: Name of the component that makes what is below the Python packages.
         attach: Whether SBOM, lock and build record are attached to what is pushed.
+        key: What images in a registry are signed with, also those that are there already.
     """
 
     to: Destination
@@ -95,6 +103,7 @@ class Images:
     builder: str = ""
     offline: bool = False
     attach: bool = True
+    key: EllipticCurvePrivateKey | None = None
     base_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
@@ -107,30 +116,36 @@ class Images:
 
     def find_or_make(self, wanted: Wanted) -> Build:
         """The build of one image."""
-        found = self.find(wanted)
-        if found is not None:
-            return found
-        return self.make(wanted)
+        build = self.find(wanted)
+        if build is None:
+            return self.make(wanted)
+        if build.found:
+            self.tell(f"image `{wanted.name}`: found in `{build.references[0].partition('/')[0]}`")
+            self.store.write([Put(build)])  # changes nothing where it is recorded already
+        self._sign(wanted, build.image)
+        return build
 
     def find(self, wanted: Wanted) -> Build | None:
-        """What was built before and is where it should be. With a registry that costs one request."""
-        known = next(iter(self.store.find(Build, key=wanted.key, state=State.COMPLETED, limit=1)), None)
+        """What was built before and is where it should be. With a registry that costs one request.
+
+        What somebody else pushed there is a new build, not recorded yet.
+        """
         if self.to.layout:
             return None  # to be written anew: its layers are here
+        known = self.store.find(Build, key=wanted.key, state=State.COMPLETED).items
         if self.to.engine:
-            return known if known is not None and self._is_loaded(wanted, known) else None
+            return next((each for each in known if self._is_loaded(wanted, each)), None)
         if self.to.registry is None:
-            return known if known is not None and self._is_here(known) else None
+            return next((each for each in known if self._is_here(each)), None)
         reference = self._reference(wanted)
         seen = self.to.registry.registry().head_manifest(reference.repository, reference.tag)
         if seen is None:
             return None
         place = str(reference.at(seen.digest))
-        if known is not None and known.image == seen.digest and place in known.references:
-            return known
-        build = self._record(wanted, image=seen.digest, references=(place,), found=True)
-        self.store.add(build)
-        return build
+        for each in known:
+            if each.image == seen.digest and place in each.references:
+                return each
+        return self._record(wanted, image=seen.digest, references=(place,), found=True)
 
     def why(self, wanted: Wanted) -> str:
         """Why an image that was not found has to be made."""
@@ -138,7 +153,7 @@ class Images:
         if before is None:
             return "there is none of this environment yet"
         if before.key == wanted.key:
-            return "it was built, and is not where it should be"
+            return f"it was built, and is not {self._where}"
         if before.base_digest != wanted.base.digest:
             return f"its base `{wanted.base.reference}` has changed"
         return (
@@ -153,23 +168,30 @@ class Images:
 
         clock = time.perf_counter()
         seconds: dict[str, float] = dict(self.base_seconds)
+        self.tell(f"image `{wanted.name}`: building, as {self.why(wanted)}")
         try:
-            image = make_image(
-                wanted.lock,
-                wanted.base,
-                wanted.settings,
-                self.home,
-                code=wanted.code,
-                offline=self.offline,
-            )
-            seconds["layers"] = round(time.perf_counter() - clock, 3)
-            references, sent, reused = self._deliver(wanted, image, seconds)
+            with self._telling_of(wanted) as doing:
+                image = make_image(
+                    wanted.lock,
+                    wanted.base,
+                    wanted.settings,
+                    self.home,
+                    code=wanted.code,
+                    progress=lambda layer, _: doing.append(f"layer `{layer.title}` is there"),
+                    offline=self.offline,
+                )
+                seconds["layers"] = round(time.perf_counter() - clock, 3)
+                doing.append(f"its layers are made, and it is not {self._where} yet")
+                references, sent, reused = self._deliver(wanted, image, seconds)
         except TilthError as error:
             failure = Failure(
                 reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
             )
             self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=seconds))
             raise
+        took = duration(time.perf_counter() - clock)
+        told = f"{size(image.bytes_made)} made" + (f", {size(sent)} sent" if self.to.registry else "")
+        self.tell(f"image `{wanted.name}`: built in {took}, {told}; it is {self._where}")
         made = frozenset(image.made)
         build = self._record(
             wanted,
@@ -216,16 +238,63 @@ class Images:
                 clock = time.perf_counter()
                 self._attach(wanted, image, reference)
                 seconds["attach"] = round(time.perf_counter() - clock, 3)
+            self._sign(wanted, image.digest)
         if self.to.layout:
             from tilth.images.loading import write_layout
 
             layout = Path(self.to.layout)
-            write_layout(image, layout, self.home, self.registries, name=wanted.tag, remake=remake)
+            try:
+                write_layout(image, layout, self.home, self.registries, name=wanted.tag, remake=remake)
+            except OSError as error:
+                raise SetupError(
+                    f"`{layout}` cannot be written to",
+                    why=(error.strerror or str(error)).lower(),
+                    mend="name a folder that you may write to, or a file that ends in `.tar`",
+                ) from error
             references.append(f"oci:{self.to.layout}:{wanted.tag}")
         if self.to.engine:
             references.append(self._load(wanted, image, remake))
             seconds["load"] = round(time.perf_counter() - clock, 3)
         return tuple(references), sent, reused
+
+    @property
+    def _where(self) -> str:
+        """Where images are brought, in words."""
+        if self.to.registry is not None:
+            return f"in `{self.to.registry.host}`"
+        if self.to.layout:
+            return f"in `{self.to.layout}`"
+        return f"in {self.to.engine}" if self.to.engine else "on this machine"
+
+    @contextlib.contextmanager
+    def _telling_of(self, wanted: Wanted) -> Iterator[list[str]]:
+        """Say from time to time what was last put on the list, while the block goes on."""
+        doing = ["gathering its packages"]
+        ended = threading.Event()
+        began = time.perf_counter()
+
+        def tell() -> None:
+            while not ended.wait(_SILENCE_S):
+                so_far = duration(time.perf_counter() - began)
+                self.tell(f"image `{wanted.name}`: {doing[-1]}; {so_far} so far")
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        try:
+            yield doing
+        finally:
+            ended.set()
+            thread.join()
+
+    def _sign(self, wanted: Wanted, digest: str) -> None:
+        """Sign an image in the registry, where that is wanted; once more changes nothing."""
+        if self.key is None or self.to.registry is None:
+            return
+        from tilth.images.signing import sign_image
+
+        reference = self._reference(wanted)
+        sign_image(self.registries(reference.registry), reference.repository, digest, self.key)
+        self.tell(f"image `{wanted.name}`: signed")
 
     def _load(self, wanted: Wanted, image: Image, remake: Callable[[ImageLayer], None]) -> str:
         """Bring an image into a container engine; gives what it is called there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,9 +12,11 @@ from tilth.client.compilation import compile_file
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.running import Bases, registry_client
 from tilth.client.targets import ImageTarget, in_containers
+from tilth.engine import events
 from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
+from tilth.oci.connections import load_httpx
 from tilth.orchestrators.docker import DockerSettings
 from tilth.records import Build, Run
 from tilth.settings import home_folder, setting
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
     from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
     from tilth.image_builders import ImageBuilder
+    from tilth.images.referrers import Attached
     from tilth.oci.registry import Registry
     from tilth.orchestrators import Orchestrator
     from tilth.stack.assembled import AssembledStack
     from tilth.store import SqlStore, Store
+
+BUILT = "it is built"
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class BuildOptions:
         names: Of environments; empty for all that steps run in.
         output: An OCI layout to write: a folder, or a file that ends in `.tar`.
         engine: A container engine to load into.
+        sign: The key that images in the registry are signed with: a path, or `secret:NAME`.
     """
 
     names: tuple[str, ...] = ()
@@ -51,6 +58,7 @@ class BuildOptions:
     stack: str | None = None
     python: str | None = None
     offline: bool = False
+    sign: str | None = None
 
 
 def build_file(
@@ -80,7 +88,7 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
                     "environments": each.names,
                     "environment": each.lock.digest,
                     "plan": "reuse" if found else "build",
-                    "why": "it is built" if found else images.why(each),
+                    "why": BUILT if found else images.why(each),
                     "base": each.base.reference,
                     "image": found.image if found else "",
                     "references": found.references if found else (),
@@ -105,19 +113,47 @@ def run_images(
     Raises:
         TilthError: The first that cannot be made.
     """
+    wanted = _wanted_by(running, environments, code)
+    if not wanted:
+        return {}
+    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None), tell)
+    builds = images.make_all(wanted)
+    return {name: build for each, build in zip(wanted, builds, strict=True) for name in each.names}
+
+
+def plan_images(
+    running: Running,
+    environments: ProjectEnvironments,
+    *,
+    store: Store,
+    home: Home,
+    code: Path | None = None,
+) -> list[tuple[Wanted, Build | None, str]]:
+    """Each image that the steps of a run need, what is there of it, and why it would be used or made.
+
+    Args:
+        code: A bundle whose files go into them; it need not be there yet.
+    """
+    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None))
+    planned = []
+    for each in _wanted_by(running, environments, code):
+        found = images.find(each)
+        planned.append((each, found, BUILT if found else images.why(each)))
+    return planned
+
+
+def _wanted_by(running: Running, environments: ProjectEnvironments, code: Path | None) -> list[Wanted]:
+    """The images that the steps of a run need of environments that are locked."""
     target = running.target
     if target is None or running.orchestrator.delivery not in ("load", "push"):
-        return {}
+        return []
     declared = {name: container_options(environments.declared(name)[0]) for name in environments.names}
     locks = {
         name: lock
         for name in environments.names
         if not declared[name].image and (lock := environments.lock(name)) is not None
     }
-    wanted = distinct(locks, target.base, lambda name: declared[name].settings(), code=code)
-    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None), tell)
-    builds = images.make_all(wanted)
-    return {name: build for each, build in zip(wanted, builds, strict=True) for name in each.names}
+    return distinct(locks, target.base, lambda name: declared[name].settings(), code=code)
 
 
 def _prepare(
@@ -132,11 +168,24 @@ def _prepare(
 ) -> tuple[Images, list[Wanted]]:
     from tilth.client.stacks import active_stack
 
-    compiled = compile_file(target, parameters, home=home, python=options.python or setting("python") or None)
+    key = _key(options, home)
+    loading = threading.Thread(target=load_httpx)  # takes as long as compiling, which is another process
+    loading.start()
+    try:
+        python = options.python or setting("python") or None
+        compiled = compile_file(target, parameters, home=home, python=python)
+    finally:
+        loading.join()
     root = compiled.code.root
     stack = active_stack(home, root, options.stack, store=store)
     pipeline = in_containers(compiled.pipeline)
     registry = _registry(stack, options, root, home)
+    if key is not None and registry is None:
+        raise DefinitionError(
+            "there is nothing to sign: images go to no registry",
+            why=f"stack `{stack.name}` has no container registry",
+            mend="name one with `--registry`",
+        )
     clients = _clients(registry)
     bases = Bases(
         home,
@@ -163,6 +212,7 @@ def _prepare(
         home=home,
         offline=options.offline or setting("offline") == "1",
         target=target_,
+        listener=lambda event: _tell_of_locks(event, tell),
     )
     names = _chosen(options.names, environments.names)
     environments.make_locks()
@@ -181,8 +231,33 @@ def _prepare(
         layout=options.output or "",
         engine=options.engine or "",
     )
-    images = Images(to, store, home, clients, tell, builder=builder_name, offline=options.offline)
+    images = Images(
+        to,
+        store,
+        home,
+        clients,
+        tell,
+        builder=builder_name,
+        offline=options.offline,
+        key=key if act else None,
+    )
     return images, wanted
+
+
+def _tell_of_locks(event: events.Event, tell: Callable[[str], None]) -> None:
+    if isinstance(event, events.EnvironmentStarted):
+        tell(f"environment `{event.name}`: {event.doing}")
+    elif isinstance(event, events.Notice):
+        tell(event.text)
+
+
+def _key(options: BuildOptions, home: Home) -> Any:
+    """What images are signed with: read first, so that nothing is built in vain."""
+    if not options.sign:
+        return None
+    from tilth.client.signatures import signing_key
+
+    return signing_key(options.sign, home)
 
 
 def _chosen(asked: tuple[str, ...], known: list[str]) -> list[str]:
@@ -281,6 +356,29 @@ def _orchestrator(stack: AssembledStack, root: Path, home: Home) -> Orchestrator
     from tilth.orchestrators.docker import DockerOrchestrator
 
     return DockerOrchestrator(DockerSettings())
+
+
+def project_registries(
+    root: Path, home: Home, store: SqlStore, named: str | None
+) -> Callable[[str], Registry]:
+    """Clients of registries by host, that of a project's stack with its login."""
+    from tilth.client.stacks import active_stack
+
+    stack = active_stack(home, root, named, store=store)
+    return _clients(_registry(stack, BuildOptions(), root, home))
+
+
+def attached_to(build: Build, registries: Callable[[str], Registry]) -> list[Attached]:
+    """The documents beside an image in the registry it was pushed to; none where it is in no registry."""
+    from tilth.images.referrers import list_attached
+    from tilth.oci.references import parse
+
+    places = [parse(each) for each in build.references if each.endswith(f"@{build.image}")]
+    return [
+        document
+        for place in places
+        for document in list_attached(registries(place.registry), place.repository, build.image)
+    ]
 
 
 def find_build(wanted: str, store: Store) -> Build:

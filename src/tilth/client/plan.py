@@ -72,6 +72,16 @@ class PlannedEnvironment:
 
 
 @dataclass(frozen=True)
+class PlannedImage:
+    """What would happen to one image that steps are started from."""
+
+    environments: tuple[str, ...]
+    base: str
+    digest: str  # empty when it is to be built
+    reason: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run would do."""
 
@@ -81,6 +91,8 @@ class Plan:
     environments: tuple[PlannedEnvironment, ...]
     bundle: str
     warnings: tuple[str, ...] = ()
+    stack: str = ""  # empty for the default one
+    images: tuple[PlannedImage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 
     from tilth import runtime
     from tilth.client.bundle import Bundle
-    from tilth.client.plan import Plan
+    from tilth.client.code_root import CodeRoot
+    from tilth.client.plan import Plan, PlannedImage
     from tilth.client.running import Running
     from tilth.define import Pipeline as Defined
     from tilth.engine.environments import Code
@@ -137,7 +138,38 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
         kept = {(step.id, name): digest for step in planned.steps for name, digest in step.outputs.items()}
         found = [*found, *checks.of_stored(compiled.pipeline, environments, home, artifacts, kept)]
         told = [*(each.told() for each in found), *missing_secrets(compiled.pipeline, home)]
-        return replace(planned, warnings=tuple(dict.fromkeys(told)))
+        return replace(
+            planned,
+            warnings=tuple(dict.fromkeys(told)),
+            stack=running.stack,
+            images=_planned_images(running, environments, compiled.code, store, home),
+        )
+
+
+def _planned_images(
+    running: Running, environments: ProjectEnvironments, root: CodeRoot, store: Store, home: Home
+) -> tuple[PlannedImage, ...]:
+    """What would happen to the images of a run whose steps are started from such."""
+    if running.orchestrator.delivery not in ("load", "push"):
+        return ()
+    from tilth.client.bundle import bundle_digest, bundle_path
+    from tilth.client.images import plan_images  # here for cost: most runs need none
+    from tilth.client.plan import PlannedImage
+
+    in_image = project_options(root.root).get("code") == "image"
+    code = bundle_path(bundle_digest(root, home), home) if in_image else None
+    planned = [
+        PlannedImage(wanted.names, wanted.base.reference, found.image if found else "", why)
+        for wanted, found, why in plan_images(running, environments, store=store, home=home, code=code)
+    ]
+    unlocked = tuple(
+        name
+        for name in environments.names
+        if not environments.declared(name)[0].get("image") and environments.lock(name) is None
+    )
+    if unlocked:
+        planned.append(PlannedImage(unlocked, "", "", "the environment is not locked yet"))
+    return tuple(planned)
 
 
 def _python(options: RunOptions) -> str | None:

@@ -44,7 +44,9 @@ def private_key(source: Path | bytes | str, password: str = "") -> EllipticCurve
         if any(f"BEGIN {each}".encode() in pem for each in _NAMES):
             key: Any = load_der_private_key(_decrypted(pem, password, name), password=None)
         else:
-            key = load_pem_private_key(pem, password=password.encode() if password else None)
+            # A password that is given for a key that needs none is an error to the library.
+            locked = password and b"ENCRYPTED" in pem
+            key = load_pem_private_key(pem, password=password.encode() if locked else None)
     except (ValueError, TypeError, binascii.Error):
         raise SetupError(  # what the library says may show parts of the key: it is left out
             f"the signing key {name} cannot be read",

@@ -1,0 +1,157 @@
+"""`tilth build` and `tilth builds` as people use them: what is told, signatures, stacks with registries, plans."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.client.test_building import built as built, write
+from tests.engine.conftest import index as index, only_the_index as only_the_index, project as project
+from tests.services import own_name
+
+from tilth.secrets import open_secrets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engine.play import Command, Project
+    from tests.services import BaseImages, DockerEngine, RegistryService
+
+pytestmark = [pytest.mark.registry, pytest.mark.usefixtures("only_the_index")]
+
+
+def tilth(project: Project, *arguments: str, code: int = 0) -> Command:
+    """A command that ended as it should."""
+    with project.start(*arguments) as command:
+        assert command.wait(120) == code, command.stderr
+    return command
+
+
+def keys(folder: Path, name: str, password: str = "") -> tuple[str, str]:
+    """A pair of keys, made by OpenSSL: paths of the private and the public one."""
+    private, public = folder / f"{name}.key", folder / f"{name}.pub"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private]
+        + (["-aes256", "-pass", f"pass:{password}"] if password else []),
+        check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run(
+        ["openssl", "pkey", "-in", private, "-pubout", "-out", public, "-passin", f"pass:{password}"],
+        check=True,
+        capture_output=True,
+    )
+    return str(private), str(public)
+
+
+def test_a_build_says_what_it_does_and_how_long_it_took(
+    built: Project, registry_plain: RegistryService
+) -> None:
+    registry = f"{registry_plain.host}/{own_name()}"
+    first = tilth(built, "build", "pipeline.py", "--registry", registry, "--only", "one")
+    assert "environment `one`: locking" in first.stderr
+    assert "image `one`: building, as there is none of this environment yet" in first.stderr
+    assert "image `one`: built in " in first.stderr
+    assert f"sent; it is in `{registry_plain.host}`" in first.stderr
+    assert first.stdout.startswith(f"one  {registry}/")
+    again = tilth(built, "build", "pipeline.py", "--registry", registry, "--only", "one")
+    assert again.stdout == first.stdout
+    assert again.stderr == ""
+
+
+def test_what_is_signed_is_verified_by_its_key_alone(
+    built: Project, registry_plain: RegistryService, tmp_path: Path
+) -> None:
+    registry = f"{registry_plain.host}/{own_name()}"
+    private, public = keys(tmp_path, "mine")
+    _, other = keys(tmp_path, "other")
+    unsigned = tilth(built, "build", "pipeline.py", "--registry", registry, "--only", "one")
+    reference = unsigned.stdout.split()[1]
+    assert "is not signed" in tilth(built, "builds", "verify", reference, "--key", public, code=1).stderr
+    # What was there already is signed too.
+    tilth(built, "build", "pipeline.py", "--registry", registry, "--only", "one", "--sign", private)
+    told = tilth(built, "builds", "verify", reference, "--key", public).stdout
+    assert told.startswith(reference.partition("@")[2])
+    said = tilth(built, "builds", "verify", reference, "--key", other, code=1).stderr
+    assert "is not signed by that key" in said
+
+
+def test_the_password_of_a_key_is_a_variable(
+    built: Project, registry_plain: RegistryService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = keys(tmp_path, "locked", "open sesame")
+    asked = ("build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}", "--sign", private)
+    refused = tilth(built, *asked, "--only", "one", code=1)
+    assert "cannot be read" in refused.stderr
+    assert "building" not in refused.stderr  # found before anything is built
+    monkeypatch.setenv("COSIGN_PASSWORD", "open sesame")
+    unlocked, _ = keys(tmp_path, "unlocked")
+    tilth(built, *asked[:-1], unlocked, "--only", "one")  # which needs none
+    reference = tilth(built, *asked, "--only", "one").stdout.split()[1]
+    tilth(built, "builds", "verify", reference, "--key", public)
+
+
+def test_signing_needs_a_registry(built: Project, tmp_path: Path) -> None:
+    private, _ = keys(tmp_path, "mine")
+    assert "nothing to sign" in tilth(built, "build", "pipeline.py", "--sign", private, code=1).stderr
+    said = tilth(built, "build", "pipeline.py", "--sign", private, "--output", "x", code=2).stderr
+    assert "`--sign` is for images in a registry" in said
+
+
+def test_attached_documents_are_listed_when_asked(built: Project, registry_plain: RegistryService) -> None:
+    tilth(built, "build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}")
+    shown = tilth(built, "builds", "show", "one", "--attached").stdout
+    for name in ("sbom.cdx.json", "pylock.toml", "build.json"):
+        assert name in shown
+    assert "sbom" not in tilth(built, "builds", "show", "one").stdout
+
+
+@pytest.mark.parametrize("kind", ["registry_password", "registry_token"])
+def test_the_registry_of_a_stack_is_used_with_its_login(
+    built: Project, kind: str, request: pytest.FixtureRequest
+) -> None:
+    registry: RegistryService = request.getfixturevalue(kind)
+    open_secrets(built.home).set("REGISTRY_PASSWORD", registry.password)
+    settings = {
+        "host": registry.host,
+        "prefix": registry.prefix,
+        "ca": str(registry.ca),
+        "user": registry.user,
+        "password": "secret:REGISTRY_PASSWORD",
+    }
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    tilth(built, "component", "register", "images", "--type", "container_registry", "--flavor", "oci", *given)
+    tilth(
+        built, "stack", "register", "shipping", "--orchestrator", "local", "--artifact-store", "local",
+        "--container-registry", "images",
+    )  # fmt: skip
+    made = tilth(built, "build", "pipeline.py", "--stack", "shipping", "--only", "one")
+    assert made.stdout.startswith(f"one  {registry.host}/{registry.prefix}/")
+    assert tilth(built, "build", "pipeline.py", "--stack", "shipping", "--only", "one").stderr == ""
+
+
+@pytest.mark.docker
+def test_a_plan_tells_of_images_and_names_the_stack(
+    built: Project, docker_engine: DockerEngine, base_images: BaseImages
+) -> None:
+    tilth(
+        built, "component", "register", "loaded", "--type", "orchestrator", "--flavor", "docker",
+        "--set", "delivery=image",
+    )  # fmt: skip
+    tilth(built, "stack", "register", "loading", "--orchestrator", "loaded", "--artifact-store", "local")
+    tilth(built, "stack", "set", "loading")
+    planned = tilth(built, "plan", "pipeline.py").stdout
+    assert "stack: loading" in planned
+    assert "the environment is not locked yet" in planned
+    tilth(built, "build", "pipeline.py", "--load", "docker")
+    planned = tilth(built, "plan", "pipeline.py").stdout
+    assert [line.split()[:3] for line in planned.splitlines() if "it is built" in line] == [
+        ["one,", "same", "reuse"],
+        ["other", "reuse", "it"],
+    ]
+    ran = tilth(built, "run", "pipeline.py")
+    assert "building" not in ran.stderr
+    assert "three-1" in tilth(built, "builds", "show", "one").stdout
+    write(built, base_images.registry["3.11"], "alpha==2.0")
+    tilth(built, "build", "pipeline.py", "--plan")
+    assert "the environment has changed" in tilth(built, "plan", "pipeline.py").stdout
