@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:PIPELINE]")
+@click.argument("target", metavar="FILE[:PIPELINE]", required=False)
+@click.option("--supervisor", is_flag=True, help="Build the image of the stack's supervisor instead.")
 @click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline; may be repeated.")  # fmt: skip  # noqa: E501
 @click.option(
     "--only", "names", multiple=True, metavar="NAME", help="Only this environment; may be repeated."
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def build(
     *,
-    target: str,
+    target: str | None,
+    supervisor: bool,
     parameters: Sequence[str],
     names: Sequence[str],
     only_plan: bool,
@@ -58,17 +60,25 @@ def build(
     lock without a container engine, and pushed to the stack's container registry, or where `--registry` says.
     Each image is printed by its digest.
     """
+    if supervisor == (target is not None):
+        raise Misuse(
+            "what to build is missing"
+            if target is None
+            else "`--supervisor` and a pipeline exclude each other",
+            mend="name the file of a pipeline: `tilth build FILE`",
+        )
     given = given_parameters(parameters)
-    target = checked_target(target)
     if options["registry"] and options["output"]:
         raise Misuse("`--registry` and `--output` exclude each other")
     if options["sign"] and (options["output"] or options["engine"]):
         raise Misuse("`--sign` is for images in a registry", mend="leave `--output` and `--load` out")
-    from tilth.client.images import BuildOptions, build_file, plan_builds
+    from tilth.client.images import BuildOptions, build_file, build_supervisor, plan_builds
 
     wanted = BuildOptions(names=tuple(names), **options)
     if only_plan:
-        planned = plan_builds(target, given, wanted)
+        if target is None:
+            raise Misuse("`--plan` is for pipelines", mend="name the file of one")
+        planned = plan_builds(checked_target(target), given, wanted)
         if as_json:
             from tilth.cli.tables import to_json
 
@@ -76,7 +86,15 @@ def build(
         else:
             _show_plan(planned)
         return
-    built = build_file(target, given, wanted, tell=lambda text: click.echo(text, err=True))
+
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
+    built = (
+        build_supervisor(wanted, tell=tell)
+        if target is None
+        else build_file(checked_target(target), given, wanted, tell=tell)
+    )
     if as_json:
         from tilth.cli.tables import to_json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tilth.client.building import Destination, Images, Wanted, distinct
@@ -16,6 +17,7 @@ from tilth.engine import events
 from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
+from tilth.images.settings import ImageSettings
 from tilth.oci.connections import load_httpx
 from tilth.orchestrators.docker import DockerSettings
 from tilth.records import Build, Run
@@ -24,10 +26,10 @@ from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
+    from tilth.environments import Interpreter
     from tilth.image_builders import ImageBuilder
     from tilth.images.referrers import Attached
     from tilth.oci.registry import Registry
@@ -166,8 +168,6 @@ def _prepare(
     *,
     act: bool,
 ) -> tuple[Images, list[Wanted]]:
-    from tilth.client.stacks import active_stack
-
     key = _key(options, home)
     loading = threading.Thread(target=load_httpx)  # takes as long as compiling, which is another process
     loading.start()
@@ -177,34 +177,8 @@ def _prepare(
     finally:
         loading.join()
     root = compiled.code.root
-    stack = active_stack(home, root, options.stack, store=store)
     pipeline = in_containers(compiled.pipeline)
-    registry = _registry(stack, options, root, home)
-    if key is not None and registry is None:
-        raise DefinitionError(
-            "there is nothing to sign: images go to no registry",
-            why=f"stack `{stack.name}` has no container registry",
-            mend="name one with `--registry`",
-        )
-    clients = _clients(registry)
-    bases = Bases(
-        home,
-        registry=clients,
-        engine=_engine_of(stack),
-        platform=options.platform or "",
-        offline=options.offline,
-    )
-    builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
-    target_ = ImageTarget(
-        _orchestrator(stack, root, home),
-        bases.find,
-        compiled.interpreter,
-        root=root,
-        home=home,
-        builder=builder,
-        tell=tell,
-        act=act,
-    )
+    images, target_, _ = _workshop(root, compiled.interpreter, options, home, store, tell, key, act=act)
     environments = ProjectEnvironments(
         pipeline,
         root=root,
@@ -224,7 +198,75 @@ def _prepare(
     locks = {
         name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None
     }
-    wanted = distinct(locks, target_.base, lambda name: declared[name].settings())
+    return images, distinct(locks, target_.base, lambda name: declared[name].settings())
+
+
+def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> list[Build]:
+    """Build the image of what stands beside a step on another machine: tilth, and what the stack's components need.
+
+    Its environment is locked and recorded like any other, for the base that the stack's environments stand on.
+    """
+    from tilth.client.code_root import find_code_root
+    from tilth.client.supervising import NAME, lock_supervisor, supervisor_records
+    from tilth.environments import probe, project_interpreter
+    from tilth.stack.assembled import stack_requirements
+
+    home = Home(home_folder())
+    root = find_code_root(Path.cwd() / "any.py").root
+    with contextlib.closing(open_store(home)) as store:
+        key = _key(options, home)
+        here = probe(Path(options.python) if options.python else project_interpreter(Path.cwd()), home)
+        images, target, stack = _workshop(root, here, options, home, store, tell, key, act=True)
+        interpreter = target.interpreter({"name": NAME})
+        tell(f"environment `{NAME}`: locking")
+        lock = lock_supervisor(
+            stack_requirements(stack), root=root, interpreter=interpreter, home=home, offline=options.offline
+        )
+        store.write(supervisor_records(lock))
+        return images.make_all(distinct({NAME: lock}, target.base, lambda _: ImageSettings()))
+
+
+def _workshop(
+    root: Path,
+    interpreter: Interpreter,
+    options: BuildOptions,
+    home: Home,
+    store: SqlStore,
+    tell: Callable[[str], None],
+    key: Any,
+    *,
+    act: bool,
+) -> tuple[Images, ImageTarget, AssembledStack]:
+    """What makes images for a project, and what they stand on."""
+    from tilth.client.stacks import active_stack
+
+    stack = active_stack(home, root, options.stack, store=store)
+    registry = _registry(stack, options, root, home)
+    if key is not None and registry is None:
+        raise DefinitionError(
+            "there is nothing to sign: images go to no registry",
+            why=f"stack `{stack.name}` has no container registry",
+            mend="name one with `--registry`",
+        )
+    clients = _clients(registry)
+    bases = Bases(
+        home,
+        registry=clients,
+        engine=_engine_of(stack),
+        platform=options.platform or "",
+        offline=options.offline,
+    )
+    builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
+    target_ = ImageTarget(
+        _orchestrator(stack, root, home),
+        bases.find,
+        interpreter,
+        root=root,
+        home=home,
+        builder=builder,
+        tell=tell,
+        act=act,
+    )
     to = Destination(
         registry=registry,
         repository=_project(store, root),
@@ -241,7 +283,7 @@ def _prepare(
         offline=options.offline,
         key=key if act else None,
     )
-    return images, wanted
+    return images, target_, stack
 
 
 def _tell_of_locks(event: events.Event, tell: Callable[[str], None]) -> None:
