@@ -8,13 +8,14 @@ import uuid
 import pytest
 from tests.engine.play import Project
 
-from tilth.client import artifacts, queries, rerunning, submit
+from tilth.client import artifacts, queries, submit
 from tilth.client.artifacts import open_objects
 from tilth.errors import StoreUnavailable
 from tilth.home import Home
-from tilth.records import ComponentUsed, Run
+from tilth.records import Component, ComponentUsed, Run
 from tilth.runtime.client import Client
 from tilth.secrets import open_secrets
+from tilth.stack.assembled import AssembledStack
 
 PIPELINE = """
     from pathlib import Path
@@ -75,6 +76,18 @@ def bucket(moto_signed, home):
     )
 
 
+def share(monkeypatch, used):
+    """Have a stack be active whose artifact store is this one; None for the default stack."""
+    local = Component(project="p", type="orchestrator", name="local", flavor="local")
+    components = {"orchestrator": local}
+    if used is not None:
+        components["artifact_store"] = Component(
+            project="p", type="artifact_store", name="bucket", flavor=used.flavor, settings=used.settings
+        )
+    stack = AssembledStack("shared", components)
+    monkeypatch.setattr(submit, "active_stack", lambda *_, **__: stack)
+
+
 @pytest.fixture
 def project(tmp_path, home, bucket, moto_signed, monkeypatch):
     """A project whose runs share their artifacts."""
@@ -83,8 +96,7 @@ def project(tmp_path, home, bucket, moto_signed, monkeypatch):
     made.write(PIPELINE)
     with made.at_home():
         open_secrets(made.home).set("moto", moto_signed.secret_key)
-    for module in (submit, rerunning):
-        monkeypatch.setattr(module, "active_store", lambda home, root: bucket)
+    share(monkeypatch, bucket)
     yield made
     queries.close()
 
@@ -128,8 +140,7 @@ def test_cached_steps_are_reused_when_nothing_of_them_is_here(project):
 def test_what_a_run_gave_is_loaded_from_where_its_record_says(project, monkeypatch, tilth, tmp_path):
     run = project.run().run
     forget(project)
-    for module in (submit, rerunning):  # another stack is active now
-        monkeypatch.setattr(module, "active_store", lambda home, root: None)
+    share(monkeypatch, None)  # another stack is active now
     assert run.artifact_store is not None
     assert run.artifact_store.settings["secret"] == "secret:moto"
     with project.at_home():
@@ -143,9 +154,9 @@ def test_what_a_run_gave_is_loaded_from_where_its_record_says(project, monkeypat
 
 @pytest.mark.objects
 def test_artifacts_of_a_run_here_are_sent_when_a_shared_run_takes_them_over(project, monkeypatch, bucket):
-    monkeypatch.setattr(submit, "active_store", lambda home, root: None)
+    share(monkeypatch, None)
     project.run()
-    monkeypatch.setattr(submit, "active_store", lambda home, root: bucket)
+    share(monkeypatch, bucket)
     shared = project.run()
     assert set(shared.states.values()) == {"cached"}
     forget(project)
@@ -172,7 +183,7 @@ def test_a_run_whose_store_is_gone_can_be_resumed_when_it_is_back(project, bucke
     nowhere = ComponentUsed(
         flavor="s3", settings={**bucket.settings, "endpoint": "http://127.0.0.1:9"}, component="bucket"
     )
-    monkeypatch.setattr(submit, "active_store", lambda home, root: nowhere)
+    share(monkeypatch, nowhere)
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         project.run()
     ran(project)
