@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tilth import environments as envs
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import DefinitionError, ImageNotFound
+from tilth.images.fitting import MACHINES
+from tilth.images.fitting import MACHINES
 from tilth.images.options import container_options
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Orchestrator
 
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image says nothing
 CLIENT = "client"  # the name of the environment of steps that have none, in a container
 
@@ -150,7 +151,7 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
             f"environment `{name}` stands on `{base.reference}`, which has no Python",
             mend="give a `base_image` that has one, such as `python:3.12-slim`",
         )
-    if base.os != "linux" or base.architecture not in _MACHINES:
+    if base.os != "linux" or base.architecture not in MACHINES:
         raise DefinitionError(
             f"environment `{name}` stands on `{base.reference}`, which is for {base.platform}",
             why="environments are locked for linux/amd64 and linux/arm64",
@@ -171,7 +172,7 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
         python=base.python,
         version=base.version,
         libc=base.libc,
-        machine=_MACHINES[base.architecture],
+        machine=MACHINES[base.architecture],
         digest=base.digest,
         here=here,
     )
