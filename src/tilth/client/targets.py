@@ -10,7 +10,6 @@ from tilth import environments as envs
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import DefinitionError, ImageNotFound
 from tilth.images.fitting import MACHINES
-from tilth.images.fitting import MACHINES
 from tilth.images.options import container_options
 
 if TYPE_CHECKING:
