@@ -206,7 +206,8 @@ def realisation(environment: Environment, home: Home, executable: str = "") -> t
         return UNLOCKED, ""
     folder = home.environments / environment.id.rpartition(":")[2]
     record = read_record(folder)
-    made = record is not None and has_python(folder, record)
+    # `exists` follows the link: without its interpreter it is none any more, unless that is in an image.
+    made = (folder / "bin" / "python").exists() or (record is not None and has_python(folder, record))
     return (MADE, str(folder)) if made else (ABSENT, "")
 
 
