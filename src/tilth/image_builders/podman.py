@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tilth.image_builders.recipes import Recipe
     from tilth.stack.flavors import Context, Finding
 
+# The engine copies itself into memory to start a command, and on a busy machine fails to seal the copy now and then:
+# nothing was run.
+_BUSY, _ATTEMPTS = "sealing memfd copy", 3
 # Where an image lies, as the tools of containers/image write it.
 _TRANSPORTS = {"oci:": "oci:", "docker:": "docker-daemon:", "docker-archive:": "docker-archive:"}
 
@@ -121,12 +124,15 @@ class PodmanBuilder:
             command += ["--isolation", self.settings.isolation]
         if not self.settings.verify_tls:
             command += ["--tls-verify=false"]
-        finished = run_logged(
-            [*command, *more, "--file", str(file), str(context)],
-            log=bench.log,
-            tell=bench.tell,
-            hide=bench.hide,
-        )
+        for _ in range(_ATTEMPTS):
+            finished = run_logged(
+                [*command, *more, "--file", str(file), str(context)],
+                log=bench.log,
+                tell=bench.tell,
+                hide=bench.hide,
+            )
+            if finished.code == 0 or not any(_BUSY in line for line in finished.lines):
+                break
         if finished.code != 0:
             raise failed(recipe, finished, bench)
         return result.read_text().strip().removeprefix("sha256:")
