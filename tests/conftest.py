@@ -21,6 +21,8 @@ from tests.services import (
     gcs as gcs,
     moto as moto,
     moto_signed as moto_signed,
+    postgres as postgres,
+    postgres_database as postgres_database,
     registry_password as registry_password,
     registry_plain as registry_plain,
     registry_tls as registry_tls,

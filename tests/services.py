@@ -29,6 +29,7 @@ GROUPS = {
     "docker_engine": "docker",
     **dict.fromkeys(["moto", "moto_signed", "azurite", "gcs"], "objects"),
     "swift": "swift",
+    **dict.fromkeys(["postgres", "postgres_database"], "postgres"),
 }
 
 
@@ -301,3 +302,21 @@ def gcs(pytestconfig: pytest.Config) -> GoogleStorage:
     )
     with urllib.request.urlopen(post, timeout=30):
         return storage
+
+
+@pytest.fixture(scope="session")
+def postgres(pytestconfig: pytest.Config) -> str:
+    """The address of a PostgreSQL server, without a database's name. Its user may make databases."""
+    return str(started(pytestconfig, "postgres")["url"])
+
+
+@pytest.fixture
+def postgres_database(postgres: str) -> Iterator[str]:
+    """The address of an empty database of this test."""
+    import psycopg
+
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(f"{postgres}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        yield f"{postgres}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -20,12 +20,16 @@ The tree shows whose fault it is; a class exists where a caller would act differ
     │   ├── ImageBroken         an image is not what its digest says
     │   ├── EngineUnavailable   a container engine is needed, and none answers
     │   ├── BuildFailed         an image could not be made
-    │   └── StoreUnavailable    an artifact store does not answer, or refuses
+    │   ├── StoreUnavailable    an artifact store does not answer, or refuses
+    │   ├── ServerUnavailable   a tilth server does not answer
+    │   └── DatabaseUnavailable a server's database does not answer
     ├── StepError               the user's step: its code, its outputs, or its end
     │   ├── OutputError         the wrong number or type of outputs, or one that cannot be saved
     │   └── LoadError           an artifact cannot be read in this environment
     ├── RunFailed               a run ended without completing
     ├── RunCancelled            a run was cancelled
+    ├── AccessDenied            a server does not let this user do this
+    │   └── LoginNeeded         it does not know who asks
     ├── NotFound                no such run, step, artifact, environment…
     └── Conflict                somebody else changed it meanwhile, or holds it now
 """
@@ -158,6 +162,18 @@ class StoreUnavailable(OutsideError):
     """An artifact store does not answer, or refuses."""
 
 
+class ServerUnavailable(OutsideError):
+    """A tilth server does not answer, or is not one."""
+
+    status = 503
+
+
+class DatabaseUnavailable(OutsideError):
+    """A server's database does not answer."""
+
+    status = 503
+
+
 class StepError(TilthError):
     """The user's step: its code, its outputs, or its end."""
 
@@ -182,6 +198,18 @@ class RunCancelled(TilthError):
     """A run was cancelled."""
 
     status = 409
+
+
+class AccessDenied(TilthError):
+    """A server does not let this user do this."""
+
+    status = 403
+
+
+class LoginNeeded(AccessDenied):
+    """A server does not know who asks: no login, or one that has ended."""
+
+    status = 401
 
 
 class NotFound(TilthError):

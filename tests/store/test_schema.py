@@ -18,7 +18,7 @@ def test_marked_fields_become_columns_and_the_rest_does_not():
 
 
 def test_unique_fields_are_unique():
-    assert 'CREATE UNIQUE INDEX "run_by_name" ON "run" ("name")' in schema.statements(Run)
+    assert 'CREATE UNIQUE INDEX "run_by_name" ON "run" ("space", "name")' in schema.statements(Run)
 
 
 @given(

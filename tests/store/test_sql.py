@@ -17,6 +17,8 @@ from tilth.errors import Conflict, DiskFull, SetupError
 from tilth.home import Home
 from tilth.records import Artifact, Run, State, StepRun
 from tilth.store import Put, SqlStore, open_store, walk
+from tilth.store.sql import _table as sql_of
+from tilth.store.sqlite import SqliteDatabase
 from tilth.testing.store import StoreContract
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class TestSqlStore(StoreContract):
     @pytest.fixture
     def make_store(self, tmp_path):
         numbers = itertools.count()
-        return lambda: SqlStore(tmp_path / f"{next(numbers)}.db")
+        return lambda: SqlStore(SqliteDatabase(tmp_path / f"{next(numbers)}.db"))
 
 
 @pytest.fixture
@@ -131,11 +133,11 @@ def test_a_full_disk_is_said_to_be_full_and_what_was_kept_stays(tmp_path):
 
 def test_a_reader_does_not_wait_for_a_writer(store):
     run = store.start_run(Run(pipeline="p"))
-    other = sqlite3.connect(store.path, isolation_level=None)
+    other = sqlite3.connect(store.database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
         begin = time.monotonic()
-        with open_store(Home(store.path.parent)) as another:
+        with open_store(Home(store.database.path.parent)) as another:
             assert another.get(Run, run.id) == run
         assert time.monotonic() - begin < 10
     finally:
@@ -143,8 +145,8 @@ def test_a_reader_does_not_wait_for_a_writer(store):
 
 
 def test_a_database_that_nobody_lets_go_of_is_told(store, monkeypatch):
-    monkeypatch.setattr("tilth.store.database.PATIENCE_S", 0.05)
-    other = sqlite3.connect(store.path, isolation_level=None)
+    monkeypatch.setattr("tilth.store.sqlite.PATIENCE_S", 0.05)
+    other = sqlite3.connect(store.database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
         with pytest.raises(SetupError, match="held by another process"):
@@ -163,7 +165,7 @@ def test_writing_goes_on_after_a_refused_write(store):
 
 def test_a_field_of_a_later_version_is_left_out(store):
     run = store.start_run(Run(pipeline="p"))
-    with sqlite3.connect(store.path) as connection:
+    with sqlite3.connect(store.database.path) as connection:
         connection.execute("UPDATE run SET body = json_set(body, '$.moon_phase', 'full')")
     connection.close()
     assert store.get(Run, run.id) == run
@@ -171,7 +173,7 @@ def test_a_field_of_a_later_version_is_left_out(store):
 
 def test_a_value_of_a_later_version_is_told_and_harms_no_other(store):
     run, other = store.start_run(Run(pipeline="p")), store.start_run(Run(pipeline="p"))
-    with sqlite3.connect(store.path) as connection:
+    with sqlite3.connect(store.database.path) as connection:
         connection.execute(
             "UPDATE run SET body = json_set(body, '$.state', 'paused') WHERE id = ?", (run.id,)
         )
@@ -192,9 +194,9 @@ def test_a_cached_step_is_found_through_an_index(store):
         "a step before": (StepRun, "-created_at", {"pipeline": "p", "step": "s"}),
         "latest version": (Artifact, "-version", {"name": "model"}),
     }
-    with sqlite3.connect(store.path) as connection:
+    with sqlite3.connect(store.database.path) as connection:
         for label, (kind, order, where) in plans.items():
-            sql, values = store._table(kind).find(order, 100, None, "", where)
+            sql, values = sql_of(kind).find("", order, 100, None, "", where)
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
             assert not any(line.startswith(f"SCAN {kind.kind} ") and "INDEX" not in line for line in plan), (
                 label
@@ -213,17 +215,17 @@ def test_a_big_write_is_one_transaction(store):
 
 def test_a_store_opened_here_is_seen_from_another_process(store):
     run = store.start_run(Run(pipeline="p"))
-    with writer(store.path.parent, 1) as process:
+    with writer(store.database.path.parent, 1) as process:
         assert process.wait() == 0
         process.stdout.read()
     assert {each.name for each in store.find(Run)} == {run.name, "p-2"}
-    assert os.environ["TILTH_HOME"] == str(store.path.parent)
+    assert os.environ["TILTH_HOME"] == str(store.database.path.parent)
 
 
 def test_a_record_that_cannot_be_read_is_told_in_good_english(store: SqlStore) -> None:
     (artifact,) = store.add(Artifact(name="model", digest="1"))
     (step,) = store.add(StepRun(run="1", step="train"))
-    with sqlite3.connect(store.path) as connection:
+    with sqlite3.connect(store.database.path) as connection:
         connection.execute("UPDATE artifact SET body = '{}'")
         connection.execute("UPDATE step_run SET body = '{}'")
     connection.close()

@@ -53,14 +53,14 @@ def columns(kind: type[Record]) -> tuple[SqlColumn, ...]:
 def statements(kind: type[Record]) -> list[str]:
     """What makes the table of a kind of record, and its indexes.
 
-    Every index ends in `created_at, id`, so that the newest of one value are read without sorting.
+    Each begins with `space`: the project on a server, empty in a home folder. An index that is not unique ends
+    in `created_at, id`, so that the newest of one value are read without sorting.
     """
     table = kind.kind
-    lines = []
-    for column in columns(kind):
-        line = f'"{column.name}" {column.type}{"" if column.nullable else " NOT NULL"}'
-        lines.append(line + (" PRIMARY KEY" if column.name == "id" else ""))
+    lines = ['"space" TEXT NOT NULL']
+    lines += [f'"{each.name}" {each.type}{"" if each.nullable else " NOT NULL"}' for each in columns(kind)]
     lines.append('"body" TEXT NOT NULL')
+    lines.append('PRIMARY KEY ("space", "id")')
     made = ["\n".join([f'CREATE TABLE "{table}" (', "    " + ",\n    ".join(lines), ")"])]
 
     by: list[tuple[str, ...]] = []
@@ -86,5 +86,5 @@ def sql_value(value: object) -> str | int | None:
 
 
 def _index(table: str, names: tuple[str, ...], *, unique: bool = False) -> str:
-    quoted = ", ".join(f'"{name}"' for name in names)
+    quoted = ", ".join(f'"{name}"' for name in ("space", *names))
     return f'CREATE {"UNIQUE " if unique else ""}INDEX "{table}_by_{"_".join(names)}" ON "{table}" ({quoted})'

@@ -1,4 +1,4 @@
-"""Records in one SQLite file: a table per kind, its columns beside the whole record as JSON."""
+"""Records in SQL: a table per kind, its columns beside the whole record as JSON."""
 
 # ruff: noqa: S608 - the names in the SQL come from the record classes; values are always bound
 
@@ -6,27 +6,26 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from tilth.errors import Conflict, NotFound, SetupError, UnknownOption, nearest
 from tilth.records import Artifact, Record, Run, State, StepRun
-from tilth.store import database, schema
+from tilth.store import schema
 from tilth.store.protocol import Delete, Page
+from tilth.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from tilth.home import Home
+    from tilth.store.database import Cursor, Database
     from tilth.store.protocol import Change, Store, Where
 
 R = TypeVar("R", bound=Record)
 A = TypeVar("A", bound=Artifact)
+Row: TypeAlias = tuple[str, int]  # JSON, revision
 _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for each value
 _FEW = 8  # values of one column that are asked for one by one
 _encoder = msgspec.json.Encoder()
@@ -40,44 +39,40 @@ def open_store(home: Home, *, to_read: bool = False) -> SqlStore:
     Raises:
         HomeUnwritable, HomeTooNew, SetupError: It cannot be opened.
     """
-    return SqlStore(home.database, to_read=to_read)
+    return SqlStore(SqliteDatabase(home.database, to_read=to_read))
 
 
 class SqlStore:
-    """A `Store` in one file.
+    """A `Store` in a database.
 
-    One connection writes, one reads: who asks does not wait for a commit to reach the disk. Nothing is
-    shared with a forked child; open another store there.
+    Args:
+        space: Which of the stores that one database holds: a project's name on a server, empty in a home folder.
     """
 
-    def __init__(self, path: Path, *, to_read: bool = False) -> None:
-        self.path = path
-        self._tables: dict[type[Record], _Table[Any]] = {}
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        with database.translated(path):
-            if to_read and database.is_still(path):
-                self._reader = database.connect_still(path)
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._reader = database.connect(path)
-            try:
-                database.settle(self._reader, path)
-            except BaseException:
-                self._reader.close()
-                raise
+    def __init__(self, database: Database, space: str = "") -> None:
+        self.database = database
+        self.space = space
+
+    def within(self, space: str) -> SqlStore:
+        """Another store of the same database, that closes with it."""
+        return SqlStore(self.database, space)
 
     def add(self, *records: R) -> tuple[R, ...]:
-        with self._transaction() as cursor:
-            return tuple(self._add(cursor, record) for record in records)
+        return self.database.transact(lambda cursor: tuple(self._add(cursor, each) for each in records))
 
     def get(self, kind: type[R], id: str) -> R:  # noqa: A002
-        table = self._table(kind)
-        rows = self._select(f"{table.select} WHERE id = ?", (id,))
+        return _table(kind).decode(*self.get_row(kind, id))
+
+    def get_row(self, kind: type[Record], id: str) -> Row:  # noqa: A002
+        """A record as it is kept: its JSON, and its revision, which is 1 in the JSON.
+
+        Raises:
+            NotFound: There is none.
+        """
+        rows = self.database.select(f"{_table(kind).select} WHERE space = ? AND id = ?", (self.space, id))
         if not rows:
             raise NotFound(f"no {kind.kind.replace('_', ' ')} has the id `{id}`")
-        return table.decode(*rows[0])
+        return rows[0][0], rows[0][1]
 
     def find(
         self,
@@ -89,21 +84,41 @@ class SqlStore:
         id_prefix: str = "",
         **where: Where,
     ) -> Page[R]:
-        table = self._table(kind)
-        sql, values = table.find(order, limit, after, id_prefix, where)
-        rows = self._select(sql, values)
-        items = tuple(table.decode(*row) for row in rows[:limit])
-        more = len(rows) > limit and items
-        return Page(items, table.cursor(items[-1], order) if more else None)
+        rows, following = self.find_rows(
+            kind, order=order, limit=limit, after=after, id_prefix=id_prefix, where=where
+        )
+        table = _table(kind)
+        return Page(tuple(table.decode(*row) for row in rows), following)
+
+    def find_rows(
+        self,
+        kind: type[Record],
+        *,
+        order: str = "-created_at",
+        limit: int = 100,
+        after: str | None = None,
+        id_prefix: str = "",
+        where: Mapping[str, Where],
+    ) -> tuple[list[Row], str | None]:
+        """What `find` finds, as it is kept, and `next` of the page."""
+        table = _table(kind)
+        sql, values = table.find(self.space, order, limit, after, id_prefix, where)
+        found = self.database.select(sql, values)
+        rows = [(body, revision) for body, revision, *_ in found[:limit]]
+        if len(found) <= limit or not rows:
+            return rows, None
+        return rows, msgspec.json.encode([*found[limit - 1][2:4]]).decode()
 
     def replace(self, old: R, new: R) -> R:
         assert old.id == new.id, "a record is replaced by one of the same id"
-        table = self._table(type(new))
+        table = _table(type(new))
         kept = msgspec.structs.replace(new, revision=old.revision + 1)
-        with self._transaction() as cursor:
-            cursor.execute(table.update, (*table.values(kept), old.id, old.revision))
+
+        def replace(cursor: Cursor) -> R:
+            cursor.execute(table.update, (*table.values(self.space, kept), self.space, old.id, old.revision))
             if cursor.rowcount == 0:
-                found = cursor.execute(f"{table.select} WHERE id = ?", (old.id,)).fetchone()
+                cursor.execute(f"{table.select} WHERE space = ? AND id = ?", (self.space, old.id))
+                found = cursor.fetchone()
                 label = new.kind.replace("_", " ")
                 if found is None:
                     raise NotFound(f"no {label} has the id `{old.id}` any more")
@@ -112,31 +127,38 @@ class SqlStore:
                     why=f"it is at revision {found[1]}, the change was made to revision {old.revision}",
                     mend="read it again, and repeat the change",
                 )
-        return kept
+            return kept
+
+        return self.database.transact(replace)
 
     def write(self, changes: Sequence[Change], *, holding: Run | None = None) -> tuple[Record, ...]:
-        kept = []
-        with self._transaction() as cursor:
+        def write(cursor: Cursor) -> tuple[Record, ...]:
+            kept = []
             if holding is not None:
                 self._check_fence(cursor, holding)
             for change in changes:
                 if isinstance(change, Delete):
-                    cursor.execute(f'DELETE FROM "{change.kind.kind}" WHERE id = ?', (change.id,))
+                    sql = f'DELETE FROM "{change.kind.kind}" WHERE space = ? AND id = ?'
+                    cursor.execute(sql, (self.space, change.id))
                     continue
                 record = change.record
                 if isinstance(record, Artifact):
                     record = self._with_version(cursor, record)
-                table = self._table(type(record))
-                cursor.execute(table.put, table.values(record))
+                table = _table(type(record))
+                cursor.execute(table.put, table.values(self.space, record))
                 kept.append(record)
-        return tuple(kept)
+            return tuple(kept)
+
+        return self.database.transact(write)
 
     def start_run(self, run: Run) -> Run:
-        with self._transaction() as cursor:
-            number = _count(cursor, f"run {run.pipeline}")
-            run = msgspec.structs.replace(run, number=number, name=f"{run.pipeline}-{number}")
-            self._add(cursor, run)
-        return run
+        def start(cursor: Cursor) -> Run:
+            number = self._count(cursor, f"run {run.pipeline}")
+            return self._add(
+                cursor, msgspec.structs.replace(run, number=number, name=f"{run.pipeline}-{number}")
+            )
+
+        return self.database.transact(start)
 
     def cached_step_run(self, cache_key: str) -> StepRun | None:
         if not cache_key:
@@ -146,11 +168,8 @@ class SqlStore:
         return found.items[0] if found.items else None
 
     def close(self) -> None:
-        """Close the file. The last to close it folds the log into the database."""
-        with self._writing, self._reading:
-            for connection in (self._writer, self._reader):
-                if connection is not None:
-                    connection.close()
+        """Close the database, under every store of it."""
+        self.database.close()
 
     def __enter__(self) -> SqlStore:
         return self
@@ -158,29 +177,44 @@ class SqlStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add(self, cursor: sqlite3.Cursor, record: R) -> R:
+    def _add(self, cursor: Cursor, record: R) -> R:
         if isinstance(record, Artifact):
             record = self._with_version(cursor, record)
-        table = self._table(type(record))
-        cursor.execute(table.insert, table.values(record))
+        table = _table(type(record))
+        cursor.execute(table.insert, table.values(self.space, record))
         return record
 
-    def _with_version(self, cursor: sqlite3.Cursor, artifact: A) -> A:
+    def _with_version(self, cursor: Cursor, artifact: A) -> A:
         counter = f"artifact {artifact.name}"
         if artifact.version:
             cursor.execute(
-                "INSERT INTO counter VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
-                (counter, artifact.version),
+                "INSERT INTO counter (space, name, value) VALUES (?, ?, ?) ON CONFLICT (space, name) "
+                "DO UPDATE SET value = excluded.value WHERE counter.value < excluded.value",
+                (self.space, counter, artifact.version),
             )
             return artifact
-        row = cursor.execute("SELECT version FROM artifact WHERE id = ?", (artifact.id,)).fetchone()
-        version = row[0] if row else _count(cursor, counter)
+        cursor.execute("SELECT version FROM artifact WHERE space = ? AND id = ?", (self.space, artifact.id))
+        row = cursor.fetchone()
+        version = row[0] if row else self._count(cursor, counter)
         return msgspec.structs.replace(artifact, version=version)
 
-    def _check_fence(self, cursor: sqlite3.Cursor, holding: Run) -> None:
-        table = self._table(Run)
-        row = cursor.execute(f"{table.select} WHERE id = ?", (holding.id,)).fetchone()
+    def _count(self, cursor: Cursor, name: str) -> int:
+        """The next number of a counter. Kept apart from what it counts: deleting gives no number free."""
+        cursor.execute(
+            "INSERT INTO counter (space, name, value) VALUES (?, ?, 1) ON CONFLICT (space, name) "
+            "DO UPDATE SET value = counter.value + 1",
+            (self.space, name),
+        )
+        cursor.execute("SELECT value FROM counter WHERE space = ? AND name = ?", (self.space, name))
+        row = cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _check_fence(self, cursor: Cursor, holding: Run) -> None:
+        table = _table(Run)
+        sql = f"{table.select} WHERE space = ? AND id = ? {self.database.locking}"
+        cursor.execute(sql, (self.space, holding.id))
+        row = cursor.fetchone()
         if row is None:
             raise NotFound(f"run `{holding.name}` is not there any more")
         stored = table.decode(*row).fence
@@ -190,35 +224,19 @@ class SqlStore:
                 why=f"its fence is {stored}, this driver's is {holding.fence}",
             )
 
-    def _table(self, kind: type[R]) -> _Table[R]:
-        table = self._tables.get(kind)
-        if table is None:
-            table = self._tables[kind] = _Table(kind)
-        return table
-
-    def _select(self, sql: str, values: Sequence[object]) -> list[tuple[str, int]]:
-        with database.translated(self.path), self._reading:
-            return self._reader.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with database.translated(self.path), self._writing:
-            if self._writer is None:
-                self._writer = database.connect(self.path)
-            # Closed, for a cursor in a traceback would keep the file open after the connection is closed.
-            with closing(self._writer.cursor()) as cursor:
-                cursor.execute("BEGIN IMMEDIATE")
-                try:
-                    yield cursor
-                    cursor.execute("COMMIT")
-                except BaseException:
-                    if self._writer.in_transaction:  # SQLite rolls back by itself when the disk is full
-                        self._writer.rollback()
-                    raise
-
 
 if TYPE_CHECKING:
     _keeps_the_promises: type[Store] = SqlStore
+
+
+_tables: dict[type[Record], _Table[Any]] = {}
+
+
+def _table(kind: type[R]) -> _Table[R]:
+    table = _tables.get(kind)
+    if table is None:
+        table = _tables[kind] = _Table(kind)
+    return table
 
 
 class _Table(Generic[R]):
@@ -228,28 +246,28 @@ class _Table(Generic[R]):
         self.kind = kind
         self.columns = {column.name: column for column in schema.columns(kind)}
         self._decoder = msgspec.json.Decoder(kind)
-        table, names = f'"{kind.kind}"', [*self.columns, "body"]
+        table, names = f'"{kind.kind}"', ["space", *self.columns, "body"]
         quoted = ", ".join(f'"{name}"' for name in names)
         marks = ", ".join("?" * len(names))
         changes = ", ".join(
-            f'"{name}" = excluded."{name}"' for name in names if name not in ("id", "revision")
+            f'"{name}" = excluded."{name}"' for name in names if name not in ("space", "id", "revision")
         )
         self.select = f"SELECT body, revision FROM {table}"
         self.insert = f"INSERT INTO {table} ({quoted}) VALUES ({marks})"
         # An equal body changes nothing, not even the revision: a write may be repeated.
         self.put = (
-            f"{self.insert} ON CONFLICT (id) DO UPDATE SET {changes}, revision = {table}.revision + 1 "
+            f"{self.insert} ON CONFLICT (space, id) DO UPDATE SET {changes}, revision = {table}.revision + 1 "
             f"WHERE {table}.body <> excluded.body"
         )
         settings = ", ".join(f'"{name}" = ?' for name in names)
-        self.update = f"UPDATE {table} SET {settings} WHERE id = ? AND revision = ?"
+        self.update = f"UPDATE {table} SET {settings} WHERE space = ? AND id = ? AND revision = ?"
 
-    def values(self, record: R) -> list[str | int | None]:
+    def values(self, space: str, record: R) -> list[str | int | None]:
         """The row of a record. The revision lives in its column alone, so that bodies compare."""
         values = [schema.sql_value(getattr(record, name)) for name in self.columns]
         if record.revision != 1:
             record = msgspec.structs.replace(record, revision=1)
-        return [*values, _encode(record)]
+        return [space, *values, _encode(record)]
 
     def decode(self, body: str, revision: int) -> R:
         try:
@@ -261,13 +279,19 @@ class _Table(Generic[R]):
         return record
 
     def find(
-        self, order: str, limit: int, after: str | None, id_prefix: str, where: dict[str, Where]
+        self,
+        space: str,
+        order: str,
+        limit: int,
+        after: str | None,
+        id_prefix: str,
+        where: Mapping[str, Where],
     ) -> tuple[str, list[object]]:
-        """The query for one page and one record more, and its values."""
+        """The query for one page and one record more, and its values; a row ends in what the next begins after."""
         name, down = order.removeprefix("-"), order.startswith("-")
         if self._column(name).nullable:
             raise UnknownOption(f"`{name}` orders nothing: it may be missing")
-        always: list[_Condition] = []
+        always: list[_Condition] = [("space = ?", [space])]
         if id_prefix:
             always.append(("id >= ? AND id < ?", [id_prefix, id_prefix + "\U0010ffff"]))
         if after is not None:
@@ -279,18 +303,15 @@ class _Table(Generic[R]):
         clauses, values = [], []
         for chosen in itertools.product(*choices):
             conditions = [*always, *chosen]
-            clauses.append(" AND ".join(text for text, _ in conditions) or "TRUE")
+            clauses.append(" AND ".join(text for text, _ in conditions))
             values += [value for _, given in conditions for value in given]
+        each = f'SELECT body, revision, "{name}" AS value, id AS last FROM "{self.kind.kind}" WHERE'
         if len(clauses) == 1:
-            return f"{self.select} WHERE {clauses[0]} {ordered}", values
+            return f"{each} {clauses[0]} {ordered}", values
         # One query over several values would sort all it finds; one for each reads its index in order.
-        each = f'SELECT body, revision, "{name}", id FROM "{self.kind.kind}" WHERE'
-        together = " UNION ALL ".join(f"SELECT * FROM ({each} {clause} {ordered})" for clause in clauses)
-        return f"SELECT body, revision FROM ({together}) {ordered}", values
-
-    def cursor(self, last: R, order: str) -> str:
-        value = schema.sql_value(getattr(last, order.removeprefix("-")))
-        return msgspec.json.encode([value, last.id]).decode()
+        ordered_all = f"ORDER BY value {direction}, last {direction} LIMIT {limit + 1:d}"
+        parts = (f"SELECT * FROM ({each} {clause} {ordered}) AS part" for clause in clauses)
+        return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts {ordered_all}", values
 
     def _choices(self, key: str, wanted: Where) -> list[_Condition]:
         """Conditions of which one must hold, and no two can at once."""
@@ -299,9 +320,12 @@ class _Table(Generic[R]):
             wanted = [wanted]
         options = {schema.sql_value(each): None for each in wanted}  # each once, in order
         if 0 < len(options) <= _FEW:
-            return [(f'"{key}" IS ?', [option]) for option in options]
+            return [
+                (f'"{key}" IS NULL', []) if option is None else (f'"{key}" = ?', [option])
+                for option in options
+            ]
         marks = ", ".join("?" * len(options))
-        listed = f'"{key}" IN ({marks})' + (f' OR "{key}" IS NULL' if None in options else "")
+        listed = f'"{key}" IN ({marks or "NULL"})' + (f' OR "{key}" IS NULL' if None in options else "")
         return [(f"({listed})", list(options))]
 
     def _column(self, name: str) -> schema.SqlColumn:
@@ -340,11 +364,3 @@ def _read_cursor(text: str) -> list[object]:
             f"`{text}` is not where a page ends", mend="give `next` of the page before"
         ) from error
     return [value, last_id]
-
-
-def _count(cursor: sqlite3.Cursor, name: str) -> int:
-    """The next number of a counter. Kept apart from what it counts: deleting gives no number free."""
-    cursor.execute(
-        "INSERT INTO counter VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1", (name,)
-    )
-    return int(cursor.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()[0])

@@ -170,7 +170,7 @@ def database(home: Home) -> Finding:
         )
     if problems != ["ok"]:
         return Finding(name="database", state=ERROR, told=f"`{path}` is damaged: {problems[0]}", mend=mend)
-    from tilth.store.database import MIGRATIONS
+    from tilth.store.sqlite import MIGRATIONS
 
     latest = max(int(each.name[:4]) for each in MIGRATIONS.glob("*.sql"))
     if version > latest:

@@ -13,7 +13,8 @@ import pytest
 from tilth.errors import HomeTooNew, SetupError
 from tilth.home import Home
 from tilth.records import KINDS, Run
-from tilth.store import database, open_store, schema
+from tilth.records.access import ACCESS_KINDS
+from tilth.store import open_store, schema, sqlite
 
 
 def shape(connection: sqlite3.Connection, table: str) -> tuple[set[tuple], set[tuple]]:
@@ -25,9 +26,9 @@ def shape(connection: sqlite3.Connection, table: str) -> tuple[set[tuple], set[t
     return columns, indexes
 
 
-def settle(path: Path, migrations: Path = database.MIGRATIONS) -> None:
-    with closing(database.connect(path)) as connection:
-        database.settle(connection, path, migrations)
+def settle(path: Path, migrations: Path = sqlite.MIGRATIONS) -> None:
+    with closing(sqlite.connect(path)) as connection:
+        sqlite.settle(connection, path, migrations)
 
 
 def query(path: Path, sql: str) -> object:
@@ -42,11 +43,11 @@ def migrations(tmp_path):
     """Where there is one so far, to which a test adds the second."""
     folder = tmp_path / "migrations"
     folder.mkdir()
-    shutil.copy(database.MIGRATIONS / "0001_first_tables.sql", folder)
+    shutil.copy(sqlite.MIGRATIONS / "0001_first_tables.sql", folder)
     return folder
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", (KINDS | ACCESS_KINDS).values(), ids=KINDS | ACCESS_KINDS)
 def test_the_migrated_tables_are_those_the_records_ask_for(tmp_path, kind):
     settle(tmp_path / "tilth.db")
     with (
@@ -59,7 +60,7 @@ def test_the_migrated_tables_are_those_the_records_ask_for(tmp_path, kind):
 
 
 def test_migrations_are_numbered_without_gaps():
-    numbers = [int(each.name[:4]) for each in sorted(database.MIGRATIONS.glob("*.sql"))]
+    numbers = [int(each.name[:4]) for each in sorted(sqlite.MIGRATIONS.glob("*.sql"))]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -150,7 +151,7 @@ def test_the_log_is_written_ahead_on_a_disk_of_this_machine(tmp_path):
 def test_a_rollback_journal_is_used_on_a_network_file_system(tmp_path, monkeypatch):
     path = tmp_path / "tilth.db"
     settle(path)
-    monkeypatch.setattr(database, "on_network", lambda folder: True)
+    monkeypatch.setattr(sqlite, "on_network", lambda folder: True)
     settle(path)
     assert query(path, "PRAGMA journal_mode") == "delete"
 
@@ -175,12 +176,12 @@ def test_file_systems_of_other_machines_are_known(tmp_path, place, expected):
         "//s/x /mnt/my\\040disk cifs rw 0 0\nme@s: /mnt/sshfs fuse.sshfs rw 0 0\n"
         "/dev/sdc /mnt/usb fuseblk rw 0 0\n"
     )
-    assert database.on_network(Path(place), mounts) is expected
+    assert sqlite.on_network(Path(place), mounts) is expected
 
 
 def test_opening_asks_nothing_of_a_database_that_is_up_to_date(tmp_path, monkeypatch):
     open_store(Home(tmp_path)).close()
-    monkeypatch.setattr(database, "_locked", None)  # would be called to migrate
+    monkeypatch.setattr(sqlite, "_locked", None)  # would be called to migrate
     open_store(Home(tmp_path)).close()
 
 

@@ -1,0 +1,1 @@
+"""The server: records, users and runs for a team, over HTTP."""
