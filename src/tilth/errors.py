@@ -31,6 +31,7 @@ The tree shows whose fault it is; a class exists where a caller would act differ
     ├── AccessDenied            a server does not let this user do this
     │   └── LoginNeeded         it does not know who asks
     ├── NotFound                no such run, step, artifact, environment…
+    │   └── NoProject           a server has no such project, or not for this user
     └── Conflict                somebody else changed it meanwhile, or holds it now
 """
 
@@ -216,6 +217,10 @@ class NotFound(TilthError):
     """No such thing."""
 
     status = 404
+
+
+class NoProject(NotFound):
+    """A server has no such project, or not for this user."""
 
 
 class Conflict(TilthError):

@@ -26,6 +26,7 @@ class Home:
     images/blobs/sha256/DIGEST  layers, configs and manifests, as in an OCI layout
     images/layers/, where/      which layer a wheel became, which registry has which blob
     images/bases/               what base images are, and which digest a tag had
+    logins.json                 servers that this machine is logged in at; readable by its user alone
     secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests
     """
@@ -67,6 +68,10 @@ class Home:
     @property
     def images(self) -> Path:
         return self.root / "images"
+
+    @property
+    def logins(self) -> Path:
+        return self.root / "logins.json"
 
     @property
     def secrets(self) -> Path:

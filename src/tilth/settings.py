@@ -28,6 +28,20 @@ SETTINGS = {
         "folder for runs, artifacts, environments and the database; "
         "by default the platform's data folder, as `~/.local/share/tilth`",
     ),
+    "server_url": Setting(
+        "TILTH_SERVER_URL",
+        "",
+        "address of the server that keeps the records; by default the one of `tilth login`, else none",
+    ),
+    "api_key": Setting(
+        "TILTH_API_KEY", "", "what to log in at the server with; by default the token of `tilth login`"
+    ),
+    "project": Setting(
+        "TILTH_PROJECT",
+        "",
+        "the project on the server; by default `project` of `[tool.tilth]`, else the name in pyproject.toml, else "
+        "the folder's",
+    ),
     "python": Setting(
         "TILTH_PYTHON", "", "the project's interpreter, when it should not be found as uv finds it"
     ),

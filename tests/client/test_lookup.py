@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tilth.store import SqlStore
+    from tilth.store.sql import SqlStore
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tilth.client.project import WorkingTree, project_options
+from tilth.client.project import WorkingTree
 from tilth.errors import DefinitionError
 from tilth.ir.pipeline import Pipeline
+from tilth.project_file import project_options
 from tilth.runtime.sources import source_digest
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from tilth.client.components import Components
-from tilth.client.project import project_name, project_options
 from tilth.client.stack_files import carry_out, exported, plan_import, to_text
 from tilth.client.stacks import Stacks, active_stack, open_component
 from tilth.errors import Conflict, DefinitionError, HomeTooNew, NotFound, UnknownOption
 from tilth.home import Home
+from tilth.project_file import project_name, project_options
 from tilth.records import ComponentUsed
 from tilth.secrets import open_secrets
 from tilth.stack.assembled import stack_requirements

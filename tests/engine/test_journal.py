@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tilth.store import Change, SqlStore
+    from tilth.store import Change
+    from tilth.store.sql import SqlStore
 
 
 class Counting:

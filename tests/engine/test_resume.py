@@ -19,7 +19,7 @@ from tilth.artifact_stores import LocalArtifactStore
 from tilth.errors import Conflict, SetupError, TilthError
 from tilth.home import Home
 from tilth.records import CodeBundle, Environment, Run, State, StepRun
-from tilth.store import SqlStore
+from tilth.store.sql import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,9 +9,9 @@ import pytest
 
 from tilth.errors import DatabaseUnavailable, DefinitionError, SetupError
 from tilth.records import Artifact, Run, StepRun
-from tilth.store import Delete, Put, SqlStore, walk
+from tilth.store import Delete, Put, walk
 from tilth.store.postgres import PostgresDatabase
-from tilth.store.sql import _table as sql_of
+from tilth.store.sql import SqlStore, _table as sql_of
 from tilth.store.sqlite import MIGRATIONS
 from tilth.testing.store import StoreContract
 

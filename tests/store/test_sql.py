@@ -16,8 +16,8 @@ import pytest
 from tilth.errors import Conflict, DiskFull, SetupError
 from tilth.home import Home
 from tilth.records import Artifact, Run, State, StepRun
-from tilth.store import Put, SqlStore, open_store, walk
-from tilth.store.sql import _table as sql_of
+from tilth.store import Put, open_store, walk
+from tilth.store.sql import SqlStore, _table as sql_of
 from tilth.store.sqlite import SqliteDatabase
 from tilth.testing.store import StoreContract
 

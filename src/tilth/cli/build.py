@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tilth.images.referrers import Attached
     from tilth.records import Build
-    from tilth.store import SqlStore
+    from tilth.store import Store
 
 
 @click.command()
@@ -267,7 +267,7 @@ def show(*, name: str, with_attached: bool, as_json: bool) -> None:
         click.echo(table(["document", "type", "size", "digest"], documents, indent=2))
 
 
-def _attached(found: Build, store: SqlStore) -> list[Attached]:
+def _attached(found: Build, store: Store) -> list[Attached]:
     from tilth.cli.component import code_root
     from tilth.client.images import attached_to, project_registries
     from tilth.home import Home

@@ -9,7 +9,7 @@ from tilth.settings import home_folder
 from tilth.store import open_store
 
 if TYPE_CHECKING:
-    from tilth.store import SqlStore
+    from tilth.store import Store
 
 
 def home() -> Home:
@@ -17,6 +17,6 @@ def home() -> Home:
     return Home(home_folder())
 
 
-def records() -> SqlStore:
+def records() -> Store:
     """The records in the home folder, to be used in a `with` statement."""
     return open_store(home(), to_read=True)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tilth.engine.nodes import Unit
     from tilth.environments import Locked
     from tilth.ir.pipeline import Node, Pipeline
-    from tilth.store import SqlStore
+    from tilth.store import Store
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class _Checkout:
     def __init__(
         self,
         recorded: RecordedRun,
-        store: SqlStore,
+        store: Store,
         home: Home,
         aside: Path,
         folder: Path,

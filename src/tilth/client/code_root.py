@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DefinitionError
+from tilth.project_file import marked_root
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_MARKERS = ("tilth.toml", "pyproject.toml", ".git")
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,9 @@ def find_code_root(file: Path) -> CodeRoot:
         DefinitionError: pyproject.toml is no TOML.
     """
     path = file.absolute()
-    for folder in path.parents:
-        if any((folder / marker).exists() for marker in _MARKERS):
-            return CodeRoot(
-                folder, tuple(dict.fromkeys([*_source_folders(folder, path), folder])), marked=True
-            )
+    folder = marked_root(path)
+    if folder is not None:
+        return CodeRoot(folder, tuple(dict.fromkeys([*_source_folders(folder, path), folder])), marked=True)
     return CodeRoot(path.parent, (path.parent,), marked=False)
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.client.code_root import canonical_module, find_code_root
-from tilth.client.project import project_options
 from tilth.environments import probe, project_interpreter
 from tilth.errors import DefinitionError, NotFound, SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
 from tilth.orchestrators.runtimes import installed_runtime
+from tilth.project_file import project_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

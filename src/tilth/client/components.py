@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.client.project import project_name
 from tilth.errors import Conflict, DefinitionError, NotFound, nearest
+from tilth.project_file import project_name
 from tilth.records import Component, Stack
 from tilth.stack.built_in import built_in_components
 from tilth.stack.component_types import TYPES, check_type, in_order, label

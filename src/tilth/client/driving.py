@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tilth.home import Home
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Launcher, Orchestrator
-    from tilth.store import SqlStore
+    from tilth.store import Store
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def drive_run(
     options: RunOptions,
     listener: events.Listener,
     home: Home,
-    store: SqlStore,
+    store: Store,
     secrets: RunSecrets,
     done: list[StepRun] | None = None,
     attempts: Mapping[tuple[str, int | None], int] | None = None,
@@ -119,7 +119,7 @@ def drive_run(
     return ended
 
 
-def forget_for_reuse(environments: Sequence[Changed], store: SqlStore, listener: events.Listener) -> None:
+def forget_for_reuse(environments: Sequence[Changed], store: Store, listener: events.Listener) -> None:
     """What steps of any run gave in an environment that one of them changed is not what its digest stands for."""
     for changed in environments:
         for run in walk(store, Run):
@@ -184,7 +184,7 @@ def _run_loop(drive: Callable[[], Any]) -> Run:
 
 
 @contextlib.contextmanager
-def cancelled_by_interrupt(store: SqlStore, run: str) -> Iterator[None]:
+def cancelled_by_interrupt(store: Store, run: str) -> Iterator[None]:
     """Record a run as cancelled also when Ctrl-C comes while no driver listens: before it starts, or a second one."""
     try:
         yield

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tilth.client.recorded import RecordedRun
     from tilth.environments import Locked, Realised
-    from tilth.store import SqlStore, Store
+    from tilth.store import Store
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def foreground(
 
 @contextlib.contextmanager
 def _inside(
-    wanted: str, store: SqlStore, home: Home, offline: bool, tell: Callable[[str], None]
+    wanted: str, store: Store, home: Home, offline: bool, tell: Callable[[str], None]
 ) -> Iterator[Inside]:
     environment, run, step_run = _resolve(wanted, store)
     if environment is None:
@@ -227,7 +227,7 @@ def different_client(run: Run, changed: Sequence[str]) -> str:
 
 
 def _ready(
-    lock: Locked, store: SqlStore, home: Home, offline: bool, tell: Callable[[str], None]
+    lock: Locked, store: Store, home: Home, offline: bool, tell: Callable[[str], None]
 ) -> tuple[Realised, Any]:
     """The venv of a lock, held; made, or made anew, where it is not as it should be."""
     while True:
@@ -250,7 +250,7 @@ def _put_aside(
     realised: Realised,
     changed: Changed,
     files: Sequence[str],
-    store: SqlStore,
+    store: Store,
     home: Home,
     tell: Callable[[str], None],
 ) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tilth.oci.registry import Registry
     from tilth.orchestrators import Orchestrator
     from tilth.stack.assembled import AssembledStack
-    from tilth.store import SqlStore, Store
+    from tilth.store import Store
 
 BUILT = "it is built"
 
@@ -163,7 +163,7 @@ def _prepare(
     parameters: Mapping[str, str],
     options: BuildOptions,
     home: Home,
-    store: SqlStore,
+    store: Store,
     tell: Callable[[str], None],
     *,
     act: bool,
@@ -231,7 +231,7 @@ def _workshop(
     interpreter: Interpreter,
     options: BuildOptions,
     home: Home,
-    store: SqlStore,
+    store: Store,
     tell: Callable[[str], None],
     key: Any,
     *,
@@ -400,9 +400,7 @@ def _orchestrator(stack: AssembledStack, root: Path, home: Home) -> Orchestrator
     return DockerOrchestrator(DockerSettings())
 
 
-def project_registries(
-    root: Path, home: Home, store: SqlStore, named: str | None
-) -> Callable[[str], Registry]:
+def project_registries(root: Path, home: Home, store: Store, named: str | None) -> Callable[[str], Registry]:
     """Clients of registries by host, that of a project's stack with its login."""
     from tilth.client.stacks import active_stack
 

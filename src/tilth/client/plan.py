@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from tilth.engine.nodes import NodeState
     from tilth.ir.pipeline import Pipeline
     from tilth.records import StepRun
-    from tilth.store import SqlStore, Store
+    from tilth.store import Store
 
 
 @contextlib.contextmanager
-def existing(home: Home) -> Iterator[tuple[Home, SqlStore]]:
+def existing(home: Home) -> Iterator[tuple[Home, Store]]:
     """A home folder and its store; what is not there yet is an empty one that is gone afterwards."""
     with contextlib.ExitStack() as stack:
         shown, records = home, home

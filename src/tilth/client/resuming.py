@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores import ArtifactStore
     from tilth.client.recorded import RecordedRun
     from tilth.engine.environments import Code
-    from tilth.store import SqlStore
+    from tilth.store import Store
 
 # Of the options a run began with. Others are of the process that drove it: its terminal, its network.
 KEPT = frozenset({"cache", "failure_mode", "workers"})
@@ -55,7 +55,7 @@ def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
 
 
 def _resume(
-    found: Run, folder: Path, options: RunOptions, listener: events.Listener, home: Home, store: SqlStore
+    found: Run, folder: Path, options: RunOptions, listener: events.Listener, home: Home, store: Store
 ) -> Run:
     recorded = open_run(found, home)
     pipeline = recorded.pipeline

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.client.components import Components, check_name
-from tilth.client.project import project_stack
 from tilth.errors import Conflict, DefinitionError, NotFound, nearest
+from tilth.project_file import project_stack
 from tilth.records import Project, Stack
 from tilth.settings import setting
 from tilth.stack.assembled import AssembledStack, required_types

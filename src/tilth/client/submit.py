@@ -21,7 +21,7 @@ from tilth.client.delivery import plan_delivery
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.installed import client_environment, not_recorded
-from tilth.client.project import WorkingTree, code_in_image, project_options
+from tilth.client.project import WorkingTree, code_in_image
 from tilth.client.running import make_images, running_on
 from tilth.client.secrets import missing_secrets, run_secrets
 from tilth.client.stacks import active_stack
@@ -38,6 +38,7 @@ from tilth.errors import (
     nearest,
 )
 from tilth.home import Home
+from tilth.project_file import project_options
 from tilth.records import (
     ClientEnvironment,
     CodeBundle,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from tilth.environments import Interpreter
     from tilth.ir.pipeline import Pipeline
     from tilth.records import CodeDelivery, Git
-    from tilth.store import SqlStore, Store
+    from tilth.store import Store
 
 
 def call(pipeline: Defined, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> runtime.client.Run:
@@ -206,7 +207,7 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         target=running.target,
         listener=listener,
     )
-    with contextlib.closing(open_store(home)) as store:
+    with contextlib.closing(open_store(home, root=compiled.code.root)) as store:
         git = _InBackground(lambda: git_state(compiled.code.root))
         bundle: Bundle = make_bundle(compiled.code, home)
         if running.target is None:
@@ -290,7 +291,7 @@ def start(
     options: RunOptions,
     listener: events.Listener,
     home: Home,
-    store: SqlStore,
+    store: Store,
     secrets: RunSecrets,
     running: Running,
 ) -> Run:

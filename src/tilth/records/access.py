@@ -64,6 +64,15 @@ class Token(Record, frozen=True, kw_only=True):
     used_at: datetime | None = None  # to within a minute
 
 
+class Space(Record, frozen=True, kw_only=True):
+    """A project as the server knows it: whose records are kept apart from all others."""
+
+    kind: ClassVar[str] = "space"
+
+    name: Annotated[str, Unique]
+    description: str = ""
+
+
 class Member(Record, frozen=True, kw_only=True):
     """A user's role in a project."""
 
@@ -102,5 +111,5 @@ class AuditEntry(Record, frozen=True, kw_only=True):
 
 
 ACCESS_KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (User, Token, Member, DeviceLogin, AuditEntry)
+    each.kind: each for each in (User, Token, Space, Member, DeviceLogin, AuditEntry)
 }

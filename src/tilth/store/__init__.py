@@ -1,6 +1,6 @@
-"""Records, kept: one interface, with a home in SQL."""
+"""Records, kept: one interface, with a home in SQL and one behind HTTP."""
 
+from tilth.store.opening import open_store
 from tilth.store.protocol import Change, Delete, Page, Put, Store, walk
-from tilth.store.sql import SqlStore, open_store
 
-__all__ = ["Change", "Delete", "Page", "Put", "SqlStore", "Store", "open_store", "walk"]
+__all__ = ["Change", "Delete", "Page", "Put", "Store", "open_store", "walk"]

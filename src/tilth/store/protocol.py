@@ -9,6 +9,7 @@ from tilth.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import TracebackType
 
     from tilth.records import Run, StepRun
 
@@ -122,6 +123,12 @@ class Store(Protocol):
     def close(self) -> None:
         """Let go of what it holds open; it is not asked again."""
         ...
+
+    def __enter__(self) -> Store: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def walk(

@@ -5,21 +5,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from tilth.errors import Conflict, NotFound, SetupError, UnknownOption, nearest
 from tilth.records import Artifact, Record, Run, State, StepRun
-from tilth.store import schema
+from tilth.store import encoding, schema
 from tilth.store.protocol import Delete, Page
-from tilth.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tilth.home import Home
     from tilth.store.database import Cursor, Database
     from tilth.store.protocol import Change, Store, Where
 
@@ -28,18 +25,6 @@ A = TypeVar("A", bound=Artifact)
 Row: TypeAlias = tuple[str, int]  # JSON, revision
 _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for each value
 _FEW = 8  # values of one column that are asked for one by one
-_encoder = msgspec.json.Encoder()
-
-
-def open_store(home: Home, *, to_read: bool = False) -> SqlStore:
-    """The store of a home folder, made or migrated when it must be.
-
-    Args:
-        to_read: A home on a read-only disk will do; writing fails then.
-    Raises:
-        HomeUnwritable, HomeTooNew, SetupError: It cannot be opened.
-    """
-    return SqlStore(SqliteDatabase(home.database, to_read=to_read))
 
 
 class SqlStore:
@@ -267,13 +252,18 @@ class _Table(Generic[R]):
         values = [schema.sql_value(getattr(record, name)) for name in self.columns]
         if record.revision != 1:
             record = msgspec.structs.replace(record, revision=1)
-        return [space, *values, _encode(record)]
+        return [space, *values, encoding.encode(record).decode()]
 
     def decode(self, body: str, revision: int) -> R:
         try:
-            record = self._decoder.decode(body)
-        except msgspec.DecodeError:
-            record = self._decode_unusual(body)
+            record = encoding.decode(body, self._decoder, self.kind)
+        except ValueError as error:
+            label = self.kind.kind.replace("_", " ")
+            raise SetupError(
+                f"{'an' if label[0] in 'aeiou' else 'a'} {label} in the database cannot be read",
+                why=str(error),
+                mend="use the tilth that wrote it, or a newer one",
+            ) from error
         if record.revision != revision:
             msgspec.structs.force_setattr(record, "revision", revision)
         return record
@@ -335,25 +325,6 @@ class _Table(Generic[R]):
                 mend=nearest(name, self.columns),
             )
         return self.columns[name]
-
-    def _decode_unusual(self, body: str) -> R:
-        try:
-            return msgspec.convert(json.loads(body), self.kind)
-        except (ValueError, msgspec.ValidationError) as error:
-            label = self.kind.kind.replace("_", " ")
-            raise SetupError(
-                f"{'an' if label[0] in 'aeiou' else 'a'} {label} in the database cannot be read",
-                why=str(error),
-                mend="use the tilth that wrote it, or a newer one",
-            ) from error
-
-
-def _encode(record: Record) -> str:
-    try:
-        return _encoder.encode(record).decode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair stands for a byte of a file name that is not UTF-8; ASCII escapes can hold it.
-        return json.dumps(msgspec.to_builtins(record), separators=(",", ":"))
 
 
 def _read_cursor(text: str) -> list[object]:

@@ -106,6 +106,13 @@ class StoreContract:
             store.write([Put(record)])
             assert store.get(StepRun, record.id) == record
 
+    def test_a_file_name_that_is_no_utf_8_travels(self, store: Store) -> None:
+        record = StepRun(run="a", step="s", inputs={"file": "\udcff.csv"})
+        store.write([Put(record)])
+        store.add(other := StepRun(run="b", step="s", inputs={"file": "\udc80"}))
+        assert store.get(StepRun, record.id) == record
+        assert set(map(id_of, store.find(StepRun))) == {record.id, other.id}
+
     @given(data=st.data(), records=st.lists(_step_runs, max_size=25))
     @_quick
     def test_pages_hold_what_a_list_would_hold(

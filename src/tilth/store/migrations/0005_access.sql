@@ -30,6 +30,18 @@ CREATE INDEX "token_by_created_at_id" ON "token" ("space", "created_at", "id");
 CREATE INDEX "token_by_user_created_at_id" ON "token" ("space", "user", "created_at", "id");
 CREATE INDEX "token_by_run_created_at_id" ON "token" ("space", "run", "created_at", "id");
 
+CREATE TABLE "space" (
+    "space" TEXT NOT NULL,
+    "id" TEXT NOT NULL,
+    "created_at" INTEGER NOT NULL,
+    "revision" INTEGER NOT NULL,
+    "name" TEXT NOT NULL,
+    "body" TEXT NOT NULL,
+    PRIMARY KEY ("space", "id")
+);
+CREATE UNIQUE INDEX "space_by_name" ON "space" ("space", "name");
+CREATE INDEX "space_by_created_at_id" ON "space" ("space", "created_at", "id");
+
 CREATE TABLE "member" (
     "space" TEXT NOT NULL,
     "id" TEXT NOT NULL,

@@ -1,0 +1,213 @@
+"""Who asks, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tilth.errors import AccessDenied, Conflict, LoginNeeded, NoProject, NotFound
+from tilth.records import now
+from tilth.records.access import AuditEntry, Member, Purpose, Role, Space, Token, User
+from tilth.server.passwords import digest_of, new_token
+from tilth.store import Delete, Put
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tilth.records import Json
+    from tilth.server.settings import ServerSettings
+    from tilth.store import Change
+    from tilth.store.sql import SqlStore
+
+# The records of a home folder, when its own database is served.
+DEFAULT_PROJECT = "default"
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who a request comes from.
+
+    Attributes:
+        token: What it showed.
+        address: The machine it came from.
+    """
+
+    user: User
+    token: Token
+    address: str
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may do everything on this server. No token of one project or run ever may."""
+        return self.user.admin and not self.token.project and not self.token.run
+
+
+class Access:
+    """Decides over one server's users, tokens, projects and roles."""
+
+    def __init__(self, store: SqlStore, settings: ServerSettings) -> None:
+        self.store = store
+        self.settings = settings
+
+    def principal(self, secret: str, address: str) -> Principal:
+        """Who a token stands for.
+
+        Raises:
+            LoginNeeded: It is unknown, has ended, or its user may not log in any more.
+        """
+        found = self.store.find(Token, digest=digest_of(secret), limit=1).items if secret else ()
+        if not found:
+            raise LoginNeeded("this server does not know who you are", mend="log in with `tilth login URL`")
+        token, moment = found[0], now()
+        if token.expires_at is not None and token.expires_at <= moment:
+            raise LoginNeeded("this login has ended", mend="log in again with `tilth login URL`")
+        if token.purpose is Purpose.INVITE:
+            raise LoginNeeded("a link that sets a password opens nothing else")
+        try:
+            user = self.store.get(User, token.user)
+        except NotFound:
+            user = None
+        if user is None or not user.active:
+            raise LoginNeeded("this user may not log in any more", mend="ask an admin of the server")
+        if token.used_at is None or moment - token.used_at > _MINUTE:
+            token = self._used(token, moment)
+        return Principal(user, token, address)
+
+    def role(self, who: Principal, project: str) -> Role | None:
+        """What somebody is in a project; None when it is not there, or not for them."""
+        if who.token.project and who.token.project != project:
+            return None
+        if not self.store.find(Space, name=project, limit=1).items:
+            return None
+        if who.token.run:
+            return Role.EDITOR  # what it may change is held against its run
+        if who.user.admin:
+            return Role.ADMIN
+        member = self.store.find(Member, project=project, user=who.user.id, limit=1).items
+        return member[0].role if member else None
+
+    def check(self, who: Principal, project: str, needed: Role) -> None:
+        """Let pass who has a role in a project.
+
+        Raises:
+            NotFound: There is no such project for them: that another has one of this name is not told.
+            AccessDenied: Their role is not enough.
+        """
+        role = self.role(who, project)
+        if role is None:
+            raise no_project(project)
+        if not role.covers(needed):
+            raise AccessDenied(
+                f"you are {_article(role)} of project `{project}`",
+                why=f"this takes {_article(needed)}",
+                mend="ask an admin of the project",
+            )
+
+    def check_admin(self, who: Principal) -> None:
+        """Let pass an admin of the server.
+
+        Raises:
+            AccessDenied: They are none.
+        """
+        if not who.is_admin:
+            raise AccessDenied("only an admin of the server may do this", mend="ask one")
+
+    def create_project(self, who: Principal, name: str, description: str = "") -> Space:
+        """Make a project; who makes it becomes its admin.
+
+        Raises:
+            AccessDenied: They may not.
+            Conflict: There is one of that name, theirs or not.
+        """
+        if who.token.project or who.token.run or not (who.user.admin or self.settings.create_projects):
+            raise AccessDenied(
+                "you may not create projects on this server", mend="ask an admin of the server"
+            )
+        space = Space(name=name, description=description)
+        member = Member(project=name, user=who.user.id, role=Role.ADMIN)
+        try:
+            self.store.add(space, member, self.entry(who, "project.create", name, project=name))
+        except Conflict as error:
+            raise Conflict(
+                f"there is a project `{name}` already",
+                mend="choose another name, or ask its admins to add you",
+            ) from error
+        return space
+
+    def issue(
+        self,
+        user: User,
+        purpose: Purpose,
+        *,
+        name: str = "",
+        lasts: timedelta | None = None,
+        project: str = "",
+        run: str = "",
+    ) -> tuple[str, Token]:
+        """Make a token, and the secret that is told once."""
+        word = {Purpose.API_KEY: "key", Purpose.RUN: "run", Purpose.INVITE: "invite"}.get(purpose, "session")
+        secret = new_token(word)
+        token = Token(
+            digest=digest_of(secret),
+            user=user.id,
+            purpose=purpose,
+            name=name,
+            beginning=secret[: len(f"tilth_{word}_") + 4],
+            project=project,
+            run=run,
+            expires_at=now() + lasts if lasts else None,
+        )
+        self.store.add(token)
+        return secret, token
+
+    def revoke(self, *tokens: Token) -> None:
+        """End tokens at once."""
+        self.store.write([Delete(Token, each.id) for each in tokens])
+
+    def change(
+        self, who: Principal, action: str, subject: str, *changes: Change, project: str = "", **details: Json
+    ) -> None:
+        """Make changes and the entry of who made them, together."""
+        self.store.write([*changes, Put(self.entry(who, action, subject, project=project, **details))])
+
+    @staticmethod
+    def entry(
+        who: Principal | None,
+        action: str,
+        subject: str = "",
+        *,
+        project: str = "",
+        address: str = "",
+        **details: Json,
+    ) -> AuditEntry:
+        """What the audit log says of an action."""
+        return AuditEntry(
+            project=project,
+            user=who.user.name if who else "",
+            action=action,
+            subject=subject,
+            address=who.address if who else address,
+            details=details,
+        )
+
+    def _used(self, token: Token, moment: datetime) -> Token:
+        changes: dict[str, object] = {"used_at": moment}
+        if token.purpose is Purpose.SESSION:
+            changes["expires_at"] = moment + timedelta(days=self.settings.session_days)
+        try:
+            return self.store.replace(token, msgspec.structs.replace(token, **changes))
+        except (Conflict, NotFound):
+            return token  # another request was quicker; that it was revoked, the next finds
+
+
+def no_project(name: str) -> NoProject:
+    """What is told of a project that is not there, or not for who asks."""
+    return NoProject(f"no project `{name}`", mend="see those you are a member of with `tilth project list`")
+
+
+def _article(role: Role) -> str:
+    return f"an {role.value}" if role is not Role.VIEWER else "a viewer"

@@ -1,0 +1,1 @@
+"""What the server answers, by noun. Every module has a `router`."""

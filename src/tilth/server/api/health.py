@@ -1,0 +1,44 @@
+"""Whether the server lives, whether it can work, and what it is."""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from tilth import __version__
+from tilth.records.access import User
+from tilth.server.documents import answers, respond
+from tilth.server.requests import access_of
+from tilth.store import wire
+
+router = APIRouter(tags=["server"])
+probes = APIRouter(tags=["server"])
+
+
+class Info(msgspec.Struct, frozen=True):
+    """What answers here. `oldest_protocol` is of the oldest client that it understands."""
+
+    name: str
+    version: str
+    protocol: int
+    oldest_protocol: int
+    login: tuple[str, ...]  # ways to log in: `password`
+
+
+@router.get("/info", summary="What this server is", responses=answers(Info), openapi_extra={"security": []})
+def info() -> Response:
+    """Needs no login."""
+    return respond(Info("tilth", __version__, wire.PROTOCOL, wire.OLDEST, ("password",)))
+
+
+@probes.get("/health", summary="Whether the process lives", include_in_schema=False)
+async def health() -> Response:
+    """Asks nothing of anybody."""
+    return respond({"status": "ok"})
+
+
+@probes.get("/ready", summary="Whether requests can be answered", include_in_schema=False)
+def ready(request: Request) -> Response:
+    """Asks the database; 503 when it does not answer."""
+    access_of(request).store.find(User, limit=1)
+    return respond({"status": "ok"})

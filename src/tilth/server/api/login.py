@@ -1,0 +1,268 @@
+"""Logging in and out: by password, by a device's code, and by a link that sets a password."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from tilth.errors import Conflict, LoginNeeded, NotFound
+from tilth.records import now
+from tilth.records.access import DeviceLogin, Purpose, Token, User
+from tilth.server.documents import accepts, answers, read, respond
+from tilth.server.passwords import digest_of, hash_password, is_password
+from tilth.server.requests import COOKIE, Body, Who, access_of
+from tilth.store import Delete, Put
+
+if TYPE_CHECKING:
+    from tilth.server.limits import Attempts
+
+router = APIRouter(tags=["login"])
+pages = APIRouter(include_in_schema=False)
+_OPEN: dict[str, list[object]] = {"security": []}
+_DEVICE_LASTS = timedelta(minutes=10)
+_POLL_S = 2
+# Without vowels, so that no words come of it, and without what is mistaken for something else (RFC 8628, 6.1).
+_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+
+
+class Login(msgspec.Struct, frozen=True):
+    """A name and its password. With `cookie`, the answer sets a cookie and tells no token."""
+
+    name: str
+    password: str
+    client: str = ""  # the machine or program that logs in
+    cookie: bool = False
+
+
+class LoggedIn(msgspec.Struct, frozen=True):
+    """A token, told once; empty when a cookie was asked for."""
+
+    token: str
+    user: str
+    expires_at: datetime | None
+
+
+class NewPassword(msgspec.Struct, frozen=True):
+    """A password for the user of a link."""
+
+    secret: str  # of the link
+    password: str
+
+
+class DeviceAsked(msgspec.Struct, frozen=True):
+    """A machine without a browser that wants to log in."""
+
+    client: str = ""
+
+
+class DeviceCode(msgspec.Struct, frozen=True):
+    """What a machine polls with, and what its person types in a browser (RFC 8628, section 3.2)."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    expires_in: int  # seconds
+    interval: int  # seconds between two polls
+
+
+class DevicePoll(msgspec.Struct, frozen=True):
+    """A machine that asks whether its login was granted."""
+
+    device_code: str
+
+
+class DeviceAnswer(msgspec.Struct, frozen=True):
+    """A login once it is granted; None while nobody has answered."""
+
+    login: LoggedIn | None
+
+
+class DeviceGrant(msgspec.Struct, frozen=True):
+    """A person's answer to a machine that wants to log in as them."""
+
+    user_code: str
+    grant: bool = True
+
+
+@router.post(
+    "/login",
+    summary="Log in with a password",
+    openapi_extra={**accepts(Login), **_OPEN},
+    responses=answers(LoggedIn, errors=[429]),
+)
+def log_in(request: Request, body: Body) -> Response:
+    """Failed logins are counted, by name and by address."""
+    told, access = read(body, Login), access_of(request)
+    attempts: Attempts = request.app.state.attempts
+    address = request.client.host if request.client else ""
+    keys = (f"name {told.name[:200]}", f"address {address}")
+    attempts.check(*keys)
+    found = access.store.find(User, name=told.name, limit=1).items
+    user = found[0] if found else None
+    right = is_password(user.password if user else "", told.password)
+    if user is None or not right or not user.active or user.service:
+        attempts.failed(*keys)
+        access.store.add(access.entry(None, "login.fail", told.name[:200], address=address))
+        raise LoginNeeded("name or password are wrong")
+    attempts.succeeded(keys[0])
+    return _session(request, user, told.client, cookie=told.cookie)
+
+
+@router.post("/logout", summary="End this login", status_code=204, responses=answers(None, 204))
+def log_out(request: Request, who: Who) -> Response:
+    """The token is worth nothing from now on."""
+    access_of(request).revoke(who.token)
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@router.post(
+    "/password",
+    summary="Set a password by a link",
+    openapi_extra={**accepts(NewPassword), **_OPEN},
+    responses=answers(LoggedIn),
+)
+def set_password(request: Request, body: Body) -> Response:
+    """A link is good once; the logins that the user had before end."""
+    told, access = read(body, NewPassword), access_of(request)
+    found = access.store.find(Token, digest=digest_of(told.secret), limit=1).items
+    token = found[0] if found else None
+    if (
+        token is None
+        or token.purpose is not Purpose.INVITE
+        or (token.expires_at and token.expires_at <= now())
+    ):
+        raise NotFound("this link is good no more", mend="ask an admin for another")
+    user = access.store.get(User, token.user)
+    changed = access.store.replace(user, msgspec.structs.replace(user, password=hash_password(told.password)))
+    sessions = [
+        each
+        for each in access.store.find(Token, user=user.id, limit=1000)
+        if each.purpose is not Purpose.API_KEY
+    ]
+    access.store.write(
+        [*(Delete(Token, each.id) for each in sessions), Put(access.entry(None, "password.set", user.name))]
+    )
+    return _session(request, changed, "link", cookie=False)
+
+
+@router.post(
+    "/device",
+    summary="Ask to log in a machine without a browser",
+    status_code=201,
+    openapi_extra={**accepts(DeviceAsked), **_OPEN},
+    responses=answers(DeviceCode, 201),
+)
+def ask_device(request: Request, body: Body) -> Response:
+    """Source: RFC 8628, OAuth 2.0 Device Authorization Grant."""
+    told, access = read(body, DeviceAsked), access_of(request)
+    for _ in range(10):
+        code = secrets.token_urlsafe(32)
+        letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
+        user_code = f"{letters[:4]}-{letters[4:]}"
+        asked = DeviceLogin(
+            digest=digest_of(code),
+            user_code=user_code,
+            client=told.client[:200],
+            expires_at=now() + _DEVICE_LASTS,
+        )
+        try:
+            access.store.add(asked)
+        except Conflict:
+            continue
+        where = f"{own_url(request)}/device?code={user_code}"
+        return respond(
+            DeviceCode(code, user_code, where, int(_DEVICE_LASTS.total_seconds()), _POLL_S), status=201
+        )
+    raise Conflict("no code is free", mend="try again")
+
+
+@router.post(
+    "/device/token",
+    summary="Whether a machine's login was granted",
+    openapi_extra={**accepts(DevicePoll), **_OPEN},
+    responses=answers(DeviceAnswer),
+)
+def poll_device(request: Request, body: Body) -> Response:
+    """Pending, a token once, or an error when it was denied or came too late."""
+    told, access = read(body, DevicePoll), access_of(request)
+    found = access.store.find(DeviceLogin, digest=digest_of(told.device_code), limit=1).items
+    if not found or found[0].expires_at <= now():
+        raise LoginNeeded("nobody granted this login in time", mend="start `tilth login` again")
+    asked = found[0]
+    if asked.denied:
+        raise LoginNeeded("this login was denied")
+    if not asked.user:
+        return respond(DeviceAnswer(None))
+    access.store.write([Delete(DeviceLogin, asked.id)])
+    _, login = _logged_in(request, access.store.get(User, asked.user), asked.client)
+    return respond(DeviceAnswer(login))
+
+
+@router.get("/device/{user_code}", summary="Which machine wants to log in", responses=answers(DeviceAsked))
+def which_device(request: Request, who: Who, user_code: str) -> Response:
+    """What is shown to the person before they grant it."""
+    del who
+    return respond(DeviceAsked(_asked(request, user_code).client))
+
+
+@router.post(
+    "/device/grant",
+    summary="Grant or deny a machine's login",
+    status_code=204,
+    openapi_extra=accepts(DeviceGrant),
+    responses=answers(None, 204),
+)
+def grant_device(request: Request, who: Who, body: Body) -> Response:
+    """It logs in as whoever grants it."""
+    told, access = read(body, DeviceGrant), access_of(request)
+    asked = _asked(request, told.user_code)
+    changed = msgspec.structs.replace(asked, user=who.user.id if told.grant else "", denied=not told.grant)
+    access.store.replace(asked, changed)
+    access.change(who, "device.grant" if told.grant else "device.deny", asked.client)
+    return Response(status_code=204)
+
+
+def _asked(request: Request, user_code: str) -> DeviceLogin:
+    found = access_of(request).store.find(DeviceLogin, user_code=user_code.strip().upper(), limit=1).items
+    if not found or found[0].expires_at <= now() or found[0].user or found[0].denied:
+        raise NotFound("no login waits with this code", mend="start `tilth login` again")
+    return found[0]
+
+
+def _logged_in(request: Request, user: User, client: str) -> tuple[str, LoggedIn]:
+    """A new session: its secret, and what is told of it."""
+    access = access_of(request)
+    lasts = timedelta(days=access.settings.session_days)
+    secret, token = access.issue(user, Purpose.SESSION, name=client[:200], lasts=lasts)
+    address = request.client.host if request.client else ""
+    access.store.add(access.entry(None, "login", user.name, address=address))
+    return secret, LoggedIn(secret, user.name, token.expires_at)
+
+
+def _session(request: Request, user: User, client: str, *, cookie: bool) -> Response:
+    secret, login = _logged_in(request, user, client)
+    if not cookie:
+        return respond(login)
+    response = respond(msgspec.structs.replace(login, token=""))
+    settings = access_of(request).settings
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=settings.session_days * 86_400,
+        httponly=True,
+        samesite="strict",
+        secure=settings.secure,
+    )
+    return response
+
+
+def own_url(request: Request) -> str:
+    """The address of this server, as browsers have it."""
+    settings = access_of(request).settings
+    return settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")

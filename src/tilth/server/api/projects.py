@@ -1,0 +1,194 @@
+"""Projects, and who may do what in them."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from tilth.errors import DefinitionError, NotFound
+from tilth.records.access import Member, Role, Space, User
+from tilth.server.access import no_project
+from tilth.server.api.users import is_name
+from tilth.server.documents import accepts, answers, read, respond
+from tilth.server.requests import Body, ProjectAdmin, Viewer, Who, access_of
+from tilth.store import Delete, Put, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+router = APIRouter(prefix="/projects", tags=["projects"])
+
+
+class ProjectView(msgspec.Struct, frozen=True, kw_only=True):
+    """A project, and what who asks is in it."""
+
+    name: str
+    description: str
+    created_at: datetime
+    role: Role
+
+
+class ProjectPage(msgspec.Struct, frozen=True):
+    """Some of the projects. `next` goes into `after` for the rest."""
+
+    items: tuple[ProjectView, ...]
+    next: str | None
+
+
+class NewProject(msgspec.Struct, frozen=True):
+    """A project to make."""
+
+    name: str
+    description: str = ""
+
+
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's role in a project."""
+
+    user: str  # name
+    role: Role
+
+
+class MemberList(msgspec.Struct, frozen=True):
+    """Everybody in a project, admins of the server aside."""
+
+    items: tuple[MemberView, ...]
+
+
+class NewRole(msgspec.Struct, frozen=True):
+    """What a user becomes in a project."""
+
+    role: Role
+
+
+@router.get("", summary="List projects", responses=answers(ProjectPage))
+def find_projects(
+    request: Request,
+    who: Who,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: str | None = None,
+) -> Response:
+    """Those that who asks is a member of; for admins of the server, all."""
+    access = access_of(request)
+    only = _own(request, who)
+    where: dict[str, Any] = {} if only is None else {"name": sorted(only)}
+    page = access.store.find(Space, order="name", limit=limit, after=after, **where)
+    items = tuple(
+        ProjectView(name=each.name, description=each.description, created_at=each.created_at, role=role)
+        for each in page
+        if (role := access.role(who, each.name)) is not None
+    )
+    return respond(ProjectPage(items, page.next))
+
+
+@router.post(
+    "",
+    summary="Make a project",
+    status_code=201,
+    openapi_extra=accepts(NewProject),
+    responses=answers(ProjectView, 201, errors=[409]),
+)
+def add_project(request: Request, who: Who, body: Body) -> Response:
+    """Who makes it becomes its admin."""
+    told = read(body, NewProject)
+    if not is_name(told.name.replace(" ", "-")):
+        raise DefinitionError(
+            f"`{told.name[:100]}` is no name of a project",
+            mend="give up to 100 printable characters without slashes",
+        )
+    space = access_of(request).create_project(who, told.name, told.description)
+    view = ProjectView(
+        name=space.name, description=space.description, created_at=space.created_at, role=Role.ADMIN
+    )
+    return respond(view, status=201)
+
+
+@router.get("/{project}", summary="One project", responses=answers(ProjectView))
+def get_project(asked: Viewer) -> Response:
+    """And what who asks is in it."""
+    space = _space(asked.access.store.find(Space, name=asked.project, limit=1).items, asked.project)
+    role = asked.access.role(asked.who, asked.project) or Role.VIEWER
+    return respond(
+        ProjectView(name=space.name, description=space.description, created_at=space.created_at, role=role)
+    )
+
+
+@router.get("/{project}/members", summary="Who is in a project", responses=answers(MemberList))
+def find_members(asked: Viewer) -> Response:
+    """With their roles."""
+    return respond(MemberList(tuple(_members(asked))))
+
+
+@router.put(
+    "/{project}/members/{user}",
+    summary="Give a user a role in a project",
+    openapi_extra=accepts(NewRole),
+    responses=answers(MemberView),
+)
+def put_member(asked: ProjectAdmin, user: str, body: Body) -> Response:
+    """For admins of the project."""
+    told, access = read(body, NewRole), asked.access
+    found = _user(asked, user)
+    there = access.store.find(Member, project=asked.project, user=found.id, limit=1).items
+    if there:
+        member = msgspec.structs.replace(there[0], role=told.role)
+    else:
+        member = Member(project=asked.project, user=found.id, role=told.role)
+    access.change(
+        asked.who, "member.put", found.name, Put(member), project=asked.project, role=told.role.value
+    )
+    return respond(MemberView(user=found.name, role=told.role))
+
+
+@router.delete(
+    "/{project}/members/{user}",
+    summary="Take a user out of a project",
+    status_code=204,
+    responses=answers(None, 204),
+)
+def delete_member(asked: ProjectAdmin, user: str) -> Response:
+    """For admins of the project."""
+    found = _user(asked, user)
+    there = asked.access.store.find(Member, project=asked.project, user=found.id).items
+    if not there:
+        raise NotFound(f"`{user}` is no member of project `{asked.project}`")
+    asked.access.change(
+        asked.who,
+        "member.delete",
+        found.name,
+        *(Delete(Member, each.id) for each in there),
+        project=asked.project,
+    )
+    return Response(status_code=204)
+
+
+def _own(request: Request, who: Who) -> set[str] | None:
+    if who.token.project:
+        return {who.token.project}
+    if who.user.admin:
+        return None
+    return {each.project for each in walk(access_of(request).store, Member, user=who.user.id)}
+
+
+def _members(asked: Viewer) -> Iterator[MemberView]:
+    for each in walk(asked.access.store, Member, project=asked.project):
+        try:
+            yield MemberView(user=asked.access.store.get(User, each.user).name, role=each.role)
+        except NotFound:
+            continue  # deleted just now
+
+
+def _user(asked: ProjectAdmin, name: str) -> User:
+    found = asked.access.store.find(User, name=name, limit=1).items
+    if not found:
+        raise NotFound(f"no user `{name}`")
+    return found[0]
+
+
+def _space(found: tuple[Space, ...], name: str) -> Space:
+    if not found:
+        raise no_project(name)
+    return found[0]

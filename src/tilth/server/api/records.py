@@ -1,0 +1,348 @@
+"""The records of a project: the store's own interface, over HTTP."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Response
+
+from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
+from tilth.records import KINDS, Artifact, Record, Run, StepRun
+from tilth.server.documents import (
+    accepts,
+    answers,
+    page_of,
+    plural,
+    read,
+    respond,
+    respond_page,
+    respond_row,
+    schema,
+)
+from tilth.server.requests import Body, Editor, ProjectRequest, Viewer
+from tilth.store import Delete, Put, schema as tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tilth.store import Change
+
+router = APIRouter(prefix="/projects/{project}", tags=["records"])
+MOST = 1000  # records in one page
+_AGAIN = Header(
+    alias="Tilth-Again",
+    description="Set where the same request may have arrived before: what it did then is no conflict.",
+)
+
+
+class Query_(msgspec.Struct, frozen=True, forbid_unknown_fields=True):  # noqa: N801
+    """What to look for. `where` gives a value, or several of which one must hold, for each column."""
+
+    where: dict[str, str | int | list[str | int | None] | None] = {}
+    order: str = "-created_at"
+    limit: int = 100
+    after: str | None = None
+    id_prefix: str = ""
+
+
+class WireChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One change: a record to put, or the id of one to delete."""
+
+    kind: str
+    put: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    delete: str | None = None
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """Changes that are made all or none, by the driver that holds a run, if there is one."""
+
+    changes: tuple[WireChange, ...]
+    holding: Run | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The records put, as kept, in the order of the changes."""
+
+    items: tuple[dict[str, Any], ...]
+
+
+@router.post(
+    "/changes",
+    summary="Make many changes at once",
+    openapi_extra=accepts(Changes),
+    responses=answers(Kept, errors=[409]),
+)
+def change(asked: Editor, body: Body) -> Response:
+    """All or none; the same changes made again change nothing."""
+    told = _read_changes(body)
+    changes = [_change(each) for each in told.changes]
+    _hold_to_run(asked, changes)
+    return respond({"items": asked.store.write(changes, holding=told.holding)})
+
+
+@router.post(
+    "/runs/start",
+    status_code=201,
+    summary="Keep a new run under the next number of its pipeline",
+    openapi_extra=accepts(Run),
+    responses=answers(Run, 201, errors=[409]),
+)
+def start_run(asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False) -> Response:
+    """Numbers are never given twice."""
+    run = read(body, Run)
+    _not_for_runs(asked)
+    if again:
+        try:
+            return respond(asked.store.get(Run, run.id), status=201)
+        except NotFound:
+            pass
+    return respond(asked.store.start_run(run), status=201)
+
+
+def _read_changes(body: bytes) -> Changes:
+    try:
+        return msgspec.json.decode(body, type=Changes)
+    except msgspec.DecodeError:
+        pass
+    # Half a surrogate pair, as in a file name that is not UTF-8, is read by the standard library alone.
+    told = read(body, dict[str, Any])
+    try:
+        changes = tuple(
+            WireChange(each["kind"], msgspec.Raw(json.dumps(each["put"]).encode()))
+            if "put" in each
+            else msgspec.convert(each, WireChange)
+            for each in told["changes"]
+        )
+        return Changes(changes, msgspec.convert(told.get("holding"), Run | None))
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise DefinitionError("the request cannot be read", why=str(error)) from None
+
+
+def _change(told: WireChange) -> Change:
+    kind = KINDS.get(told.kind)
+    if kind is None:
+        raise UnknownOption(f"no kind of record is called `{told.kind}`", mend=nearest(told.kind, KINDS))
+    put = bytes(told.put)
+    if bool(put) == (told.delete is not None):
+        raise DefinitionError("a change has either `put` or `delete`")
+    return Delete(kind, told.delete) if told.delete is not None else Put(read(put, kind))
+
+
+def _hold_to_run(asked: ProjectRequest, changes: Iterable[Change]) -> None:
+    """Let a run's own token change what belongs to that run alone."""
+    run = asked.who.token.run
+    if not run:
+        return
+    for each in changes:
+        record = each.record if isinstance(each, Put) else None
+        owner = (
+            record.id
+            if isinstance(record, Run)
+            else record.run
+            if isinstance(record, StepRun | Artifact)
+            else run
+            if record is not None and type(record).kind in ("environment", "lock", "code_bundle", "build")
+            else ""
+        )
+        if owner != run:
+            raise AccessDenied("this token is of one run, and may change nothing else")
+
+
+def _not_for_runs(asked: ProjectRequest) -> None:
+    if asked.who.token.run:
+        raise AccessDenied("this token is of one run, and may change nothing else")
+
+
+def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
+    if not 1 <= query.limit <= MOST:
+        raise DefinitionError(f"`limit` is {query.limit}", mend=f"give a number from 1 to {MOST}")
+    rows, following = asked.store.find_rows(
+        kind,
+        order=query.order,
+        limit=query.limit,
+        after=query.after,
+        id_prefix=query.id_prefix,
+        where=query.where,
+    )
+    return respond_page(rows, following)
+
+
+def _lister(kind: type[Record]) -> Callable[..., Response]:
+    """An endpoint whose parameters are the columns of a kind."""
+    columns = tables.columns(kind)
+
+    def find(asked: Viewer, **given: Any) -> Response:
+        where: dict[str, str | int | list[str | int | None] | None] = {}
+        for column in columns:
+            values = given.pop(f"column_{column.name}")
+            if values:
+                where[column.name] = [_value(each, column) for each in values]
+        return _find(asked, kind, Query_(where=where, **given))
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    described = {
+        "order": (str, Query(description="A column; `-` puts the largest first."), "-created_at"),
+        "limit": (int, Query(ge=1, le=MOST), 100),
+        "after": (str | None, Query(description="`next` of the page before."), None),
+        "id_prefix": (str, Query(description="How ids begin."), ""),
+    }
+    parameters = [inspect.Parameter("asked", keyword, annotation=Viewer)]
+    for name, (type_, query, default) in described.items():
+        parameters.append(
+            inspect.Parameter(name, keyword, annotation=Annotated[type_, query], default=default)
+        )
+    for column in columns:
+        query = Query(alias=column.name, description=_about(column))
+        type_ = list[str] | None
+        parameters.append(
+            inspect.Parameter(
+                f"column_{column.name}", keyword, annotation=Annotated[type_, query], default=None
+            )
+        )
+    find.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return find
+
+
+def _about(column: tables.SqlColumn) -> str:
+    told = "Its value; given more than once, one of them must hold."
+    if column.name == "created_at":
+        told += " Microseconds since 1970."
+    return told + (" `null` finds those without." if column.nullable else "")
+
+
+def _value(text: str, column: tables.SqlColumn) -> str | int | None:
+    if column.nullable and text == "null":
+        return None
+    if column.type == "TEXT":
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        number = 1 << 63
+    if not -(1 << 63) <= number < 1 << 63:
+        raise DefinitionError(f"`{column.name}` is `{text}`", mend="give a whole number")
+    return number
+
+
+def _routes(kind: type[Record]) -> None:
+    name = plural(kind.kind)
+    page = page_of(kind)
+    several: Any = msgspec.defstruct(f"{kind.__name__}List", [("items", tuple[kind, ...])], module=__name__)  # type: ignore[valid-type]
+    label = kind.kind.replace("_", " ")
+
+    def query(asked: Viewer, body: Body) -> Response:
+        return _find(asked, kind, read(body, Query_))
+
+    def get(asked: Viewer, id: str) -> Response:  # noqa: A002
+        return respond_row(asked.store.get_row(kind, id))
+
+    def add(asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False) -> Response:
+        records = read(body, several).items
+        _not_for_runs(asked)
+        try:
+            return respond({"items": asked.store.add(*records)}, status=201)
+        except Conflict:
+            if again and (kept := _same(asked, kind, records)) is not None:
+                return respond({"items": kept}, status=201)
+            raise
+
+    def replace(
+        asked: Editor,
+        id: str,  # noqa: A002
+        body: Body,
+        revision: Annotated[
+            int, Header(alias="Tilth-Revision", description="Of the record that is replaced.")
+        ],
+        again: Annotated[bool, _AGAIN] = False,
+    ) -> Response:
+        new = read(body, kind)
+        if new.id != id:
+            raise DefinitionError(f"the record has another id than the address: `{new.id}`")
+        _hold_to_run(asked, [Put(new)])
+        old = msgspec.structs.replace(new, revision=revision)
+        try:
+            return respond(asked.store.replace(old, new))
+        except Conflict:
+            if again:
+                found = asked.store.get(kind, id)
+                if msgspec.structs.replace(found, revision=1) == msgspec.structs.replace(new, revision=1):
+                    return respond(found)
+            raise
+
+    def delete(asked: Editor, id: str) -> Response:  # noqa: A002
+        _not_for_runs(asked)
+        asked.store.write([Delete(kind, id)])
+        return Response(status_code=204)
+
+    routes: list[tuple[Any, str, str, str, dict[str, Any]]] = [
+        (_lister(kind), "GET", f"/{name}", f"List {label}s", {"responses": answers(page)}),
+        (
+            query,
+            "POST",
+            f"/{name}/query",
+            f"List {label}s, by conditions too long for an address",
+            {"responses": answers(page), "openapi_extra": accepts(Query_)},
+        ),
+        (get, "GET", f"/{name}/{{id}}", f"One {label}", {"responses": answers(kind)}),
+        (
+            add,
+            "POST",
+            f"/{name}",
+            f"Keep new {label}s, all or none",
+            {
+                "responses": answers(several, 201, errors=[409]),
+                "openapi_extra": accepts(several),
+                "status_code": 201,
+            },
+        ),
+        (
+            replace,
+            "PUT",
+            f"/{name}/{{id}}",
+            f"Keep a changed {label}, unless somebody else changed it meanwhile",
+            {"responses": answers(kind, errors=[409]), "openapi_extra": accepts(kind)},
+        ),
+        (
+            delete,
+            "DELETE",
+            f"/{name}/{{id}}",
+            f"Forget a {label}",
+            {"responses": answers(None, 204), "status_code": 204},
+        ),
+    ]
+    for endpoint, method, path, summary, more in routes:
+        operation = f"{method.lower()}_{path.strip('/').replace('/{id}', '_one').replace('/', '_')}"
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            summary=summary,
+            operation_id=operation.replace("-", "_"),
+            response_class=Response,
+            **more,
+        )
+
+
+def _same(asked: ProjectRequest, kind: type[Record], records: Iterable[Record]) -> tuple[Record, ...] | None:
+    """What is kept under the ids of these records, when it is what was to be added."""
+    kept = []
+    for each in records:
+        try:
+            found = asked.store.get(kind, each.id)
+        except NotFound:
+            return None
+        wanted: Record = each
+        if isinstance(each, Artifact) and isinstance(found, Artifact) and not each.version:
+            wanted = msgspec.structs.replace(each, version=found.version)
+        if msgspec.structs.replace(found, revision=1) != wanted:
+            return None
+        kept.append(found)
+    return tuple(kept)
+
+
+for _kind in KINDS.values():
+    _routes(_kind)
+schema(Run)

@@ -1,0 +1,213 @@
+"""The application: routes, errors, headers, and what it opens and closes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from tilth import __version__
+from tilth.errors import DefinitionError, TilthError
+from tilth.home import Home
+from tilth.server import documents
+from tilth.server.access import DEFAULT_PROJECT, Access
+from tilth.server.api import health, login, projects, records, users
+from tilth.server.limits import Attempts, BodyLimit
+from tilth.settings import home_folder
+from tilth.store import wire
+from tilth.store.sql import SqlStore
+from tilth.store.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tilth.server.settings import ServerSettings
+    from tilth.store.database import Database
+
+logger = logging.getLogger("tilth.server")
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "Cache-Control": "no-store",
+}
+
+
+class TooFarApart(TilthError):
+    """Client and server cannot work together."""
+
+    status = 426
+
+
+def open_database(settings: ServerSettings) -> Database:
+    """The database that a server's settings name, made or migrated when it must be.
+
+    Raises:
+        SetupError, DatabaseUnavailable: It cannot be opened.
+    """
+    url = settings.database_url
+    if not url:
+        return SqliteDatabase(Home(home_folder()).database)
+    if url.startswith("sqlite:///"):
+        from pathlib import Path
+
+        return SqliteDatabase(Path(url.removeprefix("sqlite:///")))
+    from tilth.store.postgres import PostgresDatabase
+
+    return PostgresDatabase(url, most=settings.connections)
+
+
+def create_app(settings: ServerSettings, database: Database | None = None) -> FastAPI:
+    """The application over one database.
+
+    Args:
+        database: Used and not closed; by default the one that the settings name.
+    """
+    opened = database if database is not None else open_database(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if database is None:
+            opened.close()
+
+    app = FastAPI(
+        title="tilth",
+        version=__version__,
+        description="Pipelines, runs, artifacts and environments of a team's projects.",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.state.access = Access(SqlStore(opened), settings)
+    app.state.attempts = Attempts(settings.login_attempts)
+    api = APIRouter(prefix="/api/v1")
+    for part in (health, login, users, projects, records):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.include_router(health.probes)
+    app.include_router(login.pages)
+
+    app.add_exception_handler(TilthError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _failed)
+    app.middleware("http")(_spoken(settings))
+    app.add_middleware(BodyLimit, most=settings.max_body_mb << 20, unlimited=("/content",))
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[each.strip() for each in settings.allowed_origins.split(",")],
+            allow_methods=["*"],
+            allow_headers=["Authorization", "Content-Type", wire.HEADER],
+        )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def first_admin(access: Access) -> str:
+    """Make the first user when there is none; the secret of a link that sets a password, unless one was given.
+
+    Two servers that start at once make one user.
+    """
+    from datetime import timedelta
+
+    from tilth.errors import Conflict
+    from tilth.records.access import Purpose, Space, User
+    from tilth.server.passwords import hash_password
+
+    settings = access.settings
+    with contextlib.suppress(Conflict):
+        access.store.add(Space(id=DEFAULT_PROJECT, name=DEFAULT_PROJECT))
+    if access.store.find(User, limit=1).items:
+        return ""
+    password = hash_password(settings.admin_password) if settings.admin_password else ""
+    # An id of its own, so that it is made once.
+    user = User(id="first", name=settings.admin_name, admin=True, password=password)
+    try:
+        access.store.add(user, access.entry(None, "user.create", user.name))
+    except Conflict:
+        return ""
+    if password:
+        return ""
+    secret, _ = access.issue(user, Purpose.INVITE, lasts=timedelta(days=1))
+    return secret
+
+
+def _spoken(settings: ServerSettings) -> Callable[..., Awaitable[Response]]:
+    """Middleware: refuses clients of another age, and says what every answer says."""
+    strict = {"Strict-Transport-Security": "max-age=31536000"} if settings.secure else {}
+
+    async def speak(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        told = request.headers.get(wire.HEADER, "")
+        if told.isdecimal() and int(told) < wire.OLDEST:
+            error = TooFarApart(
+                f"this server, tilth {__version__}, does not understand clients as old as this one",
+                why=f"it speaks protocols from {wire.OLDEST} to {wire.PROTOCOL}, the client {told}",
+                mend=f"install `tilth=={__version__}` where you called it",
+            )
+            response = _problem(error)
+        else:
+            response = await call_next(request)
+        page = request.url.path == "/docs"
+        for name, value in (_SECURITY | strict).items():
+            if not (page and name == "Content-Security-Policy"):
+                response.headers.setdefault(name, value)
+        response.headers[wire.HEADER] = str(wire.PROTOCOL)
+        response.headers[wire.VERSION_HEADER] = __version__
+        return response
+
+    return speak
+
+
+def _problem(error: TilthError, status: int | None = None) -> Response:
+    headers = {"Retry-After": "5"} if error.status == 503 else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return documents.respond({"error": error.to_json()}, status=status or error.status, headers=headers)
+
+
+async def _told(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TilthError)
+    return _problem(error)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return _problem(DefinitionError("the request cannot be used", why="\n".join(said)))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = {404: "NotFound"}.get(error.status_code, "TilthError")
+    summary = f"nothing is at `{request.url.path}`" if error.status_code == 404 else str(error.detail).lower()
+    body = {"error": {"type": kind, "summary": summary, "why": "", "mend": ""}}
+    return documents.respond(body, status=error.status_code, headers=dict(error.headers or {}))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _problem(TilthError("this is a bug in tilth's server", mend="see its log, and report it"), 500)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if not app.openapi_schema:
+        made = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(documents.components())
+        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        made["security"] = [{"token": []}]
+        app.openapi_schema = made
+    return app.openapi_schema

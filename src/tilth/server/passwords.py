@@ -1,0 +1,51 @@
+"""Passwords and tokens: made, kept as digests, and compared without telling how far they agree."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from tilth.errors import DefinitionError
+
+SHORTEST = 10  # characters
+_LONGEST = 1000
+_hasher = PasswordHasher()  # argon2id with the library's parameters (RFC 9106, section 4)
+# What an unknown name is compared with, so that it takes as long as a known one.
+_NOBODY = _hasher.hash(secrets.token_urlsafe(16))
+
+
+def hash_password(password: str) -> str:
+    """What is kept of a password.
+
+    Raises:
+        DefinitionError: It is too short, or too long to be one.
+    """
+    if not SHORTEST <= len(password) <= _LONGEST:
+        raise DefinitionError(
+            "this password cannot be used",
+            why=f"a password has from {SHORTEST} to {_LONGEST} characters",
+            mend="choose another; several words are good",
+        )
+    return _hasher.hash(password)
+
+
+def is_password(kept: str, password: str) -> bool:
+    """Whether a password is the one of which `kept` was kept; it takes as long when there is none."""
+    try:
+        _hasher.verify(kept or _NOBODY, password[: _LONGEST + 1])
+    except (VerificationError, InvalidHashError):
+        return False
+    return bool(kept)
+
+
+def new_token(what: str) -> str:
+    """A secret of 256 bits that says what it is for, so that scanners of leaked secrets know it: `tilth_key_…`."""
+    return f"tilth_{what}_{secrets.token_urlsafe(32)}"
+
+
+def digest_of(token: str) -> str:
+    """What is kept of a token. It is random, so it needs no salt, and no slow hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

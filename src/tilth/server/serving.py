@@ -1,0 +1,154 @@
+"""Serves the application: in this process, or in several."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from tilth.errors import SetupError
+from tilth.server.access import Access
+from tilth.server.app import create_app, first_admin, open_database
+from tilth.server.settings import ServerSettings
+from tilth.store.sql import SqlStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def app() -> FastAPI:
+    """The application as the variables describe it; what each worker process calls."""
+    settings = ServerSettings.from_environment()
+    _log(settings)
+    return create_app(settings)
+
+
+def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> None:
+    """Answer requests until a signal ends it: SIGTERM and SIGINT let open requests finish.
+
+    Args:
+        ready: Called with the address, and with the secret of a link that sets the first user's password, which
+            is empty when there are users; before the first request is answered, and after the port is bound.
+    Raises:
+        SetupError: A setting cannot be used, or the port is taken.
+        DatabaseUnavailable: The database does not answer.
+    """
+    _check(settings)
+    _log(settings)
+    database = open_database(settings)
+    invite = first_admin(Access(SqlStore(database), settings))
+    listener = _bind(settings.host, settings.port)
+    url = settings.public_url or _address(listener)
+    several = settings.workers > 1
+    if several:
+        database.close()
+        os.environ.update(settings.to_environment())
+    config = uvicorn.Config(
+        "tilth.server.serving:app" if several else create_app(settings, database),
+        factory=several,
+        workers=settings.workers if several else None,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=10,
+        loop="uvloop",
+        http="httptools",
+    )
+    ready(url, invite)
+    try:
+        if several:
+            from uvicorn.supervisors import Multiprocess
+
+            Multiprocess(config, [listener]).run()
+        else:
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        with contextlib.suppress(OSError):
+            listener.close()
+        if not several:
+            database.close()
+
+
+def _check(settings: ServerSettings) -> None:
+    sqlite = not settings.database_url or settings.database_url.startswith("sqlite:")
+    if settings.workers > 1 and sqlite:
+        raise SetupError(
+            f"{settings.workers} workers cannot share an SQLite database as one server",
+            why="what one of them writes, the others would wait for",
+            mend="set `TILTH_SERVER_DATABASE_URL` to a PostgreSQL database, or use one worker",
+        )
+    if settings.log_format not in ("text", "json"):
+        raise SetupError(
+            f"`TILTH_SERVER_LOG_FORMAT` is `{settings.log_format}`", mend="give `text` or `json`"
+        )
+    if settings.log_level not in _LEVELS:
+        raise SetupError(
+            f"`TILTH_SERVER_LOG_LEVEL` is `{settings.log_level}`", mend=f"give one of {', '.join(_LEVELS)}"
+        )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise SetupError(
+            f"the server cannot listen on {host}, port {port}",
+            why=getattr(error, "strerror", None) or str(error),
+            mend="choose another with `--port`, or end what listens there",
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - what was asked for
+        host = socket.gethostname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line, as log collectors read them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        told.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told, default=str)
+
+
+def _log(settings: ServerSettings) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonLines()
+        if settings.log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    # A library's running commentary, with addresses in it, is for those who debug it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,104 @@
+"""Every setting of a server: name, type, default and meaning, in one table that also makes the docs page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tilth.errors import SetupError
+
+PREFIX = "TILTH_SERVER_"
+
+
+def _setting(default: Any, meaning: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What a server is told by `TILTH_SERVER_*` variables. A field's variable is its name in capitals."""
+
+    database_url: str = _setting(
+        "",
+        "where records are kept: `postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:///PATH`; by default the "
+        "database of the home folder",
+        secret=True,
+    )
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8237, "port to listen on; 0 takes a free one")
+    public_url: str = _setting(
+        "", "the address that browsers and clients use, where that is another than host and port"
+    )
+    workers: int = _setting(1, "processes that answer requests; more than one needs PostgreSQL")
+    connections: int = _setting(10, "connections to the database, of each process")
+    admin_name: str = _setting("admin", "name of the first user, made when there is none")
+    admin_password: str = _setting(
+        "", "password of the first user; by default a link is printed once that sets it", secret=True
+    )
+    session_days: int = _setting(30, "days that a login lasts without being used")
+    run_token_minutes: int = _setting(60, "minutes that the token of a run lasts without being renewed")
+    create_projects: bool = _setting(True, "whether every user may create projects; otherwise admins alone")
+    login_attempts: int = _setting(
+        10, "failed logins within five minutes, for one name or from one address, after which both must wait"
+    )
+    max_body_mb: int = _setting(64, "largest request taken, in megabytes; uploads of artifacts have no limit")
+    trusted_proxies: str = _setting(
+        "127.0.0.1", "addresses of proxies whose `X-Forwarded-*` headers are believed, by commas"
+    )
+    cookie_secure: bool = _setting(
+        False, "send cookies over HTTPS only; always on when `TILTH_SERVER_PUBLIC_URL` begins with `https:`"
+    )
+    allowed_origins: str = _setting(
+        "", "other origins whose pages may call the API, by commas; by default none"
+    )
+    log_format: str = _setting("text", "`text` or `json`")
+    log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`")
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies go over HTTPS only."""
+        return self.cookie_secure or self.public_url.startswith("https:")
+
+    @classmethod
+    def from_environment(cls, **given: Any) -> ServerSettings:
+        """What the variables say; `given`, as of a command's options, wins.
+
+        Raises:
+            SetupError: A variable cannot be read as what it should be.
+        """
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            text = os.environ.get(variable(each.name))
+            if text:
+                values[each.name] = _read(each.name, text, type(each.default))
+        values.update({name: value for name, value in given.items() if value is not None})
+        return cls(**values)
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that give a child process these settings."""
+        told = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value != each.default:
+                told[variable(each.name)] = str(int(value)) if isinstance(value, bool) else str(value)
+        return told
+
+
+def variable(name: str) -> str:
+    """What a setting is called in the environment."""
+    return PREFIX + name.upper()
+
+
+def _read(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off"):
+            return False
+        raise SetupError(f"`{variable(name)}` is `{text}`", mend="give `1` or `0`")
+    if kind is int:
+        if text.isdecimal():
+            return int(text)
+        raise SetupError(f"`{variable(name)}` is `{text}`", mend="give a whole number from 0")
+    return text

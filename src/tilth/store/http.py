@@ -1,0 +1,281 @@
+"""Records on a server: the store's interface, over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from tilth.errors import (
+    Conflict,
+    NoProject,
+    ServerUnavailable,
+    SetupError,
+    TilthError,
+)
+from tilth.oci.connections import is_loopback, load_httpx
+from tilth.records import Record, Run, State, StepRun
+from tilth.store import encoding, schema, wire
+from tilth.store.protocol import Page, Put
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from tilth.store.protocol import Change, Store, Where
+
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+_CONNECT_S, _ANSWER_S = 10.0, 60.0
+_BRIEFLY = frozenset({429, 502, 503, 504})  # what a server, or a proxy before it, says for a while
+_LONGEST_WAIT_S = 10.0
+
+
+_decoders: dict[type[Record], msgspec.json.Decoder[Any]] = {}
+
+
+class Api:
+    """Requests to one server, with a login. Any thread may make them.
+
+    Args:
+        patience_s: How long a server that does not answer is asked again, in seconds.
+    """
+
+    def __init__(self, url: str, token: str, *, patience_s: float = 30.0) -> None:
+        self.url = url
+        self.patience_s = patience_s
+        httpx = load_httpx()
+        from tilth import __version__
+
+        host = url.partition("://")[2].partition("/")[0]
+        headers = {"User-Agent": f"tilth/{__version__}", wire.HEADER: str(wire.PROTOCOL)}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._httpx = httpx
+        self.client = httpx.Client(
+            base_url=f"{url}/api/v1",
+            headers=headers,
+            timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S, pool=None),
+            trust_env=not is_loopback(host),
+            **({"verify": False} if url.startswith("http:") else {}),  # certificates take 20 ms to read
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float | None = None,
+    ) -> bytes:
+        """Ask until there is an answer. A request that may have arrived before says so, and is done once.
+
+        Raises:
+            ServerUnavailable: There was none for as long as the patience lasts.
+            TilthError: What the server says cannot be done.
+        """
+        until = time.monotonic() + (self.patience_s if patience_s is None else patience_s)
+        wait_s, again = 0.1, False
+        told = {"Content-Type": "application/json", **(headers or {})}
+        while True:
+            try:
+                response = self.client.request(method, path, content=content, headers=told)
+            except self._httpx.TransportError as error:
+                failure: TilthError = self._unreachable(str(error) or type(error).__name__)
+            except self._httpx.InvalidURL as error:
+                raise SetupError(f"`{self.url}` is no address of a server", why=str(error)) from None
+            else:
+                self._check(response)
+                if response.status_code < 400:
+                    answer: bytes = response.content
+                    return answer
+                failure = self._failure(response)
+                if response.status_code not in _BRIEFLY or (response.status_code == 429 and path == "/login"):
+                    raise failure
+            if time.monotonic() + wait_s > until:
+                raise failure
+            time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come at once
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            if not again:
+                again, told = True, {**told, "Tilth-Again": "1"}
+
+    def close(self) -> None:
+        """Close its connections."""
+        self.client.close()
+
+    def _check(self, response: Any) -> None:
+        """Raises ServerUnavailable for what is no tilth server, or one of another age."""
+        from tilth import __version__
+
+        protocol = response.headers.get(wire.HEADER, "")
+        if not protocol.isdecimal():
+            if response.status_code in _BRIEFLY:
+                return  # a proxy, whose server is away
+            raise ServerUnavailable(
+                f"what answers at `{self.url}` is no tilth server",
+                why=f"it answered {response.status_code} without saying its protocol",
+                mend="correct the address: `tilth login URL`",
+            )
+        if int(protocol) < wire.OLDEST:
+            theirs = response.headers.get(wire.VERSION_HEADER, "an older one")
+            raise ServerUnavailable(
+                f"the server at `{self.url}` is too old for this tilth: {theirs}",
+                why=f"it speaks protocol {protocol}; tilth {__version__} speaks {wire.OLDEST} to {wire.PROTOCOL}",
+                mend=f"install `tilth=={theirs}` here, or a newer tilth there",
+            )
+
+    def _failure(self, response: Any) -> TilthError:
+        try:
+            told = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
+            return TilthError.from_json(told)
+        except (msgspec.DecodeError, KeyError):
+            return self._unreachable(f"it answered {response.status_code}")
+
+    def _unreachable(self, why: str) -> ServerUnavailable:
+        return ServerUnavailable(
+            f"the server at `{self.url}` does not answer",
+            why=why,
+            mend="see whether it runs, and whether this machine reaches it: `tilth status`; "
+            "to work without it, `tilth logout`",
+        )
+
+
+class HttpStore:
+    """A `Store` on a server: the records of one project, which is made when it must be."""
+
+    def __init__(self, url: str, token: str, project: str, *, patience_s: float = 30.0) -> None:
+        self.api = Api(url, token, patience_s=patience_s)
+        self.project = project
+        self._path = f"/projects/{quote(project, safe='')}"
+
+    def add(self, *records: R) -> tuple[R, ...]:
+        if not records:
+            return ()
+        # One request for each kind would not be all or none; nobody adds several kinds at once.
+        kind = type(records[0])
+        assert all(type(each) is kind for each in records), "records of one kind are added at once"
+        body = b'{"items":[' + b",".join(map(encoding.encode, records)) + b"]}"
+        return self._records(kind, self._request("POST", f"/{_plural(kind)}", body))
+
+    def get(self, kind: type[R], id: str) -> R:  # noqa: A002
+        return _decode(kind, self._request("GET", f"/{_plural(kind)}/{quote(id, safe='')}"))
+
+    def find(
+        self,
+        kind: type[R],
+        *,
+        order: str = "-created_at",
+        limit: int = 100,
+        after: str | None = None,
+        id_prefix: str = "",
+        **where: Where,
+    ) -> Page[R]:
+        asked = {
+            "where": {name: _values(wanted) for name, wanted in where.items()},
+            "order": order,
+            "limit": limit,
+            "after": after,
+            "id_prefix": id_prefix,
+        }
+        answer = encoding.decode_parts(
+            self._request("POST", f"/{_plural(kind)}/query", encoding.encode(asked))
+        )
+        return Page(tuple(_decode(kind, bytes(each)) for each in answer.items), answer.next)
+
+    def replace(self, old: R, new: R) -> R:
+        assert old.id == new.id, "a record is replaced by one of the same id"
+        answer = self._request(
+            "PUT",
+            f"/{_plural(type(new))}/{quote(new.id, safe='')}",
+            encoding.encode(new),
+            headers={"Tilth-Revision": str(old.revision)},
+        )
+        return _decode(type(new), answer)
+
+    def write(self, changes: Sequence[Change], *, holding: Run | None = None) -> tuple[Record, ...]:
+        told = [
+            b'{"kind":"%b","put":%b}' % (type(each.record).kind.encode(), encoding.encode(each.record))
+            if isinstance(each, Put)
+            else encoding.encode({"kind": each.kind.kind, "delete": each.id})
+            for each in changes
+        ]
+        body = b'{"changes":[%b],"holding":%b}' % (b",".join(told), encoding.encode(holding))
+        answer = encoding.decode_parts(self._request("POST", "/changes", body))
+        kinds = [type(each.record) for each in changes if isinstance(each, Put)]
+        return tuple(_decode(kind, bytes(each)) for kind, each in zip(kinds, answer.items, strict=True))
+
+    def start_run(self, run: Run) -> Run:
+        return _decode(Run, self._request("POST", "/runs/start", encoding.encode(run)))
+
+    def cached_step_run(self, cache_key: str) -> StepRun | None:
+        if not cache_key:
+            return None  # steps that are not cached share it
+        good = [state.value for state in State if state.is_good]
+        found = self.find(StepRun, limit=1, cache_key=cache_key, state=good)
+        return found.items[0] if found.items else None
+
+    def close(self) -> None:
+        """Close its connections."""
+        self.api.close()
+
+    def __enter__(self) -> HttpStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _records(self, kind: type[R], answer: bytes) -> tuple[R, ...]:
+        return tuple(_decode(kind, bytes(each)) for each in encoding.decode_parts(answer).items)
+
+    def _request(
+        self, method: str, path: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        try:
+            return self.api.request(method, self._path + path, body, headers=headers)
+        except NoProject:
+            with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
+                self.api.request("POST", "/projects", encoding.encode({"name": self.project}))
+        try:
+            return self.api.request(method, self._path + path, body, headers=headers)
+        except NoProject as error:
+            raise NoProject(
+                f"project `{self.project}` on `{self.api.url}` is not yours",
+                why="there is one of this name that you are no member of",
+                mend="ask its admins to add you, or name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`",
+            ) from error
+
+
+if TYPE_CHECKING:
+    _keeps_the_promises: type[Store] = HttpStore
+
+
+def _plural(kind: type[Record]) -> str:
+    return f"{kind.kind.replace('_', '-')}s"
+
+
+def _values(wanted: Where) -> Any:
+    if wanted is None or isinstance(wanted, str | int):
+        return schema.sql_value(wanted)
+    return [schema.sql_value(each) for each in wanted]
+
+
+def _decode(kind: type[R], body: bytes) -> R:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        record: R = encoding.decode(body, decoder, kind)
+    except ValueError as error:
+        raise SetupError(
+            f"a {kind.kind.replace('_', ' ')} on the server cannot be read",
+            why=str(error),
+            mend="install the tilth that wrote it, or a newer one",
+        ) from error
+    return record
