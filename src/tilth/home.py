@@ -27,6 +27,7 @@ class Home:
     images/layers/, where/      which layer a wheel became, which registry has which blob
     images/bases/               what base images are, and which digest a tag had
     logins.json                 servers that this machine is logged in at; readable by its user alone
+    server/                     of a server that runs here: its process, address and log
     secrets.json                names of secrets, and values encrypted with a key kept elsewhere
     cache/                      whatever can be made again: interpreter probes, file digests
     """
@@ -68,6 +69,10 @@ class Home:
     @property
     def images(self) -> Path:
         return self.root / "images"
+
+    @property
+    def server(self) -> Path:
+        return self.root / "server"
 
     @property
     def logins(self) -> Path:

@@ -14,7 +14,10 @@ from tilth.errors import HomeTooNew, SetupError
 from tilth.home import Home
 from tilth.records import KINDS, Run
 from tilth.records.access import ACCESS_KINDS
+from tilth.records.launching import LAUNCHING_KINDS, Snapshot
 from tilth.store import open_store, schema, sqlite
+
+ALL = KINDS | ACCESS_KINDS | LAUNCHING_KINDS | {"snapshot": Snapshot}
 
 
 def shape(connection: sqlite3.Connection, table: str) -> tuple[set[tuple], set[tuple]]:
@@ -47,7 +50,7 @@ def migrations(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("kind", (KINDS | ACCESS_KINDS).values(), ids=KINDS | ACCESS_KINDS)
+@pytest.mark.parametrize("kind", ALL.values(), ids=ALL)
 def test_the_migrated_tables_are_those_the_records_ask_for(tmp_path, kind):
     settle(tmp_path / "tilth.db")
     with (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
 
 from tilth.errors import Conflict, LoginNeeded, NotFound
 from tilth.records import now
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["login"])
 pages = APIRouter(include_in_schema=False)
+_PAGES = Path(__file__).parents[1] / "pages"
 _OPEN: dict[str, list[object]] = {"security": []}
 _DEVICE_LASTS = timedelta(minutes=10)
 _POLL_S = 2
@@ -266,3 +269,23 @@ def own_url(request: Request) -> str:
     """The address of this server, as browsers have it."""
     settings = access_of(request).settings
     return settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+
+@pages.get("/login")
+@pages.get("/device")
+@pages.get("/invite")
+async def page() -> Response:
+    """The page with the form of its address."""
+    return FileResponse(_PAGES / "page.html")
+
+
+@pages.get("/pages/page.css")
+async def page_style() -> Response:
+    """How the page looks."""
+    return FileResponse(_PAGES / "page.css")
+
+
+@pages.get("/pages/page.js")
+async def page_script() -> Response:
+    """What the page does."""
+    return FileResponse(_PAGES / "page.js")

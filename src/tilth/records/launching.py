@@ -1,0 +1,166 @@
+"""What a server remembers to start runs by itself: snapshots, the queue, schedules, webhooks, runners, secrets."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from enum import Enum
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from tilth.records import Column, Failure, Indexed, Json, Record, Unique
+
+
+class LaunchState(str, Enum):
+    """Where a run that was asked for stands, until its own record says so."""
+
+    QUEUED = "queued"
+    LEASED = "leased"  # a runner has it, and says so until `leased_until`
+    STARTED = "started"  # its run is recorded, and the runner drives it or has handed it over
+    ENDED = "ended"  # its run has ended, however
+    FAILED = "failed"  # no run came of it; `failure` says why
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"  # by a schedule's rule for overlaps
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes any more."""
+        return self not in (LaunchState.QUEUED, LaunchState.LEASED, LaunchState.STARTED)
+
+
+class Launch(Record, frozen=True, kw_only=True):
+    """A run that was asked for: an entry of the queue. Leased, so that a killed runner neither loses nor doubles it."""
+
+    kind: ClassVar[str] = "launch"
+    together: ClassVar[tuple[tuple[str, ...], ...]] = (("state", "project"), ("project", "snapshot"))
+
+    project: Annotated[str, Indexed]  # name
+    snapshot: Annotated[str, Column]  # id
+    pipeline: Annotated[str, Column]
+    state: Annotated[LaunchState, Indexed] = LaunchState.QUEUED
+    key: Annotated[str | None, Unique] = (
+        None  # what asked for it, when it must not ask twice: `SCHEDULE TIME`
+    )
+    run: Annotated[str, Indexed] = ""  # id, given when it was asked for, so that it is started once
+    user: str = ""  # id of whose rights it has
+    cause: str = ""  # `user ADA`, `schedule nightly`, `webhook deploy`
+    parameters: dict[str, Json] = msgspec.field(default_factory=dict)
+    runner: Annotated[str, Column] = ""  # id of who has it
+    fence: int = 0  # goes up with each lease
+    leased_until: Annotated[datetime | None, Column] = None
+    failure: Failure | None = None
+    finished_at: datetime | None = None
+
+
+class Overlap(str, Enum):
+    """What a schedule does while a run of its own goes on."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+    WAIT = "wait"  # the next starts when the one before has ended
+    CANCEL = "cancel"  # the one before
+
+
+class Schedule(Record, frozen=True, kw_only=True):
+    """Starts runs of a snapshot by the clock: one of `cron`, `every_s` and `at` is given."""
+
+    kind: ClassVar[str] = "schedule"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "name"),)
+
+    project: Annotated[str, Indexed]
+    name: Annotated[str, Column]
+    snapshot: str  # name; the newest version is started
+    user: str = ""  # id of whose rights its runs have
+    parameters: dict[str, Json] = msgspec.field(default_factory=dict)
+    cron: str = ""
+    timezone: str = "UTC"  # of `cron`, as `Europe/Berlin`
+    every_s: int = 0  # seconds
+    at: datetime | None = None
+    begins_at: datetime | None = None
+    ends_at: datetime | None = None
+    catch_up: bool = False  # start what was missed, one by one; else the newest missed alone
+    overlap: Overlap = Overlap.ALLOW
+    active: bool = True
+    next_at: Annotated[datetime | None, Indexed] = None  # None: never again, or paused
+    last_at: datetime | None = None  # the last time that it asked for a run
+
+
+class Webhook(Record, frozen=True, kw_only=True):
+    """Starts runs of a snapshot when somebody sends a signed request."""
+
+    kind: ClassVar[str] = "webhook"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "name"),)
+
+    project: Annotated[str, Indexed]
+    name: Annotated[str, Column]
+    snapshot: str  # name; the newest version is started
+    secret: str  # encrypted, as `ServerSecret.value`
+    user: str = ""  # id of whose rights its runs have
+    parameters: dict[str, Json] = msgspec.field(default_factory=dict)
+    allowed: tuple[str, ...] = ()  # parameters that a request may set
+    active: bool = True
+    used_at: datetime | None = None
+
+
+class Runner(Record, frozen=True, kw_only=True):
+    """A process that takes runs from the queue, on this machine or another."""
+
+    kind: ClassVar[str] = "runner"
+
+    name: Annotated[str, Column]
+    project: Annotated[str, Indexed] = ""  # the only one it serves; empty for all
+    place: str = "machine"  # `server`, `machine` or `image`
+    platform: str = ""
+    version: str = ""  # of tilth
+    slots: int = 1  # runs at once
+    busy: int = 0
+    seen_at: Annotated[datetime | None, Column] = None
+    user: str = ""  # id
+
+
+class ServerSecret(Record, frozen=True, kw_only=True):
+    """A named value of a project, encrypted."""
+
+    kind: ClassVar[str] = "server_secret"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("project", "name"),)
+
+    project: Annotated[str, Indexed]
+    name: Annotated[str, Column]
+    value: str  # base64 of nonce and AES-256-GCM ciphertext, bound to project and name
+    key: Annotated[str, Indexed]  # which key encrypted it
+    set_at: datetime
+    set_by: str = ""  # name
+
+
+class Snapshot(Record, frozen=True, kw_only=True):
+    """All that starts a pipeline with no client present."""
+
+    kind: ClassVar[str] = "snapshot"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "version"),)
+
+    name: Annotated[str, Indexed]
+    version: Annotated[int, Column] = 0  # counts snapshots of the name, from 1; 0 until the store gives it
+    pipeline: Annotated[str, Column]
+    file: str  # that defines the pipeline, relative to the project
+    function: str = ""  # its name in there
+    parameters: dict[str, Json] = msgspec.field(default_factory=dict)  # those given, and defaults
+    pipeline_digest: str = ""
+    bundle: str = ""  # digest of the code
+    client: str = ""  # digest of the client environment
+    locks: dict[str, str] = msgspec.field(
+        default_factory=dict
+    )  # platform -> id of the Lock of the client environment
+    python: str = ""  # version of the client's interpreter
+    stack: str = ""  # name
+    components: dict[str, Json] = msgspec.field(
+        default_factory=dict
+    )  # type -> what the stack has, as exported
+    options: dict[str, Json] = msgspec.field(default_factory=dict)
+    created_by: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+
+LAUNCHING_KINDS: dict[str, type[Record]] = {
+    each.kind: each for each in (Launch, Schedule, Webhook, Runner, ServerSecret)
+}

@@ -1,0 +1,91 @@
+// Three small forms: log in, choose a password by a link, and let a command line in.
+const form = (id) => document.getElementById(id);
+const said = form("said");
+
+function say(text, wrong = false) {
+  said.textContent = text;
+  said.className = wrong ? "wrong" : "";
+}
+
+async function ask(method, path, body) {
+  const answer = await fetch(`/api/v1${path}`, {
+    method,
+    credentials: "same-origin",
+    headers: { "Content-Type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const told = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) {
+    const { summary, why, mend } = told.error;
+    throw Object.assign(new Error([summary, why, mend].filter(Boolean).join(". ")), { status: answer.status });
+  }
+  return told;
+}
+
+function show(id) {
+  for (const each of document.querySelectorAll("form")) each.hidden = each.id !== id;
+  form(id)?.querySelector("input")?.focus();
+}
+
+function onSubmit(id, work) {
+  form(id).addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const buttons = form(id).querySelectorAll("button");
+    for (const each of buttons) each.disabled = true;
+    try {
+      await work(new FormData(form(id), event.submitter));
+    } catch (error) {
+      say(error.message, true);
+    }
+    for (const each of buttons) each.disabled = false;
+  });
+}
+
+async function begin() {
+  const page = location.pathname;
+  if (page === "/invite") return show("invite");
+  try {
+    const me = await ask("GET", "/me");
+    say(`You are logged in as ${me.user.name}.`);
+    if (page === "/device") {
+      show("device");
+      const code = new URLSearchParams(location.search).get("code");
+      if (code) {
+        form("device").elements.code.value = code;
+        const device = await ask("GET", `/device/${encodeURIComponent(code)}`);
+        form("asks").textContent = `${device.client || "A machine"} wants to log in as ${me.user.name}. ` +
+          "Let it in only if you started this yourself, and the code is the one it shows.";
+      }
+    } else {
+      show("");
+    }
+  } catch (error) {
+    if (error.status !== 401) return say(error.message, true);
+    say("");
+    show("login");
+  }
+}
+
+onSubmit("login", async (data) => {
+  await ask("POST", "/login", { name: data.get("name"), password: data.get("password"), client: "browser", cookie: true });
+  await begin();
+});
+
+onSubmit("invite", async (data) => {
+  if (data.get("password") !== data.get("again")) throw new Error("The two passwords differ.");
+  // Behind the hash, so that no server or proxy writes the secret down.
+  const secret = location.hash.slice(1);
+  const made = await ask("POST", "/password", { secret, password: data.get("password") });
+  history.replaceState(null, "", "/login");
+  await ask("POST", "/login", { name: made.user, password: data.get("password"), client: "browser", cookie: true });
+  await begin();
+});
+
+onSubmit("device", async (data) => {
+  const grant = data.get("grant") === "yes";
+  await ask("POST", "/device/grant", { user_code: data.get("code"), grant });
+  show("");
+  say(grant ? "Done. The command line goes on by itself; you can close this page." : "Denied.");
+});
+
+begin();
