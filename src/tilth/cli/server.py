@@ -175,14 +175,12 @@ def logs(*, lines: int, follow: bool) -> None:
     from tilth.errors import NotFound
 
     path = server_process.log_of(home())
-    try:
-        file = open(path, encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    if not path.exists():
         raise NotFound(
             "no server has run in the background of this home folder",
             mend="start one with `tilth server start`",
-        ) from None
-    with file:
+        )
+    with open(path, encoding="utf-8", errors="replace") as file:
         for line in deque(file, lines):
             click.echo(line, nl=False)
         while follow:
