@@ -10,6 +10,7 @@ from tilth.artifact_stores.flavors import (
     GcsSettings,
     LocalSettings,
     S3Settings,
+    ServerSettings,
     check_settings,
     open_objects,
 )
@@ -58,3 +59,4 @@ S3 = _Named("s3", S3Settings, "a bucket of Amazon S3, or of what speaks its prot
 GCS = _Named("gcs", GcsSettings, "a bucket of Google Cloud Storage")
 AZURE = _Named("azure", AzureSettings, "a container of Azure Blob Storage")
 FSSPEC = _Named("fsspec", FsspecSettings, "any URL that fsspec knows: `sftp://…`, `hdfs://…`")
+SERVER = _Named("server", ServerSettings, "the server that this machine is logged in at", needs_extra=False)

@@ -113,7 +113,18 @@ class FsspecSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     storage_options: dict[str, Any] = {}
 
 
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The server that this machine is logged in at: what runs use whose stack keeps artifacts at home.
+
+    Attributes:
+        project: Whose artifacts they are; by default the project that the current folder belongs to.
+    """
+
+    project: str = ""
+
+
 SETTINGS: dict[str, type[msgspec.Struct]] = {
+    "server": ServerSettings,
     "local": LocalSettings,
     "s3": S3Settings,
     "gcs": GcsSettings,
@@ -139,6 +150,8 @@ def open_objects(
     checked = check_settings(flavor, settings)
     if isinstance(checked, LocalSettings):
         return _folder(checked)
+    if isinstance(checked, ServerSettings):
+        return _server(checked, home)
     revealed: list[str] = []
     given = _revealed(msgspec.to_builtins(checked), reveal, revealed)
     try:
@@ -219,6 +232,22 @@ def _folder(settings: LocalSettings) -> ObjectStore | None:
     from tilth.artifact_stores.folder import FolderStore
 
     return FolderStore(path)
+
+
+def _server(settings: ServerSettings, home: Home) -> ObjectStore:
+    from tilth.artifact_stores.remote import RemoteStore
+    from tilth.artifact_stores.server import ServerObjects
+    from tilth.store.http import Api
+    from tilth.store.logins import active_server
+    from tilth.store.opening import current_project
+
+    server = active_server(home)
+    if server is None:
+        raise SetupError(
+            "these artifacts are on a server, and this machine is logged in at none",
+            mend="log in with `tilth login URL`",
+        )
+    return RemoteStore(ServerObjects(Api(server.url, server.token), settings.project or current_project()))
 
 
 def _provider(flavor: str, given: dict[str, Any], home: Home) -> Provider:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tilth.home import Home
     from tilth.records import Run, StepRun
+    from tilth.store import Store
 
 STATES = ("queued", "running", "completed", "failed", "cancelled")
 
@@ -44,16 +45,19 @@ def list_runs(*, pipeline: str | None, state: str | None, limit: int, as_json: b
     where = {name: value for name, value in (("pipeline", pipeline), ("state", state)) if value}
     with records() as store:
         page = store.find(Run, limit=limit, **where)
+        states = {} if as_json else {run.id: state_text(run, home(), store) for run in page}
     if as_json:
         click.echo(to_json(page.items))
         return
     if not page.items:
-        click.echo("no runs" + (" like that" if where else "; `tilth run FILE` makes one"), err=True)
+        click.echo(
+            f"no runs{_where()}" + (" like that" if where else "; `tilth run FILE` makes one"), err=True
+        )
         return
     rows = [
         {
             "run": run.name,
-            "state": state_text(run, home()),
+            "state": states[run.id],
             "started": moment(run.started_at or run.created_at),
             "took": _took(run),
             "steps": run.steps,
@@ -91,7 +95,9 @@ def show(*, name: str, as_json: bool) -> None:
             document = {**msgspec.to_builtins(run), "step_runs": step_runs, "artifacts": artifacts}
             click.echo(to_json(document))
             return
-    blocks = [_facts(run, home()), _steps(run, step_runs, home())]
+        state = state_text(run, home(), store)
+        graph = _graph(run, home(), store)
+    blocks = [_facts(run, state), _steps(run, step_runs, graph)]
     if artifacts:
         from tilth.cli.artifacts import artifact_table
 
@@ -202,12 +208,21 @@ def delete(*, names: Sequence[str]) -> None:
         click.echo(f"run {run.name}: deleted", err=True)
 
 
-def state_text(run: Run, home: Home) -> str:
+def _where() -> str:
+    """What to add to the name of what was not found: on a server, each project has its own."""
+    from tilth.cli.home import home
+    from tilth.store.logins import active_server
+    from tilth.store.opening import current_project
+
+    return f" in project {current_project()}" if active_server(home()) is not None else ""
+
+
+def state_text(run: Run, home: Home, store: Store) -> str:
     """The state of a run; `interrupted` when it should be running and nobody drives it."""
-    from tilth.engine.lease import is_held
+    from tilth.client.runs import is_driven
     from tilth.records import State
 
-    if run.state is State.RUNNING and not is_held(home.runs / run.id):
+    if run.state is State.RUNNING and not is_driven(run, home, store):
         return "interrupted"
     return str(run.state.value)
 
@@ -220,11 +235,10 @@ def _took(run: Run | StepRun) -> str:
     return duration((run.finished_at - run.started_at).total_seconds())
 
 
-def _facts(run: Run, home: Home) -> str:
+def _facts(run: Run, state: str) -> str:
     from tilth.cli.tables import pairs
     from tilth.client.wording import assignments, moment, short_digest
 
-    state = state_text(run, home)
     took = _took(run)
     client = run.client
     runner = code = ""
@@ -265,12 +279,12 @@ def _facts(run: Run, home: Home) -> str:
     return text
 
 
-def _steps(run: Run, step_runs: Sequence[StepRun], home: Home) -> str:
+def _steps(run: Run, step_runs: Sequence[StepRun], graph: Sequence[str]) -> str:
     """A row for each step in the order of the graph, those that were not reached included."""
     from tilth.cli.tables import table
 
     names = {digest: name for name, digest in run.environments.items()}
-    steps: dict[str, list[StepRun]] = {name: [] for name in _graph(run, home)}
+    steps: dict[str, list[StepRun]] = {name: [] for name in graph}
     for each in step_runs:
         steps.setdefault(each.step, []).append(each)
     rows = [_step_row(step, attempts, names) for step, attempts in steps.items()]
@@ -312,12 +326,14 @@ def latest(step_runs: Iterable[StepRun]) -> list[StepRun]:
     return list(last.values())
 
 
-def _graph(run: Run, home: Home) -> list[str]:
+def _graph(run: Run, home: Home, store: Store) -> list[str]:
     """The steps of the compiled pipeline; none when its file is gone."""
     import json
 
+    from tilth.client.reporting import run_folder
+
     try:
-        compiled = json.loads((home.runs / run.id / "pipeline.json").read_bytes())
+        compiled = json.loads((run_folder(run, home, store) / "pipeline.json").read_bytes())
         return [node["id"] for node in compiled["nodes"]]
     except (OSError, ValueError, KeyError):
         return []

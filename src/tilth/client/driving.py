@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from tilth.client.artifacts import open_artifacts
+from tilth.client.reporting import reported
 from tilth.engine import events
 from tilth.engine.driver import Driver
 from tilth.engine.resources import this_machine
@@ -112,7 +113,8 @@ def drive_run(
             return await driver.drive()
 
     try:
-        ended = _run_loop(drive)
+        with reported(run, home, store):
+            ended = _run_loop(drive)
     finally:
         forget_for_reuse(environments.leave(), store, listener)
     listener(events.RunFinished(ended, time.perf_counter() - clock))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tilth.client.reporting import run_folder
 from tilth.client.subjects import environment_with, environments_of_run, lock_text
 from tilth.environments.venvs import has_python, read_record
 from tilth.errors import NotFound, TilthError
@@ -184,7 +185,7 @@ def executables(store: Store, environments: Iterable[Environment]) -> dict[str, 
 def steps_of_run(store: Store, home: Home, run: Run) -> dict[str, tuple[str, ...]]:
     """Digest of an environment -> the steps that it is for; of the compiled graph, where that is still there."""
     client = next(iter(ROLES["client"].of_run(run).values()), "")
-    graph = read_json(home.runs / run.id / "pipeline.json")
+    graph = read_json(run_folder(run, home, store) / "pipeline.json")
     if graph is not None:
         nodes = ((node["id"], node.get("environment")) for node in graph["nodes"])
         return _by_environment(

@@ -14,6 +14,7 @@ import msgspec
 
 from tilth.client import lookup
 from tilth.client.artifacts import folder_of, holder
+from tilth.client.reporting import run_folder
 from tilth.engine.logs import log_name, read_log
 from tilth.errors import NotFound, UnknownOption, nearest
 from tilth.home import Home
@@ -220,7 +221,8 @@ class Queries:
 
     def _log(self, step_run: StepRun) -> Iterator[Any]:
         name = log_name(step_run.step, step_run.index, step_run.attempt)
-        path = self._home.runs / step_run.run / "logs" / name
+        run = self._store.get(Run, step_run.run)
+        path = run_folder(run, self._home, self._store) / "logs" / name
         return read_log(path, step_run.step, step_run.index, step_run.attempt)
 
     def _run(self, name: str) -> Run:

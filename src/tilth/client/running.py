@@ -10,6 +10,7 @@ from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
 from tilth.errors import ImageNotFound
 from tilth.orchestrators.this_machine import LocalOrchestrator
+from tilth.store.logins import active_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,8 @@ def running_on(
         else None
     )
     name = stack.name if used or shared else ""
+    if shared is None:
+        shared = server_store(home, root)
     builder = None
     if used is not None and (component := stack.component("image_builder")) is not None:
         from tilth.client.stacks import open_component
@@ -94,6 +97,16 @@ def running_on(
         act=act,
         offline=offline,
     )
+
+
+def server_store(home: Home, root: Path) -> ComponentUsed | None:
+    """Where artifacts go that a stack keeps at home, when records are on a server: others cannot reach this home."""
+    if active_server(home) is None:
+        return None
+    from tilth.records import ComponentUsed
+    from tilth.store.opening import current_project
+
+    return ComponentUsed(flavor="server", settings={"project": current_project(root)})
 
 
 def running_as(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.client.lookup import find_run
+from tilth.client.reporting import ask_to_cancel, lease_of, run_folder
 from tilth.engine.lease import is_held
 from tilth.engine.logs import LogLine, read_log
 from tilth.errors import (
@@ -32,8 +33,18 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
     from pathlib import Path
 
+    from tilth.store import Store
+
 
 _FOLLOW_S = 0.2
+
+
+def is_driven(run: Run, home: Home, store: Store) -> bool:
+    """Whether some process drives a run now, here or elsewhere."""
+    if is_held(home.runs / run.id):
+        return True
+    lease = lease_of(run, store)
+    return lease is not None and bool(lease["held"])
 
 
 def cancel(run: str) -> Run:
@@ -44,9 +55,11 @@ def cancel(run: str) -> Run:
         if found.state.is_final:
             raise Conflict(f"run `{found.name}` has ended: it {found.state.value}")
         folder = home.runs / found.id
-        with contextlib.suppress(FileNotFoundError):  # without its folder, nobody drives it
+        with contextlib.suppress(FileNotFoundError):  # without its folder, nobody drives it here
             (folder / "cancel").touch()
-        while is_held(folder):
+        if not is_held(folder) and is_driven(found, home, store):
+            ask_to_cancel(found, store)
+        while is_driven(found, home, store):
             time.sleep(_FOLLOW_S / 4)
         (folder / "cancel").unlink(missing_ok=True)
         found = store.get(Run, found.id)
@@ -63,7 +76,7 @@ def delete(run: str) -> None:
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
         folder = home.runs / found.id
-        if is_held(folder):
+        if is_driven(found, home, store):
             raise Conflict(
                 f"run `{found.name}` is running", mend=f"stop it first: `tilth runs cancel {found.name}`"
             )
@@ -77,7 +90,7 @@ def logs(run: str, step: str | None = None, attempt: int | None = None) -> Itera
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
-        folder = home.runs / found.id
+        folder = run_folder(found, home, store)
     known = _steps(folder, found, step)
     for path, of in _log_files(folder, known, step, attempt):
         yield from read_log(path, *of)
@@ -88,19 +101,21 @@ def follow_logs(run: str, step: str | None = None, attempt: int | None = None) -
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
-        folder = home.runs / found.id
-    known = _steps(folder, found, step)
-    sizes: dict[Path, int] = {}
-    told: dict[Path, int] = {}
-    while True:
-        running = is_held(folder)
-        for path, of in _log_files(folder, known, step, attempt, sizes):
-            lines = list(read_log(path, *of))
-            yield from lines[told.get(path, 0) :]
-            told[path] = len(lines)
-        if not running:
-            return
-        time.sleep(_FOLLOW_S)
+        folder = run_folder(found, home, store)
+        known = _steps(folder, found, step)
+        sizes: dict[Path, int] = {}
+        told: dict[Path, int] = {}
+        while True:
+            running = is_driven(found, home, store)
+            if not is_held(folder):
+                run_folder(found, home, store)
+            for path, of in _log_files(folder, known, step, attempt, sizes):
+                lines = list(read_log(path, *of))
+                yield from lines[told.get(path, 0) :]
+                told[path] = len(lines)
+            if not running:
+                return
+            time.sleep(_FOLLOW_S)
 
 
 def _steps(folder: Path, run: Run, step: str | None) -> frozenset[str]:

@@ -161,6 +161,17 @@ class Snapshot(Record, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
+class RunLease(Record, frozen=True, kw_only=True):
+    """Who drives a run whose records are on a server. Its id is the run's."""
+
+    kind: ClassVar[str] = "run_lease"
+
+    holder: str  # the machine and process, for people
+    fence: int  # the run's, as the driver holds it
+    expires_at: datetime  # by the server's clock
+    cancel: bool = False  # somebody asks the driver to stop the run
+
+
 LAUNCHING_KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (Launch, Schedule, Webhook, Runner, ServerSecret)
+    each.kind: each for each in (Launch, Schedule, Webhook, Runner, ServerSecret, RunLease)
 }

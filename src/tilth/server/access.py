@@ -52,6 +52,7 @@ class Access:
     def __init__(self, store: SqlStore, settings: ServerSettings) -> None:
         self.store = store
         self.settings = settings
+        self.data = settings.data
 
     def principal(self, secret: str, address: str) -> Principal:
         """Who a token stands for.

@@ -17,7 +17,8 @@ from tilth.errors import DefinitionError, TilthError
 from tilth.home import Home
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
-from tilth.server.api import health, login, projects, records, users
+from tilth.server.api import health, live, login, objects, projects, records, users
+from tilth.server.events import Watchers
 from tilth.server.limits import Attempts, BodyLimit
 from tilth.settings import home_folder
 from tilth.store import wire
@@ -90,8 +91,9 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     )
     app.state.access = Access(SqlStore(opened), settings)
     app.state.attempts = Attempts(settings.login_attempts)
+    app.state.watchers = Watchers()
     api = APIRouter(prefix="/api/v1")
-    for part in (health, login, users, projects, records):
+    for part in (health, login, users, projects, objects, live, records):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(health.probes)
@@ -102,7 +104,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
     app.middleware("http")(_spoken(settings))
-    app.add_middleware(BodyLimit, most=settings.max_body_mb << 20, unlimited=("/content",))
+    app.add_middleware(BodyLimit, most=settings.max_body_mb << 20)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -73,19 +73,14 @@ class Attempts:
 
 
 class BodyLimit:
-    """Refuses requests that are larger than `most` bytes, before and while they are read.
+    """Refuses requests that are larger than `most` bytes, before and while they are read."""
 
-    Args:
-        unlimited: How the paths begin that may be sent any amount, as they are streamed to where they stay.
-    """
-
-    def __init__(self, app: ASGIApp, most: int, unlimited: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
         self._most = most
-        self._unlimited = unlimited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or any(part in scope["path"] for part in self._unlimited):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from tilth.errors import AccessDenied, LoginNeeded
 from tilth.records.access import Role
 from tilth.server.access import Access, Principal
+from tilth.server.files import Files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class ProjectRequest:
         self.project = project
         self.access = access
         self.store = store
+        self.files = Files(access.data, project)
 
 
 def member(needed: Role) -> Callable[..., ProjectRequest]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from tilth.errors import SetupError
+from tilth.home import Home
+from tilth.settings import home_folder
 
 PREFIX = "TILTH_SERVER_"
 
@@ -24,6 +27,11 @@ class ServerSettings:
         "where records are kept: `postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:///PATH`; by default the "
         "database of the home folder",
         secret=True,
+    )
+    data_folder: str = _setting(
+        "",
+        "folder for artifacts and logs that clients send; by default `server/data` of the home folder. Servers that "
+        "share a database share it",
     )
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8237, "port to listen on; 0 takes a free one")
@@ -54,6 +62,11 @@ class ServerSettings:
     )
     log_format: str = _setting("text", "`text` or `json`")
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`")
+
+    @property
+    def data(self) -> Path:
+        """Where artifacts and logs are kept."""
+        return Path(self.data_folder) if self.data_folder else Home(home_folder()).server / "data"
 
     @property
     def secure(self) -> bool:

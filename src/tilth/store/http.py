@@ -73,8 +73,24 @@ class Api:
         headers: Mapping[str, str] | None = None,
         patience_s: float | None = None,
     ) -> bytes:
-        """Ask until there is an answer. A request that may have arrived before says so, and is done once.
+        """The content of the answer; see `send`."""
+        answer: bytes = self.send(method, path, content, headers=headers, patience_s=patience_s).content
+        return answer
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float | None = None,
+        expected: tuple[int, ...] = (),
+    ) -> Any:
+        """Ask until there is an answer, and give it. A request that may have come before says so, and is done once.
+
+        Args:
+            expected: Statuses of answers that are no failures here.
         Raises:
             ServerUnavailable: There was none for as long as the patience lasts.
             TilthError: What the server says cannot be done.
@@ -91,9 +107,8 @@ class Api:
                 raise SetupError(f"`{self.url}` is no address of a server", why=str(error)) from None
             else:
                 self._check(response)
-                if response.status_code < 400:
-                    answer: bytes = response.content
-                    return answer
+                if response.status_code < 400 or response.status_code in expected:
+                    return response
                 failure = self._failure(response)
                 if response.status_code not in _BRIEFLY or (response.status_code == 429 and path == "/login"):
                     raise failure

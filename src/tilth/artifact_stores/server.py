@@ -1,0 +1,92 @@
+"""Objects at a tilth server, for clients that share no other store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from tilth.artifact_stores.parts import PART
+from tilth.artifact_stores.remote import Kept, Trouble
+from tilth.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tilth.store.http import Api
+
+
+class ServerObjects:
+    """A `Provider`. The server keeps what has come of a large object, so that any client goes on with it."""
+
+    host = ""
+
+    def __init__(self, api: Api, project: str) -> None:
+        self._api = api
+        self._path = f"/projects/{quote(project, safe='')}"
+        self.where = f"{api.url}, project {project}"
+
+    def write(self, key: str, content: bytes, digest: str) -> None:
+        self._send(key, content, digest, len(content), 0)
+
+    def upload(self, key: str, file: Path, size: int, digest: str) -> None:
+        have = msgspec.json.decode(self._api.request("GET", f"{self._path}/uploads/{digest}"))["have"]
+        with open(file, "rb") as source:
+            while True:
+                source.seek(have)
+                come = self._send(key, source.read(PART), digest, size, have)
+                if come >= size:
+                    return
+                if come == have:
+                    raise StoreUnavailable(
+                        f"the artifact store `{self.where}` takes nothing more of `{key}`",
+                        why=f"it has {come:,} of {size:,} bytes",
+                    )
+                have = come
+
+    def look(self, key: str) -> Kept | None:
+        response = self._api.send("HEAD", self._object(key), expected=(404,))
+        if response.status_code == 404:
+            return None
+        digest = response.headers["etag"].strip('"')
+        return Kept(int(response.headers["content-length"]), digest, digest)
+
+    def read(self, key: str, start: int, size: int, version: str) -> bytes:
+        headers = {"Range": f"bytes={start}-{start + size - 1}", "If-Range": f'"{version}"'}
+        response = self._api.send("GET", self._object(key), headers=headers)
+        content: bytes = response.content
+        if response.status_code == 200:  # not a part: it is another object by now, or all was asked for
+            content = content[start : start + size]
+        return content
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        after: str | None = ""
+        while after is not None:
+            asked = urlencode({"prefix": prefix, "after": after})
+            page = msgspec.json.decode(self._api.request("GET", f"{self._path}/objects?{asked}"))
+            yield from ((each["key"], each["size"]) for each in page["items"])
+            after = page["next"]
+
+    def delete(self, key: str) -> None:
+        self._api.request("DELETE", self._object(key))
+
+    def explain(self, error: Exception) -> tuple[Trouble, str] | None:
+        """The server's own words are errors of ours already."""
+        del error
+        return None
+
+    def _send(self, key: str, content: bytes, digest: str, size: int, offset: int) -> int:
+        asked = urlencode({"digest": digest, "size": size, "offset": offset})
+        answer = self._api.request(
+            "PUT",
+            f"{self._object(key)}?{asked}",
+            content,
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        have: int = msgspec.json.decode(answer)["have"]
+        return have
+
+    def _object(self, key: str) -> str:
+        return f"{self._path}/objects/{quote(key, safe='/')}"

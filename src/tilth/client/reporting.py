@@ -1,0 +1,185 @@
+"""What a driver tells a server while it drives a run: that it lives, and what steps print."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from tilth.errors import TilthError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tilth.home import Home
+    from tilth.records import Run
+    from tilth.store import Store
+    from tilth.store.http import HttpStore
+
+PATIENCE_S = 3600.0  # how long a run waits for a server that is away: records are delayed, no step fails
+_EVERY_S = 1.0
+_BEAT_S, _LASTS_S = 15.0, 60
+_AT_ONCE = 1 << 20  # bytes of a log in one request
+
+
+def is_on_server(store: Store) -> bool:
+    """Whether records are on a server."""
+    return hasattr(store, "api")
+
+
+@contextlib.contextmanager
+def reported(run: Run, home: Home, store: Store) -> Iterator[None]:
+    """Tell the server of a run, where records are on one.
+
+    Raises:
+        Conflict: Another machine drives it.
+    """
+    if not is_on_server(store):
+        yield
+        return
+    with _Reporting(run, home, store):  # type: ignore[arg-type]
+        yield
+
+
+class _Reporting:
+    def __init__(self, run: Run, home: Home, store: HttpStore) -> None:
+        self._run, self._store, self._home = run, store, home
+        self._folder = home.runs / run.id
+        self._path = f"/projects/{quote(store.project, safe='')}/runs/{run.id}"
+        self._sent: dict[str, int] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="tilth-reporting", daemon=True)
+        self._patience_s = store.api.patience_s
+
+    def __enter__(self) -> None:
+        self._beat()
+        self._store.api.patience_s = PATIENCE_S
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._store.api.patience_s = self._patience_s
+        with contextlib.suppress(TilthError):  # the records are there; a log may be short, a lease runs out
+            self._ship()
+            self._store.api.request("DELETE", f"{self._path}/lease")
+
+    def _work(self) -> None:
+        with contextlib.suppress(TilthError):
+            self._keep_what_others_need()
+        beaten = time.monotonic()
+        while not self._over.wait(_EVERY_S):
+            with contextlib.suppress(TilthError):
+                if time.monotonic() - beaten >= _BEAT_S:
+                    self._beat()
+                    beaten = time.monotonic()
+                self._ship()
+
+    def _beat(self) -> None:
+        told = {
+            "holder": f"process {os.getpid()} on {platform.node()}",
+            "fence": self._run.fence,
+            "lasts_s": _LASTS_S,
+        }
+        answer = self._ask("PUT", "/lease", msgspec.json.encode(told))
+        if msgspec.json.decode(answer)["cancel"]:
+            (self._folder / "cancel").touch()
+
+    def _keep_what_others_need(self) -> None:
+        """What other machines need to show the run: its compiled pipeline, and its code."""
+        from tilth.client.artifacts import open_objects
+
+        used = self._run.artifact_store
+        objects = open_objects(self._home, used)
+        if objects is None:
+            return
+        objects.put(f"runs/{self._run.id}/pipeline.json", (self._folder / "pipeline.json").read_bytes())
+        bundle = self._home.bundles / f"{self._run.bundle}.tar"
+        key = f"bundles/{self._run.bundle}.tar"
+        if bundle.exists() and objects.find(key) is None:
+            objects.put(key, bundle)
+
+    def _ship(self) -> None:
+        for path in sorted((self._folder / "logs").glob("*.log")):
+            self._ship_one(path)
+
+    def _ship_one(self, path: Path) -> None:
+        sent = self._sent.get(path.name, 0)
+        try:
+            if path.stat().st_size <= sent:
+                return
+            with open(path, "rb") as file:
+                while True:
+                    file.seek(sent)
+                    if not (part := file.read(_AT_ONCE)):
+                        break
+                    answer = self._ask("PUT", f"/logs/{quote(path.name)}?offset={sent}", part)
+                    sent = self._sent[path.name] = msgspec.json.decode(answer)["size"]
+        except FileNotFoundError:
+            return  # the run is being deleted
+
+    def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
+        # This thread comes again by itself; waiting here would keep the lease from being renewed.
+        return self._store.api.request(method, self._path + path, content, patience_s=2.0)
+
+
+def lease_of(run: Run, store: Store) -> dict[str, Any] | None:
+    """Who drives a run, as the server knows: `held`, `holder`, `expires_at`. None where records are here."""
+    if not is_on_server(store):
+        return None
+    server: HttpStore = store  # type: ignore[assignment]
+    path = f"/projects/{quote(server.project, safe='')}/runs/{run.id}/lease"
+    found: dict[str, Any] = msgspec.json.decode(server.api.request("GET", path))
+    return found
+
+
+def ask_to_cancel(run: Run, store: Store) -> None:
+    """Ask the driver of a run to stop it, wherever it is."""
+    server: HttpStore = store  # type: ignore[assignment]
+    server.api.request("POST", f"/projects/{quote(server.project, safe='')}/runs/{run.id}/cancel", b"")
+
+
+def bring_logs(run: str, store: Store, folder: Path) -> None:
+    """Bring what steps of a run printed into a folder, or what has come since."""
+    server: HttpStore = store  # type: ignore[assignment]
+    path = f"/projects/{quote(server.project, safe='')}/runs/{run}/logs"
+    listed = msgspec.json.decode(server.api.request("GET", path))["items"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in listed:
+        target = folder / quote(each["name"], safe="")
+        have = target.stat().st_size if target.exists() else 0
+        if have < each["size"]:
+            headers = {"Range": f"bytes={have}-{each['size'] - 1}"}
+            content = server.api.request("GET", f"{path}/{quote(each['name'], safe='')}", headers=headers)
+            with open(target, "ab") as file:
+                file.write(content)
+
+
+def run_folder(run: Run, home: Home, store: Store) -> Path:
+    """The folder of a run; of one that another machine drove, what this one has been told of it.
+
+    Raises:
+        OutsideError: It is elsewhere, and cannot be asked for.
+    """
+    folder = home.runs / run.id
+    if folder.is_dir() or not is_on_server(store):
+        return folder
+    copy = home.cache / "runs" / run.id
+    if not (copy / "pipeline.json").exists():
+        from tilth.client.artifacts import open_objects
+        from tilth.errors import NotFound
+
+        objects = open_objects(home, run.artifact_store)
+        copy.mkdir(parents=True, exist_ok=True)
+        if objects is not None:
+            with contextlib.suppress(NotFound):
+                objects.get(f"runs/{run.id}/pipeline.json", copy / "pipeline.json")
+    bring_logs(run.id, store, copy / "logs")
+    return copy

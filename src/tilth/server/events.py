@@ -1,0 +1,144 @@
+"""Tells listeners what happens in runs. However many listen to one run, its records are looked at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+
+from tilth.errors import DatabaseUnavailable, NotFound
+from tilth.records import Run, State, StepRun
+from tilth.server.documents import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tilth.server.files import Files
+    from tilth.store.sql import SqlStore
+
+_QUICK_S, _SLOW_S = 0.25, 2.0  # between two looks: while something happens, and when nothing has for a while
+_AT_ONCE = 1 << 16  # bytes of one log in one event
+_FINAL = frozenset(state.value for state in State if state.is_final)
+
+Event = dict[str, Any]
+
+
+class Watchers:
+    """Everybody who listens to runs at this process."""
+
+    def __init__(self) -> None:
+        self._watched: dict[tuple[str, str], _Watched] = {}
+
+    async def watch(self, store: SqlStore, files: Files, run: str, *, logs: bool) -> AsyncIterator[Event]:
+        """The events of a run: first what has happened, then what comes, until it has ended."""
+        key = (store.space, run)
+        watched = self._watched.get(key)
+        if watched is None:
+            watched = self._watched[key] = _Watched(store, files, run)
+        watched.listeners += 1
+        try:
+            at = 0
+            while True:
+                events, over = await watched.after(at)
+                for event in events:
+                    if logs or event["event"] != "log":
+                        yield event
+                at += len(events)
+                if over:
+                    return
+        finally:
+            watched.listeners -= 1
+            if not watched.listeners:
+                self._watched.pop(key, None)
+                watched.stop()
+
+
+class _Watched:
+    """One run: what was seen of it, in order, kept for those who come later."""
+
+    def __init__(self, store: SqlStore, files: Files, run: str) -> None:
+        self.listeners = 0
+        self._store, self._files, self._run = store, files, run
+        self._events: list[Event] = []
+        self._revisions: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._over = False
+        self._changed = asyncio.Condition()
+        self._task = asyncio.create_task(self._look_on())
+
+    async def after(self, at: int) -> tuple[list[Event], bool]:
+        """What came behind the first `at` events, waited for; and whether nothing comes any more."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._events) > at or self._over)
+            return self._events[at:], self._over
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._task.cancel()
+
+    async def _look_on(self) -> None:
+        pause_s = _QUICK_S
+        while not self._over:
+            try:
+                found, over = await run_in_threadpool(self._look)
+            except DatabaseUnavailable:
+                found, over = [], False
+            except NotFound:  # deleted
+                found, over = [], True
+            if found or over:
+                async with self._changed:
+                    self._events += found
+                    self._over = over
+                    self._changed.notify_all()
+                pause_s = _QUICK_S
+            else:
+                pause_s = min(pause_s * 1.5, _SLOW_S)
+            await asyncio.sleep(pause_s)
+
+    def _look(self) -> tuple[list[Event], bool]:
+        """What is new. The run is read first: what its steps did is there before it has ended."""
+        run = self._store.get_row(Run, self._run)
+        events: list[Event] = []
+        for row_id, row in self._new_steps():
+            events.append({"event": "step_run", "data": text_of(row), "id": f"{row_id}.{row[1]}"})
+        events += self._new_lines()
+        if self._revisions.get(self._run) != run[1]:
+            self._revisions[self._run] = run[1]
+            events.append({"event": "run", "data": text_of(run), "id": f"{self._run}.{run[1]}"})
+        return events, json.loads(run[0])["state"] in _FINAL
+
+    def _new_steps(self) -> list[tuple[str, tuple[str, int]]]:
+        known = self._store.database.select(
+            'SELECT id, revision FROM step_run WHERE space = ? AND run = ? AND "index" IS NULL '
+            "ORDER BY created_at, id",
+            (self._store.space, self._run),
+        )
+        new = []
+        for row_id, revision in known:
+            if self._revisions.get(row_id) != revision:
+                try:
+                    row = self._store.get_row(StepRun, row_id)
+                except NotFound:
+                    continue
+                self._revisions[row_id] = row[1]
+                new.append((row_id, row))
+        return new
+
+    def _new_lines(self) -> list[Event]:
+        events = []
+        for name, size in self._files.logs(self._run).items():
+            told = self._sizes.get(name, 0)
+            while told < size:
+                with open(self._files.log(self._run, name), "rb") as file:
+                    file.seek(told)
+                    part = file.read(_AT_ONCE)
+                whole = part[: part.rfind(b"\n") + 1]
+                if not whole:
+                    break  # the last line is not whole yet
+                data = {"log": name, "offset": told, "text": whole.decode("utf-8", "replace")}
+                told += len(whole)
+                events.append({"event": "log", "data": json.dumps(data), "id": f"{name}.{told}"})
+            self._sizes[name] = told
+        return events
