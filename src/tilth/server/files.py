@@ -95,7 +95,7 @@ class Files:
             try:
                 size = place.stat().st_size if place.is_file() else None
                 digest = (self.root / "digests" / key).read_text("ascii")
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
         return None if size is None else Object(key, size, digest)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _WINDOW_S = 300.0
 _MOST_NAMES = 100_000
+_SHARED = 10  # an address may be that of many: it may fail this many times as often as a name
 
 
 class TooLarge(TilthError):
@@ -31,39 +32,42 @@ class TooManyAttempts(TilthError):
 
 
 class Attempts:
-    """Counts failed logins of this process by name and by address, over five minutes."""
+    """Counts failed logins of this process by name and by address, over five minutes.
+
+    Args:
+        most: Failures for one name; from one address there may be more.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._failed: dict[str, deque[float]] = defaultdict(deque)
         self._lock = threading.Lock()
 
-    def check(self, *keys: str) -> None:
+    def check(self, name: str, address: str) -> None:
         """Let pass who has not failed too often.
 
         Raises:
             TooManyAttempts: They have.
         """
         with self._lock:
-            for key in keys:
+            for key, most in ((f"name {name}", self._most), (f"address {address}", self._most * _SHARED)):
                 failed = self._recent(key)
-                if len(failed) >= self._most:
+                if len(failed) >= most:
                     wait = int(failed[0] + _WINDOW_S - time.monotonic()) + 1
                     raise TooManyAttempts("too many wrong passwords", mend=f"try again in {wait} seconds")
 
-    def failed(self, *keys: str) -> None:
+    def failed(self, name: str, address: str) -> None:
         """Count a failed login."""
         with self._lock:
             if len(self._failed) > _MOST_NAMES:
                 self._failed.clear()
-            for key in keys:
+            for key in (f"name {name}", f"address {address}"):
                 self._recent(key).append(time.monotonic())
 
-    def succeeded(self, *keys: str) -> None:
-        """Forget what failed before."""
+    def succeeded(self, name: str) -> None:
+        """Forget what failed before for a name."""
         with self._lock:
-            for key in keys:
-                self._failed.pop(key, None)
+            self._failed.pop(f"name {name}", None)
 
     def _recent(self, key: str) -> deque[float]:
         failed = self._failed[key]

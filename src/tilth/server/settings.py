@@ -48,7 +48,8 @@ class ServerSettings:
     run_token_minutes: int = _setting(60, "minutes that the token of a run lasts without being renewed")
     create_projects: bool = _setting(True, "whether every user may create projects; otherwise admins alone")
     login_attempts: int = _setting(
-        10, "failed logins within five minutes, for one name or from one address, after which both must wait"
+        10,
+        "failed logins within five minutes for one name, after which it must wait; ten times as many from an address",
     )
     max_body_mb: int = _setting(64, "largest request taken, in megabytes; uploads of artifacts have no limit")
     trusted_proxies: str = _setting(

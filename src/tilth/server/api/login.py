@@ -102,16 +102,15 @@ def log_in(request: Request, body: Body) -> Response:
     told, access = read(body, Login), access_of(request)
     attempts: Attempts = request.app.state.attempts
     address = request.client.host if request.client else ""
-    keys = (f"name {told.name[:200]}", f"address {address}")
-    attempts.check(*keys)
+    attempts.check(told.name[:200], address)
     found = access.store.find(User, name=told.name, limit=1).items
     user = found[0] if found else None
     right = is_password(user.password if user else "", told.password)
     if user is None or not right or not user.active or user.service:
-        attempts.failed(*keys)
+        attempts.failed(told.name[:200], address)
         access.store.add(access.entry(None, "login.fail", told.name[:200], address=address))
         raise LoginNeeded("name or password are wrong")
-    attempts.succeeded(keys[0])
+    attempts.succeeded(told.name[:200])
     return _session(request, user, told.client, cookie=told.cookie)
 
 
