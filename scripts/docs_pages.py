@@ -20,7 +20,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def fill(markdown: str) -> str:
     """Replace each mark by what is made from the code it names."""
-    makers = {"settings": settings, "errors": errors, "commands": commands}
+    makers = {
+        "settings": settings,
+        "server_settings": server_settings,
+        "errors": errors,
+        "commands": commands,
+    }
     return MARK.sub(lambda mark: makers[mark[1]](), markdown)
 
 
@@ -31,6 +36,20 @@ def settings() -> str:
     rows = [
         f"| `{each.variable}` | {f'`{each.default}`' if each.default else ''} | {_cell(each.meaning)} |"
         for each in SETTINGS.values()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+def server_settings() -> str:
+    """A table of `tilth.server.settings.ServerSettings`."""
+    from dataclasses import fields
+
+    from tilth.server.settings import ServerSettings, variable
+
+    rows = [
+        f"| `{variable(each.name)}` | {f'`{each.default}`' if each.default != '' else ''} | "
+        f"{_cell(each.metadata['meaning'])} |"
+        for each in fields(ServerSettings)
     ]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 

@@ -9,6 +9,7 @@ from tilth.settings import home_folder
 from tilth.store import open_store
 
 if TYPE_CHECKING:
+    from tilth.client.administration import Administration
     from tilth.store import Store
 
 
@@ -20,3 +21,10 @@ def home() -> Home:
 def records() -> Store:
     """The records in the home folder, to be used in a `with` statement."""
     return open_store(home(), to_read=True)
+
+
+def administration() -> Administration:
+    """The server that records are on, to be used in a `with` statement."""
+    from tilth.client.administration import Administration
+
+    return Administration(home())
