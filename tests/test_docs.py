@@ -99,6 +99,11 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
     }
+    if "$ tilth server start" in page.read_text():
+        stop = ["bash", "-c", "tilth server stop"]
+        request.addfinalizer(
+            lambda: subprocess.run(stop, cwd=tmp_path, env=environment, capture_output=True, check=False)
+        )
     for block in blocks(page):
         if block.title:
             (tmp_path / block.title).write_text(here(block.text))
