@@ -14,10 +14,10 @@ from tilth.errors import HomeTooNew, SetupError
 from tilth.home import Home
 from tilth.records import KINDS, Run
 from tilth.records.access import ACCESS_KINDS
-from tilth.records.launching import LAUNCHING_KINDS, Snapshot
+from tilth.records.launching import LAUNCHING_KINDS
 from tilth.store import open_store, schema, sqlite
 
-ALL = KINDS | ACCESS_KINDS | LAUNCHING_KINDS | {"snapshot": Snapshot}
+ALL = KINDS | ACCESS_KINDS | LAUNCHING_KINDS
 
 
 def shape(connection: sqlite3.Connection, table: str) -> tuple[set[tuple], set[tuple]]:

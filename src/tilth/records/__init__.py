@@ -361,7 +361,49 @@ class CodeBundle(Record, frozen=True, kw_only=True):
     root: str = ""  # where it was taken from
 
 
+class Snapshot(Record, frozen=True, kw_only=True):
+    """All that starts a pipeline with no client present."""
+
+    kind: ClassVar[str] = "snapshot"
+    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "version"),)
+
+    name: Annotated[str, Indexed]
+    version: Annotated[int, Column] = 0  # counts snapshots of the name, from 1; 0 until the store gives it
+    pipeline: Annotated[str, Column]
+    file: str  # that defines the pipeline, relative to the project
+    function: str = ""  # its name in there
+    parameters: dict[str, Json] = msgspec.field(default_factory=dict)  # those given, and defaults
+    pipeline_digest: str = ""
+    bundle: str = ""  # digest of the code
+    client: str = ""  # digest of the client environment
+    locks: dict[str, str] = msgspec.field(
+        default_factory=dict
+    )  # platform -> id of the Lock of the client environment
+    python: str = ""  # version of the client's interpreter
+    stack: str = ""  # name
+    components: dict[str, Json] = msgspec.field(
+        default_factory=dict
+    )  # type -> what the stack has, as exported
+    options: dict[str, Json] = msgspec.field(default_factory=dict)
+    machine: str = ""  # the only one that can start it, where its stack is of that machine; empty for any
+    created_by: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+
+
 KINDS: dict[str, type[Record]] = {
     each.kind: each
-    for each in (Run, StepRun, Artifact, Environment, Lock, CodeBundle, Build, Component, Stack, Project)
+    for each in (
+        Run,
+        StepRun,
+        Artifact,
+        Environment,
+        Lock,
+        CodeBundle,
+        Build,
+        Component,
+        Stack,
+        Project,
+        Snapshot,
+    )
 }

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from tilth.records import Column, Failure, Indexed, Json, Record, Unique
+from tilth.records import Column, Failure, Indexed, Json, Record, Snapshot as Snapshot, Unique
 
 
 class LaunchState(str, Enum):
@@ -45,6 +45,8 @@ class Launch(Record, frozen=True, kw_only=True):
     user: str = ""  # id of whose rights it has
     cause: str = ""  # `user ADA`, `schedule nightly`, `webhook deploy`
     parameters: dict[str, Json] = msgspec.field(default_factory=dict)
+    platforms: tuple[str, ...] = ()  # that its snapshot is locked for
+    machine: str = ""  # the only one whose runners may start it; empty for any
     runner: Annotated[str, Column] = ""  # id of who has it
     fence: int = 0  # goes up with each lease
     leased_until: Annotated[datetime | None, Column] = None
@@ -110,7 +112,8 @@ class Runner(Record, frozen=True, kw_only=True):
     name: Annotated[str, Column]
     project: Annotated[str, Indexed] = ""  # the only one it serves; empty for all
     place: str = "machine"  # `server`, `machine` or `image`
-    platform: str = ""
+    platform: str = ""  # as `linux-x86_64`
+    machine: str = ""  # told apart from others, as `tilth.machine.this_machine` gives it
     version: str = ""  # of tilth
     slots: int = 1  # runs at once
     busy: int = 0
@@ -130,35 +133,6 @@ class ServerSecret(Record, frozen=True, kw_only=True):
     key: Annotated[str, Indexed]  # which key encrypted it
     set_at: datetime
     set_by: str = ""  # name
-
-
-class Snapshot(Record, frozen=True, kw_only=True):
-    """All that starts a pipeline with no client present."""
-
-    kind: ClassVar[str] = "snapshot"
-    unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "version"),)
-
-    name: Annotated[str, Indexed]
-    version: Annotated[int, Column] = 0  # counts snapshots of the name, from 1; 0 until the store gives it
-    pipeline: Annotated[str, Column]
-    file: str  # that defines the pipeline, relative to the project
-    function: str = ""  # its name in there
-    parameters: dict[str, Json] = msgspec.field(default_factory=dict)  # those given, and defaults
-    pipeline_digest: str = ""
-    bundle: str = ""  # digest of the code
-    client: str = ""  # digest of the client environment
-    locks: dict[str, str] = msgspec.field(
-        default_factory=dict
-    )  # platform -> id of the Lock of the client environment
-    python: str = ""  # version of the client's interpreter
-    stack: str = ""  # name
-    components: dict[str, Json] = msgspec.field(
-        default_factory=dict
-    )  # type -> what the stack has, as exported
-    options: dict[str, Json] = msgspec.field(default_factory=dict)
-    created_by: str = ""
-    description: str = ""
-    tags: tuple[str, ...] = ()
 
 
 class RunLease(Record, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from tilth.errors import Conflict, NotFound, SetupError, UnknownOption, nearest
-from tilth.records import Artifact, Record, Run, State, StepRun
+from tilth.records import Artifact, Record, Run, Snapshot, State, StepRun
 from tilth.store import encoding, schema
 from tilth.store.protocol import Delete, Page
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tilth.store.protocol import Change, Store, Where
 
 R = TypeVar("R", bound=Record)
-A = TypeVar("A", bound=Artifact)
 Row: TypeAlias = tuple[str, int]  # JSON, revision
 _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for each value
 _FEW = 8  # values of one column that are asked for one by one
@@ -126,9 +125,7 @@ class SqlStore:
                     sql = f'DELETE FROM "{change.kind.kind}" WHERE space = ? AND id = ?'
                     cursor.execute(sql, (self.space, change.id))
                     continue
-                record = change.record
-                if isinstance(record, Artifact):
-                    record = self._with_version(cursor, record)
+                record = self._with_version(cursor, change.record)
                 table = _table(type(record))
                 cursor.execute(table.put, table.values(self.space, record))
                 kept.append(record)
@@ -152,6 +149,27 @@ class SqlStore:
         found = self.find(StepRun, limit=1, cache_key=cache_key, state=good)
         return found.items[0] if found.items else None
 
+    def select_within(
+        self, cursor: Cursor, kind: type[R], condition: str, values: Sequence[object], rest: str = ""
+    ) -> list[R]:
+        """Records by a condition in SQL, in a transaction that goes on.
+
+        Args:
+            rest: What comes after the condition: an order, a limit.
+        """
+        table = _table(kind)
+        cursor.execute(f"{table.select} WHERE space = ? AND ({condition}) {rest}", (self.space, *values))
+        return [table.decode(*row) for row in cursor.fetchall()]
+
+    def put_within(self, cursor: Cursor, record: Record) -> None:
+        """Remember a record, as `write` does, in a transaction that goes on."""
+        table = _table(type(record))
+        cursor.execute(table.put, table.values(self.space, record))
+
+    def queue_up_within(self, cursor: Cursor, name: str) -> None:
+        """Wait for every other transaction that has called this with `name`, and have later ones wait for this."""
+        self._count(cursor, name)  # its row is held until the end
+
     def close(self) -> None:
         """Close the database, under every store of it."""
         self.database.close()
@@ -163,25 +181,29 @@ class SqlStore:
         self.close()
 
     def _add(self, cursor: Cursor, record: R) -> R:
-        if isinstance(record, Artifact):
-            record = self._with_version(cursor, record)
+        record = self._with_version(cursor, record)
         table = _table(type(record))
         cursor.execute(table.insert, table.values(self.space, record))
         return record
 
-    def _with_version(self, cursor: Cursor, artifact: A) -> A:
-        counter = f"artifact {artifact.name}"
-        if artifact.version:
+    def _with_version(self, cursor: Cursor, record: R) -> R:
+        """An artifact or a snapshot with the next version of its name, unless it has one."""
+        if not isinstance(record, Artifact | Snapshot):
+            return record
+        counter = f"{record.kind} {record.name}"
+        if record.version:
             cursor.execute(
                 "INSERT INTO counter (space, name, value) VALUES (?, ?, ?) ON CONFLICT (space, name) "
                 "DO UPDATE SET value = excluded.value WHERE counter.value < excluded.value",
-                (self.space, counter, artifact.version),
+                (self.space, counter, record.version),
             )
-            return artifact
-        cursor.execute("SELECT version FROM artifact WHERE space = ? AND id = ?", (self.space, artifact.id))
+            return record
+        cursor.execute(
+            f'SELECT version FROM "{record.kind}" WHERE space = ? AND id = ?', (self.space, record.id)
+        )
         row = cursor.fetchone()
         version = row[0] if row else self._count(cursor, counter)
-        return msgspec.structs.replace(artifact, version=version)
+        return msgspec.structs.replace(record, version=version)
 
     def _count(self, cursor: Cursor, name: str) -> int:
         """The next number of a counter. Kept apart from what it counts: deleting gives no number free."""

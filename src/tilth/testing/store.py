@@ -31,6 +31,7 @@ from tilth.records import (
     Project,
     Record,
     Run,
+    Snapshot,
     Stack,
     State,
     StepRun,
@@ -265,6 +266,13 @@ class StoreContract:
         assert added.version == 3
         assert store.get(Artifact, added.id) == added
 
+    def test_snapshots_get_the_next_version_of_their_name(self, store: Store) -> None:
+        fields: dict[str, Any] = {"pipeline": "churn", "file": "churn.py"}
+        kept = store.write([Put(Snapshot(name=name, **fields)) for name in ("a", "b", "a")])
+        assert [each.version for each in kept if isinstance(each, Snapshot)] == [1, 1, 2]
+        (added,) = store.add(Snapshot(name="a", **fields))
+        assert added.version == 3
+
     def test_a_version_given_by_hand_is_kept_and_counted_from(self, store: Store) -> None:
         store.add(Artifact(name="model", version=7, digest="d"))
         (following,) = store.add(Artifact(name="model", digest="d"))
@@ -339,6 +347,7 @@ def full(kind: type[Record]) -> Record:
         },
         Stack: {"project": "churn", "name": "cloud", "components": {"artifact_store": "s3"}},
         Project: {"name": "churn", "stack": "cloud"},
+        Snapshot: {"name": "nightly", "version": 1, "pipeline": "churn", "file": "churn.py"},
         Environment: {"id": "sha256:ab", "name": "e", "packages": (Package(name="a", version="1"),)},
     }
     given_fields = more.get(kind, {"text": "lock"} if kind.kind == "lock" else {})

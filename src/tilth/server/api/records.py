@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
-from tilth.records import KINDS, Artifact, Record, Run, StepRun
+from tilth.records import KINDS, Artifact, Record, Run, Snapshot, StepRun
 from tilth.server.documents import (
     accepts,
     answers,
@@ -335,7 +335,7 @@ def _same(asked: ProjectRequest, kind: type[Record], records: Iterable[Record]) 
         except NotFound:
             return None
         wanted: Record = each
-        if isinstance(each, Artifact) and isinstance(found, Artifact) and not each.version:
+        if isinstance(each, Artifact | Snapshot) and isinstance(found, type(each)) and not each.version:
             wanted = msgspec.structs.replace(each, version=found.version)
         if msgspec.structs.replace(found, revision=1) != wanted:
             return None
