@@ -218,6 +218,7 @@ class Run(Record, frozen=True, kw_only=True):
     client: ClientEnvironment | None = None
     artifact_store: ComponentUsed | None = None  # None: the home folder of the machine it ran on
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
+    snapshot: str = ""  # id of the one that it was started from, with no client present
     steps: int = 0  # nodes in the graph, map items not counted
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -371,24 +372,29 @@ class Snapshot(Record, frozen=True, kw_only=True):
     version: Annotated[int, Column] = 0  # counts snapshots of the name, from 1; 0 until the store gives it
     pipeline: Annotated[str, Column]
     file: str  # that defines the pipeline, relative to the project
-    function: str = ""  # its name in there
-    parameters: dict[str, Json] = msgspec.field(default_factory=dict)  # those given, and defaults
+    function: str = ""  # what it is called in there, where the file has several
+    folder: str = "."  # that it was made in, and steps start in, relative to the project
+    parameters: dict[str, Json] = {}  # those given
+    signature: dict[str, Json] = {}  # name -> what the pipeline declares: `tilth.runtime.parameters.declared`
     pipeline_digest: str = ""
+    compiled: str = ""  # digest of the blob with the compiled pipeline
     bundle: str = ""  # digest of the code
-    client: str = ""  # digest of the client environment
-    locks: dict[str, str] = msgspec.field(
-        default_factory=dict
-    )  # platform -> id of the Lock of the client environment
-    python: str = ""  # version of the client's interpreter
+    archive: str = ""  # digest of the blob with the code
+    locks: dict[str, str] = {}  # platform -> digest of the Environment that the pipeline is compiled in
+    python: str = ""  # major and minor version of that one
+    environments: dict[str, str] = {}  # name -> digest of the Environment of steps
     stack: str = ""  # name
-    components: dict[str, Json] = msgspec.field(
-        default_factory=dict
-    )  # type -> what the stack has, as exported
-    options: dict[str, Json] = msgspec.field(default_factory=dict)
+    components: dict[str, ComponentUsed] = {}  # type -> what the stack has
+    options: dict[str, Json] = {}  # of its runs, as `RunOptions` has them
     machine: str = ""  # the only one that can start it, where its stack is of that machine; empty for any
-    created_by: str = ""
+    created_by: str = ""  # name of the user
     description: str = ""
     tags: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """As people write it: `nightly:3`."""
+        return f"{self.name}:{self.version}"
 
 
 KINDS: dict[str, type[Record]] = {

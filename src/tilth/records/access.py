@@ -45,6 +45,7 @@ class Purpose(str, Enum):
     SESSION = "session"  # a login in a browser or on a command line
     API_KEY = "api_key"  # of a service account or a CI job
     RUN = "run"  # of one run's driver, steps and supervisors
+    RUNNER = "runner"  # of a runner: takes launches from the queue, and opens no project
     INVITE = "invite"  # a link that sets a password, once
 
 

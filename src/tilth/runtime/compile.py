@@ -17,7 +17,7 @@ from tilth.define.quantities import Resources, Retry
 from tilth.errors import DefinitionError, NotFound, TilthError, UnknownOption, nearest
 from tilth.ir import pipeline as ir, values
 from tilth.runtime import bytecode, folder as folders, sources, tolerant
-from tilth.runtime.parameters import from_text
+from tilth.runtime.parameters import declared, from_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -327,7 +327,7 @@ def serve(request: str) -> None:
     """Compile as the request file says, and write the result beside it.
 
     The request has `module`, `pipeline`, `parameters` (text by name), `roots`, `cwd`, `project` and
-    `result`; the result has `pipeline` and `absent`, the packages that steps
+    `result`, and `signature` where that is wanted; the result has `pipeline` and `absent`, the packages that steps
     use and are not there, or `error`.
     """
     asked = folders.read_json(Path(request))
@@ -347,6 +347,8 @@ def serve(request: str) -> None:
             project=asked["project"],
         )
         result: dict[str, Any] = {"pipeline": compiled.to_json(), "absent": absent_packages(compiled)}
+        if asked.get("signature"):
+            result["signature"] = declared(pipeline)
     except TilthError as error:
         result = {"error": error.to_json()}
     except BaseException as error:

@@ -47,6 +47,71 @@ def from_text(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, Any]:
     return parsed
 
 
+def declared(pipeline: Pipeline) -> dict[str, Any]:
+    """What a pipeline asks for, as JSON: by name, `type` as people read it, `kind` as `is_one` does, `required`.
+
+    `choices` are those of a `Literal` or an enum; `default` is told where JSON can tell it.
+    """
+    import inspect
+
+    told: dict[str, Any] = {}
+    for name, parameter in inspect.signature(pipeline.function).parameters.items():
+        wanted = _annotation(pipeline, parameter)
+        required = parameter.default is parameter.empty
+        if wanted is parameter.empty:
+            wanted = str if isinstance(parameter.default, str) else Any
+        told[name] = {"type": _shown(wanted), "kind": _kind(wanted), "required": required}
+        if choices := _choices(wanted):
+            told[name]["choices"] = choices
+        if not required:
+            try:
+                json.dumps(parameter.default)
+            except (TypeError, ValueError):
+                continue
+            told[name]["default"] = parameter.default
+    return told
+
+
+def is_one(value: Any, told: Mapping[str, Any]) -> bool:
+    """Whether a value, as JSON or as text, may be what `declared` tells of a parameter; without its code."""
+    if told.get("choices"):
+        return as_text(value) in told["choices"]
+    kind = {each.__name__: each for each in (bool, int, float, str, *_COLLECTIONS)}.get(told["kind"])
+    if kind is None:
+        return True
+    try:
+        _read(as_text(value), kind)
+    except _NotOfThisType:
+        return False
+    return True
+
+
+def as_text(value: Any) -> str:
+    """A value of JSON as it is written on a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _kind(wanted: Any) -> str:
+    """The name of a built-in type that a value must be of; empty where code decides."""
+    import typing
+
+    origin = typing.get_origin(wanted) or wanted
+    if origin is typing.Annotated:
+        return _kind(typing.get_args(wanted)[0])
+    return origin.__name__ if origin in (bool, int, float, str, *_COLLECTIONS) else ""
+
+
+def _choices(wanted: Any) -> list[str]:
+    import typing
+
+    if typing.get_origin(wanted) is typing.Literal:
+        return [str(each) for each in typing.get_args(wanted)]
+    if isinstance(wanted, type) and issubclass(wanted, _loaded("enum", "Enum")):
+        kind: Any = wanted
+        return list(dict.fromkeys([*(str(each.value) for each in kind), *kind.__members__]))
+    return []
+
+
 class _NotOfThisType(ValueError):
     """A text is not what an annotation asks for; its message, if any, says more."""
 

@@ -43,7 +43,8 @@ class Principal:
     @property
     def is_admin(self) -> bool:
         """Whether they may do everything on this server. No token of one project or run ever may."""
-        return self.user.admin and not self.token.project and not self.token.run
+        limited = self.token.project or self.token.run or self.token.purpose is Purpose.RUNNER
+        return self.user.admin and not limited
 
 
 class Access:
@@ -80,7 +81,7 @@ class Access:
 
     def role(self, who: Principal, project: str) -> Role | None:
         """What somebody is in a project; None when it is not there, or not for them."""
-        if who.token.project and who.token.project != project:
+        if who.token.purpose is Purpose.RUNNER or who.token.project not in ("", project):
             return None
         if not self.store.find(Space, name=project, limit=1).items:
             return None
@@ -124,7 +125,8 @@ class Access:
             AccessDenied: They may not.
             Conflict: There is one of that name, theirs or not.
         """
-        if who.token.project or who.token.run or not (who.user.admin or self.settings.create_projects):
+        opens_one = who.token.project or who.token.run or who.token.purpose is Purpose.RUNNER
+        if opens_one or not (who.user.admin or self.settings.create_projects):
             raise AccessDenied(
                 "you may not create projects on this server", mend="ask an admin of the server"
             )
@@ -150,7 +152,8 @@ class Access:
         run: str = "",
     ) -> tuple[str, Token]:
         """Make a token, and the secret that is told once."""
-        word = {Purpose.API_KEY: "key", Purpose.RUN: "run", Purpose.INVITE: "invite"}.get(purpose, "session")
+        words = {Purpose.API_KEY: "key", Purpose.INVITE: "invite"}
+        word = words.get(purpose, purpose.value)
         secret = new_token(word)
         token = Token(
             digest=digest_of(secret),

@@ -15,11 +15,25 @@ from starlette.middleware.cors import CORSMiddleware
 from tilth import __version__
 from tilth.errors import DefinitionError, TilthError
 from tilth.home import Home
+from tilth.records import now
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
-from tilth.server.api import health, live, login, objects, projects, records, users
+from tilth.server.api import (
+    blobs,
+    health,
+    launches,
+    live,
+    login,
+    objects,
+    projects,
+    records,
+    runners,
+    users,
+)
+from tilth.server.blobs import Blobs, data_folder
 from tilth.server.events import Watchers
 from tilth.server.limits import Attempts, BodyLimit
+from tilth.server.queue import Queue
 from tilth.settings import home_folder
 from tilth.store import wire
 from tilth.store.sql import SqlStore
@@ -90,10 +104,17 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
         openapi_url="/api/v1/openapi.json",
     )
     app.state.access = Access(SqlStore(opened), settings)
+    app.state.queue = Queue(
+        SqlStore(opened),
+        per_project=settings.project_runs,
+        per_pipeline=settings.pipeline_runs,
+        began=now(),
+    )
+    app.state.blobs = Blobs(data_folder(settings), most=settings.max_blob_mb << 20)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.watchers = Watchers()
     api = APIRouter(prefix="/api/v1")
-    for part in (health, login, users, projects, objects, live, records):
+    for part in (health, login, users, projects, objects, blobs, live, launches, runners, records):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(health.probes)

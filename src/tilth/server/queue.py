@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,20 +18,22 @@ from tilth.errors import Conflict, NotFound
 from tilth.records import Failure, Run, State, new_id, now
 from tilth.records.launching import Launch, LaunchState
 from tilth.server.access import DEFAULT_PROJECT
+from tilth.store import Put
 from tilth.store.schema import sql_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
-    from tilth.records import Json, Snapshot
+    from tilth.records import Json, Record, Snapshot
     from tilth.store.database import Cursor
     from tilth.store.sql import SqlStore
 
 LASTS = timedelta(seconds=60)
-MOST_LEASES = 10  # runners that may die of one launch
+MOST_LEASES = 5  # runners that may die of one launch
 _LOCK = "queue"  # leasing is decided by one at a time: limits are counted
 _PAGE = 100
+_CANCELLED = Failure(reason="cancelled", message="the run was cancelled")
 _TOO_OFTEN = Failure(
     reason="lost",
     message=f"its runner was lost {MOST_LEASES} times",
@@ -75,6 +77,7 @@ class Queue:
         cause: str,
         user: str,
         key: str | None = None,
+        beside: Sequence[Record] = (),
     ) -> Launch:
         """Ask for a run of a snapshot.
 
@@ -83,6 +86,7 @@ class Queue:
             cause: What people read: `schedule nightly`.
             user: Id of whose rights the run has.
             key: What asks: asked for again with the same one, the first launch is given and nothing is started.
+            beside: What is to be remembered with it: an entry of the audit log, a schedule's next time.
         """
         launch = Launch(
             project=project,
@@ -99,7 +103,8 @@ class Queue:
         if key is not None and (found := self.store.find(Launch, key=key, limit=1).items):
             return found[0]
         try:
-            return self.store.add(launch)[0]
+            self.store.write([Put(each) for each in beside] + [Put(launch)])
+            return launch
         except Conflict:
             found = self.store.find(Launch, key=key, limit=1).items
             if key is None or not found:
@@ -170,6 +175,12 @@ class Queue:
         assert run == launch.run, "a launch has one run"
         return self._change(launch, lambda found: msgspec.structs.replace(found, state=LaunchState.STARTED))
 
+    def began_run(self, run: str) -> None:
+        """A run that was asked for, by its id, is recorded by its driver."""
+        for launch in self.store.find(Launch, run=run, limit=1):
+            with contextlib.suppress(LeaseLost):  # cancelled meanwhile; its driver will be told
+                self.started(launch, run)
+
     def ended(self, launch: Launch) -> Launch:
         """Its run has ended, however.
 
@@ -188,7 +199,7 @@ class Queue:
         self._end_run(done, State.FAILED, failure)
         return done
 
-    def cancel(self, launch: Launch) -> Launch:
+    def cancel(self, launch: Launch, *, beside: Sequence[Record] = ()) -> Launch:
         """End it: one that waits is never started; the runner that has it is told, and stops its run.
 
         Raises:
@@ -203,13 +214,19 @@ class Queue:
             if found.state.is_final:
                 raise Conflict(f"launch `{found.id}` is over: {found.state.value}")
             done = _final(found, LaunchState.CANCELLED)
-            self.store.put_within(cursor, done)
+            for each in (done, *beside):
+                self.store.put_within(cursor, each)
             return done
 
         done = self.store.database.transact(cancel)
         if done.leased_until is None or done.leased_until < now():  # nobody is there to stop it
-            self._end_run(done, State.CANCELLED, Failure(reason="cancelled", message="the run was cancelled"))
+            self._end_run(done, State.CANCELLED, _CANCELLED)
         return done
+
+    def end_cancelled(self, launch: Launch) -> None:
+        """The runner of a cancelled launch has stopped: a run that was killed before it could say so, has ended."""
+        if launch.state is LaunchState.CANCELLED:
+            self._end_run(launch, State.CANCELLED, _CANCELLED)
 
     def _any(self, runner: str, holds: Collection[str] | None) -> bool:
         """Whether there may be something to give."""
@@ -300,13 +317,17 @@ class Queue:
     def _end_run(self, launch: Launch, state: State, failure: Failure) -> None:
         """Say of a run that was begun how it ended, where its driver will not."""
         records = self.store.within("" if launch.project == DEFAULT_PROJECT else launch.project)
-        with contextlib.suppress(NotFound, Conflict):
+        told: dict[str, Any] = {"state": state, "failure": failure, "finished_at": now()}
+        try:
             run = records.get(Run, launch.run)
-            if not run.state.is_final:
-                ended = msgspec.structs.replace(
-                    run, state=state, failure=failure, finished_at=now(), fence=run.fence + 1
-                )
-                records.replace(run, ended)
+        except NotFound:
+            if state is State.FAILED:  # so that whoever looks for runs finds why there is none
+                told |= {"parameters": launch.parameters, "snapshot": launch.snapshot}
+                records.start_run(Run(id=launch.run, pipeline=launch.pipeline, **told))
+            return
+        if not run.state.is_final:
+            with contextlib.suppress(Conflict, NotFound):  # its driver was quicker
+                records.replace(run, msgspec.structs.replace(run, **told, fence=run.fence + 1))
 
 
 def _final(launch: Launch, state: LaunchState, failure: Failure | None = None) -> Launch:

@@ -15,6 +15,7 @@ from tilth.server.files import Files
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tilth.server.queue import Queue
     from tilth.store.sql import SqlStore
 
 COOKIE = "tilth_session"
@@ -25,6 +26,12 @@ def access_of(request: Request) -> Access:
     """The server's users, tokens and roles."""
     access: Access = request.app.state.access
     return access
+
+
+def queue_of(request: Request) -> Queue:
+    """The runs that were asked for."""
+    queue: Queue = request.app.state.queue
+    return queue
 
 
 def principal(request: Request) -> Principal:

@@ -52,6 +52,31 @@ class ServerSettings:
         "failed logins within five minutes for one name, after which it must wait; ten times as many from an address",
     )
     max_body_mb: int = _setting(64, "largest request taken, in megabytes; uploads of artifacts have no limit")
+    data_folder: str = _setting(
+        "",
+        "folder for code and compiled pipelines of snapshots; by default `server/blobs` of the home folder",
+    )
+    max_blob_mb: int = _setting(2048, "largest file of a snapshot, in megabytes")
+    project_runs: int = _setting(0, "runs of one project that are started from the queue at once; 0 for any")
+    pipeline_runs: int = _setting(0, "the same of one pipeline")
+    lease_seconds: int = _setting(
+        60, "seconds after which a run that a runner says nothing of is given to another"
+    )
+    runner_slots: int = _setting(
+        2, "runs that the server's own runner starts at once, on its machine; 0: it has none"
+    )
+    runner_folder: str = _setting(
+        "", "folder of the server's own runner; by default `server/runner` of the home folder"
+    )
+    runner_user: str = _setting(
+        "",
+        "user of the system that runs of the server's own runner belong to; takes a server that runs as root",
+    )
+    runner_variables: str = _setting(
+        "",
+        "variables of the server that its own runner's runs get too, by commas; by default those of locale, "
+        "time zone, proxies, certificates and package indexes alone",
+    )
     trusted_proxies: str = _setting(
         "127.0.0.1", "addresses of proxies whose `X-Forwarded-*` headers are believed, by commas"
     )

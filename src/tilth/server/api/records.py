@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
 from tilth.records import KINDS, Artifact, Record, Run, Snapshot, StepRun
@@ -22,7 +23,7 @@ from tilth.server.documents import (
     respond_row,
     schema,
 )
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer
+from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, queue_of
 from tilth.store import Delete, Put, schema as tables
 
 if TYPE_CHECKING:
@@ -90,16 +91,21 @@ def change(asked: Editor, body: Body) -> Response:
     openapi_extra=accepts(Run),
     responses=answers(Run, 201, errors=[409]),
 )
-def start_run(asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False) -> Response:
+def start_run(
+    request: Request, asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False
+) -> Response:
     """Numbers are never given twice."""
     run = read(body, Run)
-    _not_for_runs(asked)
+    if asked.who.token.run != run.id:
+        _not_for_runs(asked)
+    kept: Run | None = None
     if again:
-        try:
-            return respond(asked.store.get(Run, run.id), status=201)
-        except NotFound:
-            pass
-    return respond(asked.store.start_run(run), status=201)
+        with contextlib.suppress(NotFound):
+            kept = asked.store.get(Run, run.id)
+    kept = kept or asked.store.start_run(run)
+    if asked.who.token.run:
+        queue_of(request).began_run(run.id)
+    return respond(kept, status=201)
 
 
 def _read_changes(body: bytes) -> Changes:
