@@ -26,6 +26,7 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "build": ("build", "Build the images of a pipeline's environments, without running it."),
     "builds": ("build", "Look at images that were built."),
     "runs": ("runs", "Look at runs; cancel, resume, rerun and delete them."),
+    "snapshots": ("snapshots", "Keep pipelines on a server that starts them, and start them there."),
     "artifacts": ("artifacts", "Look at what steps gave, and copy it out."),
     "env": ("env", "Lock, look at, compare and enter environments, and recreate past ones."),
     "stack": (
@@ -35,6 +36,7 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "component": ("component", "Register the parts that stacks are made of."),
     "integration": ("integration", "See and install what flavors of component need."),
     "server": ("server", "Start and stop a server for a team's records and runs."),
+    "runner": ("runner", "Start runs that a server was asked for, on this machine."),
     "login": ("login", "Keep records on a server from now on."),
     "logout": ("login", "Keep records on this machine again."),
     "status": ("login", "Show where records are kept, and as whom."),

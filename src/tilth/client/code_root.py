@@ -37,8 +37,18 @@ def find_code_root(file: Path) -> CodeRoot:
     path = file.absolute()
     folder = marked_root(path)
     if folder is not None:
-        return CodeRoot(folder, tuple(dict.fromkeys([*_source_folders(folder, path), folder])), marked=True)
+        return code_root_at(folder, path)
     return CodeRoot(path.parent, (path.parent,), marked=False)
+
+
+def code_root_at(folder: Path, file: Path) -> CodeRoot:
+    """The project in a folder, as a file in it sees it.
+
+    Raises:
+        DefinitionError: pyproject.toml is no TOML.
+    """
+    roots = tuple(dict.fromkeys([*_source_folders(folder, file.absolute()), folder]))
+    return CodeRoot(folder, roots, marked=True)
 
 
 def canonical_module(file: Path, code: CodeRoot) -> str:

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth.client.code_root import canonical_module, find_code_root
+from tilth.client.code_root import canonical_module, code_root_at, find_code_root
 from tilth.environments import probe, project_interpreter
 from tilth.errors import DefinitionError, NotFound, SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
@@ -37,6 +37,7 @@ class Compiled:
     roots: tuple[str, ...]  # folders that project modules are imported from, first one first
     interpreter: Interpreter
     absent: frozenset[str]  # packages that steps use and the interpreter does not have
+    signature: dict[str, Any] = field(default_factory=dict)  # where it was asked for; see `compile_file`
 
 
 def compile_file(
@@ -45,15 +46,19 @@ def compile_file(
     *,
     home: Home,
     python: str | None = None,
+    root: Path | None = None,
+    signature: bool = False,
 ) -> Compiled:
     """Compile a pipeline named as `FILE[:PIPELINE]`, in a process of the project's interpreter.
 
     Args:
         parameters: As written on the command line.
         python: Interpreter to use instead of the project's.
+        root: The code root, where nothing around the file tells.
+        signature: Tell what the pipeline asks for, as `tilth.runtime.parameters.declared` has it.
     """
     file, name = split_target(target)
-    code = find_code_root(file)
+    code = find_code_root(file) if root is None else code_root_at(root, file)
     module = canonical_module(file, code)
     executable = Path(python).absolute() if python else project_interpreter(file.parent)
     if not executable.exists():
@@ -72,6 +77,7 @@ def compile_file(
                     "roots": roots,
                     "cwd": os.getcwd(),
                     "project": project_options(code.root),
+                    "signature": signature,
                     "result": str(result),
                 }
             )
@@ -92,7 +98,8 @@ def compile_file(
     if "error" in answer:
         raise TilthError.from_json(answer["error"])
     pipeline = Pipeline.from_json(answer["pipeline"])
-    return Compiled(pipeline, code, roots, interpreter, frozenset(answer["absent"]))
+    absent = frozenset(answer["absent"])
+    return Compiled(pipeline, code, roots, interpreter, absent, answer.get("signature", {}))
 
 
 def _signal_name(number: int) -> str:

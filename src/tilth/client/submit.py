@@ -9,9 +9,11 @@ import platform
 import shutil
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tilth import __version__
 from tilth.client import checks
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from tilth.define import Pipeline as Defined
     from tilth.engine.environments import Code
     from tilth.engine.secrets import RunSecrets
-    from tilth.environments import Interpreter
+    from tilth.environments import Interpreter, Locked
     from tilth.ir.pipeline import Pipeline
     from tilth.records import CodeDelivery, Git
     from tilth.store import Store
@@ -181,8 +183,6 @@ def _python(options: RunOptions) -> str | None:
 
 def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, home: Home) -> Run:
     """Record a new run of a compiled pipeline and drive it to its end."""
-    from tilth.client.bundle import git_state, make_bundle
-
     _check(options)
     if options.in_process:
         compiled = in_client(compiled)
@@ -195,56 +195,91 @@ def _start(compiled: Compiled, options: RunOptions, listener: events.Listener, h
         tell=lambda text: listener(events.Notice(text)),
         offline=offline,
     )
+    with contextlib.closing(open_store(home, root=compiled.code.root)) as store:
+        return start_compiled(compiled, running, options, listener, home, store)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is decided of a run before it is started: where a snapshot is started with no client present.
+
+    Attributes:
+        run: Id.
+        snapshot: Id.
+        bundle: The code, packed before.
+        locks: Of environments, by name.
+    """
+
+    run: str = ""
+    snapshot: str = ""
+    bundle: Bundle | None = None
+    git: Git | None = None
+    locks: Mapping[str, Locked] = field(default_factory=dict)
+
+
+def start_compiled(
+    compiled: Compiled,
+    running: Running,
+    options: RunOptions,
+    listener: events.Listener,
+    home: Home,
+    store: Store,
+    asked: Asked | None = None,
+) -> Run:
+    """Record a new run of a compiled pipeline on a stack, and drive it to its end."""
+    from tilth.client.bundle import git_state, make_bundle
+
+    told = asked or Asked()
+    root = compiled.code.root
+    offline = options.offline or setting("offline") == "1"
     compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
     pipeline = compiled.pipeline
     secrets = run_secrets(pipeline, home)
     environments = ProjectEnvironments(
         pipeline,
-        root=compiled.code.root,
+        root=root,
         interpreter=compiled.interpreter,
         home=home,
         offline=offline,
+        given=told.locks,
         target=running.target,
         listener=listener,
     )
-    with contextlib.closing(open_store(home, root=compiled.code.root)) as store:
-        git = _InBackground(lambda: git_state(compiled.code.root))
-        bundle: Bundle = make_bundle(compiled.code, home)
-        if running.target is None:
-            checks.refuse_pythons(pipeline, compiled.interpreter, home)
-        environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
-        _check_environments(compiled, environments, home, store, listener)
-        delivery = plan_delivery(
-            compiled.code.root, bundle.digest, project_options(compiled.code.root), offline=offline
-        )
-        images = make_images(running, environments, store, home, listener, code=delivery)
-        code = CodeBundle(
-            id=bundle.digest, size=bundle.size, files=bundle.files, root=str(compiled.code.root)
-        )
-        project = {
-            "root": str(compiled.code.root),
-            "roots": list(compiled.roots),
-            "cwd": os.getcwd(),
-            "python": compiled.interpreter.executable,
-        }
-        client = client_environment(compiled.interpreter, environments.inventory())
-        run = new_run(
-            pipeline,
-            environments,
-            bundle=bundle.digest,
-            client=compiled_in(compiled.interpreter, client.id, git.result()),
-            options=options.to_json(),
-            running=running,
-            images=images,
-            code=delivery,
-        )
-        tree: Code = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
-        if images and delivery.how == "image":
-            tree = code_in_image(delivery, root=compiled.code.root, roots=compiled.roots, cwd=os.getcwd())
-        return start(
-            run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
-            options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
-        )  # fmt: skip
+    git = _InBackground(lambda: told.git if asked else git_state(root))
+    bundle = told.bundle or make_bundle(compiled.code, home)
+    if running.target is None:
+        checks.refuse_pythons(pipeline, compiled.interpreter, home)
+    environments.make_locks(upgrade=options.upgrade or options.upgrade_packages)
+    check_environments(compiled, environments, home, store, listener)
+    delivery = plan_delivery(root, bundle.digest, project_options(root), offline=offline)
+    images = make_images(running, environments, store, home, listener, code=delivery)
+    code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(root))
+    project = {
+        "root": str(root),
+        "roots": list(compiled.roots),
+        "cwd": os.getcwd(),
+        "python": compiled.interpreter.executable,
+    }
+    client = client_environment(compiled.interpreter, environments.inventory())
+    run = new_run(
+        pipeline,
+        environments,
+        bundle=bundle.digest,
+        client=compiled_in(compiled.interpreter, client.id, git.result()),
+        options=options.to_json(),
+        running=running,
+        images=images,
+        code=delivery,
+    )
+    if asked is not None:
+        run = msgspec.structs.replace(run, id=asked.run, snapshot=asked.snapshot)
+    tree: Code = WorkingTree(pipeline, roots=compiled.roots, cwd=os.getcwd(), bundle=bundle.digest)
+    if images and delivery.how == "image":
+        tree = code_in_image(delivery, root=root, roots=compiled.roots, cwd=os.getcwd())
+    return start(
+        run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
+        options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
+    )  # fmt: skip
 
 
 def new_run(
@@ -379,7 +414,7 @@ def compiled_in(interpreter: Interpreter, environment: str, git: Git | None) -> 
     )
 
 
-def _check_environments(
+def check_environments(
     compiled: Compiled,
     environments: ProjectEnvironments,
     home: Home,

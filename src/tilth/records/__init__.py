@@ -383,6 +383,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     locks: dict[str, str] = {}  # platform -> digest of the Environment that the pipeline is compiled in
     python: str = ""  # major and minor version of that one
     environments: dict[str, str] = {}  # name -> digest of the Environment of steps
+    git: Git | None = None  # state of the project when it was made
     stack: str = ""  # name
     components: dict[str, ComponentUsed] = {}  # type -> what the stack has
     options: dict[str, Json] = {}  # of its runs, as `RunOptions` has them

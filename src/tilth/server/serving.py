@@ -16,6 +16,7 @@ import uvicorn
 from tilth.errors import SetupError
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
+from tilth.server.embedded import embedded_runner
 from tilth.server.settings import ServerSettings
 from tilth.store.sql import SqlStore
 
@@ -47,10 +48,13 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     _check(settings)
     _log(settings)
     database = open_database(settings)
-    invite = first_admin(Access(SqlStore(database), settings))
+    access = Access(SqlStore(database), settings)
+    invite = first_admin(access)
     listener = _bind(settings.host, settings.port)
     url = settings.public_url or _address(listener)
     several = settings.workers > 1
+    beside = contextlib.ExitStack()
+    beside.enter_context(embedded_runner(settings, access, _own_address(listener)))
     if several:
         database.close()
         os.environ.update(settings.to_environment())
@@ -66,8 +70,8 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         loop="uvloop",
         http="httptools",
     )
-    ready(url, invite)
     try:
+        ready(url, invite)
         if several:
             from uvicorn.supervisors import Multiprocess
 
@@ -75,6 +79,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         else:
             uvicorn.Server(config).run(sockets=[listener])
     finally:
+        beside.close()
         with contextlib.suppress(OSError):
             listener.close()
         if not several:
@@ -121,6 +126,13 @@ def _address(listener: socket.socket) -> str:
     host, port, *_ = listener.getsockname()
     if host in ("0.0.0.0", "::"):  # noqa: S104 - what was asked for
         host = socket.gethostname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _own_address(listener: socket.socket) -> str:
+    """Where this machine reaches it, whatever others call it."""
+    host, port, *_ = listener.getsockname()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is looked for, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 

@@ -1,0 +1,260 @@
+"""Drives one launch of a snapshot, in a process of its own that a runner started: nobody else is there.
+
+What it is told lies in its folder, and its key in its variables. It realises the environment that the snapshot was
+compiled in, compiles again there with the launch's parameters, and drives the run: from the start, or from where a
+driver before it was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tilth import environments as envs
+from tilth.client import blobs
+from tilth.client.bundle import Bundle, bundle_path
+from tilth.client.compilation import compile_file
+from tilth.client.driving import RunOptions
+from tilth.client.environments import reopen
+from tilth.client.resuming import resume
+from tilth.client.running import running_on
+from tilth.client.snapshots import as_given, server_store
+from tilth.client.submit import Asked, start_compiled
+from tilth.client.targets import CLIENT
+from tilth.engine import events
+from tilth.engine.archives import unpack
+from tilth.environments.pylocks import with_paths
+from tilth.errors import (
+    Conflict,
+    DefinitionError,
+    DiskFull,
+    LoginNeeded,
+    NotFound,
+    ServerUnavailable,
+    SetupError,
+    TilthError,
+)
+from tilth.ir.pipeline import Pipeline
+from tilth.records import CodeBundle, Component, Environment, Failure, Lock, Run, Snapshot
+from tilth.records.launching import Launch
+from tilth.runtime.folder import read_json, write_json
+from tilth.settings import setting
+from tilth.stack.assembled import AssembledStack
+from tilth.store import open_store
+
+if TYPE_CHECKING:
+    from tilth.client.compilation import Compiled
+    from tilth.environments import Locked
+    from tilth.home import Home
+    from tilth.store.http import HttpStore
+
+LAUNCH, ENDED = "launch.json", "ended.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline compiled from a snapshot, in the client environment made anew."""
+
+    compiled: Compiled
+    bundle: Bundle
+    root: Path
+    locks: dict[str, Locked]
+
+
+def drive(folder: Path, home: Home, listener: events.Listener) -> None:
+    """Drive the launch of a folder to its end, and write there how it went; nothing, where another is to go on.
+
+    Raises:
+        TilthError: This driver cannot go on, and another may: the server is away, or gave the launch to another.
+    """
+    told = read_json(folder / LAUNCH)
+    launch, snapshot = msgspec.convert(told["launch"], Launch), msgspec.convert(told["snapshot"], Snapshot)
+    failure: Failure | None = None
+    try:
+        with open_store(home) as store:
+            _drive(launch, snapshot, server_store(store), home, listener)
+    except (ServerUnavailable, LoginNeeded, Conflict):
+        raise
+    except TilthError as error:
+        failure = failure_of(error)
+    except OSError as error:
+        failure = Failure(reason="exception", type=type(error).__name__, message=str(error))
+    write_json(folder / ENDED, {"failure": None if failure is None else msgspec.to_builtins(failure)})
+    if failure is not None:
+        listener(events.Notice(failure.message))
+
+
+def failure_of(error: TilthError) -> Failure:
+    """What is recorded of a launch that nothing came of."""
+    reason = "environment" if isinstance(error, SetupError) else "exception"
+    if isinstance(error, DefinitionError):
+        reason = "definition"
+    elif isinstance(error, DiskFull):
+        reason = "disk_full"
+    message = "\n".join(filter(None, (error.summary, error.why)))
+    return Failure(reason=reason, type=type(error).__name__, message=message, mend=error.mend)
+
+
+def _drive(
+    launch: Launch, snapshot: Snapshot, store: HttpStore, home: Home, listener: events.Listener
+) -> None:
+    run = _recorded(store, launch.run)
+    if run is not None and run.state.is_final:
+        return
+    folder = home.runs / launch.run
+    offline = setting("offline") == "1"
+    _fetch_code(snapshot, store, home, folder / "code")
+    lock = _client_lock(snapshot, store, home, folder / "code", offline=offline)
+    listener(events.EnvironmentStarted(CLIENT, "making"))
+    realised, held = envs.use(lock, home, offline=offline)
+    try:
+        if run is not None and (folder / "pipeline.json").exists():
+            resume(run.id, RunOptions(), listener)
+            return
+        prepared = _prepare(launch, snapshot, store, home, realised.python)
+        running = running_on(
+            _stack(snapshot),
+            root=prepared.root,
+            interpreter=prepared.compiled.interpreter,
+            home=home,
+            tell=lambda text: listener(events.Notice(text)),
+            offline=offline,
+        )
+        options = msgspec.convert(snapshot.options, RunOptions)
+        if run is None:
+            asked = Asked(
+                run=launch.run,
+                snapshot=snapshot.id,
+                bundle=prepared.bundle,
+                git=snapshot.git,
+                locks=prepared.locks,
+            )
+            start_compiled(prepared.compiled, running, options, listener, home, store, asked)
+            return
+        _take_over(run, prepared, running.pipeline(prepared.compiled.pipeline), folder)
+        resume(run.id, RunOptions(), listener)
+    finally:
+        held.close()
+
+
+def _recorded(store: HttpStore, id: str) -> Run | None:  # noqa: A002
+    try:
+        return store.get(Run, id)
+    except NotFound:
+        return None
+
+
+def _fetch_code(snapshot: Snapshot, store: HttpStore, home: Home, target: Path) -> None:
+    archive = bundle_path(snapshot.bundle, home)
+    blobs.fetch(store, snapshot.archive, archive)
+    if not target.exists():
+        unpack(archive, target)
+    # Steps start where the snapshot was made, if that is a folder of the project.
+    place = target / snapshot.folder
+    os.chdir(place if place.is_dir() else target)
+
+
+def _client_lock(snapshot: Snapshot, store: HttpStore, home: Home, root: Path, *, offline: bool) -> Locked:
+    """The lock of what the snapshot was compiled in, for this platform."""
+    here = envs.probe(Path(sys.executable), home)
+    if here.platform not in snapshot.locks:
+        raise SetupError(
+            f"snapshot `{snapshot.label}` is not locked for {here.platform}",
+            why=f"it is for {', '.join(sorted(snapshot.locks))}",
+            mend=f"make it again for this runner: `tilth snapshots create … --platform {here.platform}`",
+        )
+    records = {CLIENT: snapshot.locks[here.platform]}
+    return _open(records, snapshot, store, home, root, {CLIENT: {"name": CLIENT}}, offline=offline)[CLIENT]
+
+
+def _open(
+    digests: dict[str, str],
+    snapshot: Snapshot,
+    store: HttpStore,
+    home: Home,
+    root: Path,
+    declared: dict[str, dict[str, Any]],
+    *,
+    offline: bool,
+) -> dict[str, Locked]:
+    """Locks by the digests of their environments; what lies in the project's folders is in this one's."""
+    before = store.get(CodeBundle, snapshot.bundle).root
+    found = {}
+    for name, digest in digests.items():
+        environment = store.get(Environment, digest)
+        lock = store.get(Lock, environment.lock)
+        text = with_paths(lock.text, lambda path: _moved(path, before, root))
+        found[name] = environment, msgspec.structs.replace(lock, text=text)
+    here = envs.probe(Path(sys.executable), home)
+    return reopen(found, root=root, interpreter=here, home=home, declared=declared, offline=offline)
+
+
+def _moved(path: str, before: str, root: Path) -> str:
+    inside = Path(path)
+    return str(root / inside.relative_to(before)) if before and inside.is_relative_to(before) else path
+
+
+def _prepare(launch: Launch, snapshot: Snapshot, store: HttpStore, home: Home, python: Path) -> Prepared:
+    root = home.runs / launch.run / "code"
+    target = str(root / snapshot.file) + (f":{snapshot.function}" if snapshot.function else "")
+    given = as_given({**snapshot.parameters, **launch.parameters})
+    compiled = compile_file(target, given, home=home, python=str(python), root=root)
+    code = store.get(CodeBundle, snapshot.bundle)
+    bundle = Bundle(snapshot.bundle, bundle_path(snapshot.bundle, home), code.files, code.size, created=False)
+    return Prepared(compiled, bundle, root, _step_locks(snapshot, compiled, store, home, root))
+
+
+def _step_locks(
+    snapshot: Snapshot, compiled: Compiled, store: HttpStore, home: Home, root: Path
+) -> dict[str, Locked]:
+    """The locks of the snapshot, of those environments that are declared as they were then and run here.
+
+    Those for a base image are found by the stack itself: what they stand on is looked up there.
+    """
+    path = home.cache / "compiled" / f"{snapshot.compiled.partition(':')[2]}.json"
+    blobs.fetch(store, snapshot.compiled, path)
+    then = Pipeline.from_json(read_json(path)).environments
+    now = compiled.pipeline.environments
+    wanted = {}
+    for name, digest in snapshot.environments.items():
+        if now.get(name) != then.get(name) or now.get(name, {}).get("image"):
+            continue
+        environment = store.get(Environment, digest)
+        if environment.platform == compiled.interpreter.platform and not environment.base:
+            wanted[name] = digest
+    return _open(wanted, snapshot, store, home, root, now, offline=setting("offline") == "1")
+
+
+def _stack(snapshot: Snapshot) -> AssembledStack:
+    """The stack as it was when the snapshot was made, whatever its components have become."""
+    components = {
+        type_: Component(
+            project="", type=type_, name=used.component, flavor=used.flavor, settings=used.settings
+        )
+        for type_, used in snapshot.components.items()
+    }
+    return AssembledStack(snapshot.stack, components, "the snapshot")
+
+
+def _take_over(run: Run, prepared: Prepared, pipeline: Pipeline, folder: Path) -> None:
+    """Lay down what going on with a run needs, that was begun on another machine."""
+    if pipeline.digest() != run.pipeline_digest:
+        raise DefinitionError(
+            f"run `{run.name}` cannot be continued here: it was compiled to other steps",
+            why="its pipeline gives other steps each time it is called, or on each machine",
+            mend="build the graph from the pipeline's parameters and sources alone",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    project = {
+        "root": str(prepared.root),
+        "roots": list(prepared.compiled.roots),
+        "cwd": str(Path.cwd()),
+        "python": prepared.compiled.interpreter.executable,
+    }
+    write_json(folder / "project.json", project)
+    write_json(folder / "pipeline.json", pipeline.to_json())

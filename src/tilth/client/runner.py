@@ -1,0 +1,388 @@
+"""A runner: takes launches from a server's queue and looks after the processes that drive them.
+
+It asks, and is never asked: nothing need reach its machine. What it has lies in its folder, so a runner that was
+killed finds the drivers it left, which went on without it. No code of a user runs in it, nor with its key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from tilth import __version__
+from tilth.client.launching import ENDED, LAUNCH
+from tilth.client.scrubbed import scrubbed
+from tilth.engine.lease import Lease, is_held
+from tilth.errors import Conflict, NotFound, OutsideError, SetupError, TilthError
+from tilth.machine import this_machine
+from tilth.records import new_id
+from tilth.runtime.folder import read_json, write_json
+from tilth.store import encoding
+from tilth.store.http import Api
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tilth.home import Home
+
+logger = logging.getLogger("tilth.runner")
+LOG = "driver.log"
+_POLL_S = 1.0
+_LONGEST_S = 15.0  # between two tries to reach a server that is away
+_STOP_S = 20.0  # that a cancelled run has to end by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerSettings:
+    """How a runner works.
+
+    Attributes:
+        folder: Its own: who it is, and what it has.
+        home: Of the runs that it starts.
+        project: The only one it serves; empty for all.
+        slots: Runs at once.
+        place: `server` for the one that a server started.
+        user: Of the system, that runs belong to; empty for the runner's own.
+        variables: Names of more variables that runs get.
+    """
+
+    folder: Path
+    home: Home
+    name: str
+    project: str = ""
+    slots: int = 1
+    place: str = "machine"
+    user: str = ""
+    variables: tuple[str, ...] = ()
+
+
+@dataclass
+class Driven:
+    """A launch that this runner has, and the process that drives it; `process` is None where it was found."""
+
+    id: str
+    fence: int
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    stopping_since: float | None = None
+    failure: dict[str, Any] | None = field(default=None)
+
+    def is_over(self) -> bool:
+        """Whether its process has ended."""
+        if self.process is not None:
+            # Looked at before it is reaped: until then, nobody else can get its number, nor that of its group.
+            if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+            _kill_group(self.process.pid)
+            self.process.wait()
+            self.process = None
+        return not is_held(self.folder)
+
+    def stop(self, *, at_once: bool) -> None:
+        """End its process: by a signal that cancels the run, or without ado."""
+        pid = self.process.pid if self.process is not None else _pid(self.folder)
+        if not pid or not is_held(self.folder):
+            return
+        if at_once:
+            _kill_group(pid)
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGTERM)
+
+
+class RunnerProcess:
+    """A runner of one server.
+
+    Args:
+        tell: Is told what happens, a line at a time.
+    """
+
+    def __init__(
+        self, url: str, token: str, settings: RunnerSettings, tell: Callable[[str], None] = logger.info
+    ) -> None:
+        self._api = Api(url, token, patience_s=0)
+        self._url = url
+        self._settings = settings
+        self._tell = tell
+        self._launches = settings.folder / "launches"
+        self._id = ""
+        self._driven: dict[str, Driven] = {}
+        self._as = _user(settings.user)
+
+    def work(self, stopped: threading.Event, *, until_idle: bool = False) -> None:
+        """Take launches until `stopped` is set; what runs then, goes on without this process.
+
+        Args:
+            until_idle: Return too when there is nothing to do.
+        Raises:
+            Conflict: Another runner works in this folder.
+            TilthError: The server refuses this runner.
+        """
+        settings = self._settings
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            held = Lease(settings.folder, "runner").__enter__()
+        except Conflict:
+            raise Conflict(
+                f"a runner works in `{settings.folder}` already",
+                mend="give another one a folder of its own: `--folder`",
+            ) from None
+        try:
+            self._id = _own_id(settings.folder)
+            self._begin(stopped)
+            self._find_left()
+            wait_s = _POLL_S
+            while not stopped.is_set():
+                try:
+                    self._round()
+                    wait_s = _POLL_S
+                except NotFound:  # another database than before
+                    self._begin(stopped)
+                except OutsideError as error:
+                    if wait_s == _POLL_S:
+                        self._tell(f"the server does not answer: {error.why or error.summary}")
+                    wait_s = min(2 * wait_s, _LONGEST_S)
+                if until_idle and not self._driven:
+                    return
+                stopped.wait(wait_s)
+            if self._driven:
+                self._tell(f"left to themselves until the next runner comes: {len(self._driven)}")
+        finally:
+            self._api.close()
+            held.__exit__(None, None, None)
+
+    def _begin(self, stopped: threading.Event) -> None:
+        from pathlib import Path
+
+        from tilth.environments import probe
+
+        platform = probe(Path(sys.executable), self._settings.home).platform
+        told = {
+            "id": self._id,
+            "name": self._settings.name,
+            "project": self._settings.project,
+            "place": self._settings.place,
+            "platform": platform,
+            "machine": this_machine(),
+            "version": __version__,
+            "slots": self._settings.slots,
+        }
+        wait_s, first = 0.2, True
+        while not stopped.is_set():
+            try:
+                self._api.request("POST", "/runners", encoding.encode(told))
+            except OutsideError as error:
+                if first:
+                    self._tell(f"the server does not answer: {error.why or error.summary}")
+                first, wait_s = False, min(2 * wait_s, _LONGEST_S)
+                stopped.wait(wait_s)
+            else:
+                self._tell(f"takes runs from {self._url}, {self._settings.slots} at once")
+                return
+
+    def _find_left(self) -> None:
+        """Launches of the runner before this one: what still runs, and what has an end to be told."""
+        if not self._launches.is_dir():
+            return
+        for folder in sorted(self._launches.iterdir()):
+            told = read_json(folder / LAUNCH)
+            if told is not None and (is_held(folder) or (folder / ENDED).exists()):
+                launch = told["launch"]
+                self._driven[launch["id"]] = Driven(launch["id"], launch["fence"], folder)
+                self._tell(f"launch {launch['id']}: found again")
+
+    def _round(self) -> None:
+        for driven in list(self._driven.values()):
+            self._look_at(driven)
+        free = max(0, self._settings.slots - len(self._driven))
+        held = [{"launch": each.id, "fence": each.fence} for each in self._driven.values()]
+        answer = self._api.request(
+            "POST", f"/runners/{quote(self._id)}/poll", encoding.encode({"held": held, "slots": free})
+        )
+        orders = msgspec.json.decode(answer, type=dict[str, Any])
+        for each in orders["stop"]:
+            self._stop(self._driven[each["launch"]], each["why"])
+        for each in orders["start"]:
+            self._start(each)
+
+    def _look_at(self, driven: Driven) -> None:
+        if driven.stopping_since is not None and time.monotonic() - driven.stopping_since > _STOP_S:
+            driven.stop(at_once=True)
+        if not driven.is_over():
+            return
+        told = read_json(driven.folder / ENDED)
+        failure = driven.failure if told is None else told["failure"]
+        if told is None and driven.stopping_since is not None:
+            failure = failure or {"reason": "cancelled", "message": "the run was cancelled"}
+        if told is None and failure is None:
+            self._tell(f"launch {driven.id}: its driver was killed; see {driven.folder / LOG}")
+            del self._driven[driven.id]  # the server gives it again
+            return
+        try:
+            self._api.request(
+                "POST",
+                f"/runners/{quote(self._id)}/launches/{quote(driven.id)}/ended",
+                encoding.encode({"fence": driven.fence, "failure": failure}),
+            )
+        except (NotFound, Conflict) as error:
+            self._tell(f"launch {driven.id}: {error.summary}")
+        else:
+            self._tell(f"launch {driven.id}: over")
+        del self._driven[driven.id]
+        shutil.rmtree(driven.folder, ignore_errors=True)
+
+    def _stop(self, driven: Driven, why: str) -> None:
+        if why == "cancelled":
+            if driven.stopping_since is None:
+                self._tell(f"launch {driven.id}: cancelled")
+                driven.stopping_since = time.monotonic()
+                driven.stop(at_once=False)
+            return
+        self._tell(f"launch {driven.id}: another runner has it")
+        driven.stop(at_once=True)
+        del self._driven[driven.id]
+
+    def _start(self, assignment: dict[str, Any]) -> None:
+        launch = assignment["launch"]
+        folder = self._launches / launch["id"]
+        driven = Driven(launch["id"], launch["fence"], folder)
+        self._driven[driven.id] = driven
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _hold(folder, driven) as lease:
+                (folder / ENDED).unlink(missing_ok=True)
+                write_json(folder / LAUNCH, {"launch": launch, "snapshot": assignment["snapshot"]})
+                driven.process = self._spawn(folder, launch, assignment["token"], lease)
+        except (OSError, TilthError, subprocess.SubprocessError) as error:
+            driven.failure = {
+                "reason": "exception",
+                "type": type(error).__name__,
+                "message": f"the runner could not start it: {error}",
+            }
+            self._tell(f"launch {driven.id}: {error}")
+            return
+        self._tell(f"launch {driven.id}: run {launch['run']} of `{launch['pipeline']}`")
+
+    def _spawn(self, folder: Path, launch: dict[str, Any], token: str, lease: int) -> subprocess.Popen[bytes]:
+        settings = self._settings
+        variables = scrubbed(os.environ, more=settings.variables, another_user=self._as is not None)
+        variables |= {
+            "TILTH_HOME": str(settings.home.root),
+            "TILTH_SERVER_URL": self._url,
+            "TILTH_API_KEY": token,
+            "TILTH_PROJECT": launch["project"],
+            "TILTH_PROGRESS": "plain",
+            "NO_COLOR": "1",
+        }
+        identity: dict[str, Any] = {}
+        if self._as is not None:
+            identity = {"user": self._as.uid, "group": self._as.gid, "extra_groups": []}
+            variables |= {"HOME": str(settings.home.root), "USER": self._as.name, "LOGNAME": self._as.name}
+            settings.home.root.mkdir(parents=True, exist_ok=True)
+            for path in (settings.home.root, folder, *folder.iterdir()):
+                os.chown(path, self._as.uid, self._as.gid)
+        with open(folder / LOG, "ab") as log:
+            if self._as is not None:
+                os.chown(folder / LOG, self._as.uid, self._as.gid)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tilth.cli", "runner", "drive", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=variables,
+                pass_fds=[
+                    lease
+                ],  # held by the driver from its first moment, also when this process is killed now
+                start_new_session=True,
+                **identity,
+            )
+        os.ftruncate(lease, 0)
+        os.pwrite(lease, f"process {process.pid}".encode(), 0)
+        return process
+
+
+@dataclass(frozen=True)
+class _User:
+    name: str
+    uid: int
+    gid: int
+
+
+def _user(name: str) -> _User | None:
+    if not name:
+        return None
+    import pwd
+
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise SetupError(f"this machine has no user `{name}`", mend="make it, or name another") from None
+    if found.pw_uid == os.getuid():
+        return None
+    if os.getuid() != 0:
+        raise SetupError(
+            f"runs cannot belong to user `{name}`",
+            why="only a runner that runs as root can start processes of other users",
+            mend="start it as root, or as that user",
+        )
+    return _User(name, found.pw_uid, found.pw_gid)
+
+
+@contextlib.contextmanager
+def _hold(folder: Path, driven: Driven) -> Any:
+    """The lease of a launch's folder, to be handed to its driver. One that an earlier driver holds is taken away."""
+    descriptor = os.open(folder / "lease", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        deadline = time.monotonic() + _STOP_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                driven.stop(at_once=True)
+                if time.monotonic() > deadline:
+                    raise SetupError(f"a driver in `{folder}` does not end", mend="end it by hand") from None
+                time.sleep(0.05)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _own_id(folder: Path) -> str:
+    """Who the runner of a folder is, whenever it runs."""
+    path = folder / "runner.json"
+    try:
+        return str(json.loads(path.read_text("utf-8"))["id"])
+    except (OSError, ValueError, KeyError):
+        made = new_id()
+        write_json(path, {"id": made})
+        return made
+
+
+def _pid(folder: Path) -> int:
+    try:
+        word, _, number = (folder / "lease").read_text("ascii").partition(" ")
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return int(number) if word == "process" and number.isdecimal() else 0
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

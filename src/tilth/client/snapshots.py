@@ -1,0 +1,402 @@
+"""Makes snapshots: what starts a pipeline with no client present, kept on a server."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import quote
+
+import msgspec
+
+from tilth import environments as envs
+from tilth.client import blobs, checks
+from tilth.client.bundle import git_state, make_bundle
+from tilth.client.compilation import compile_file, split_target
+from tilth.client.environments import ProjectEnvironments, records_of
+from tilth.client.running import running_on
+from tilth.client.stacks import active_stack
+from tilth.client.submit import check_environments
+from tilth.client.targets import CLIENT
+from tilth.engine import events
+from tilth.errors import DefinitionError, NotFound, SetupError, nearest
+from tilth.machine import this_machine
+from tilth.records import CodeBundle, Snapshot, now
+from tilth.records.launching import Launch, Runner
+from tilth.runtime.parameters import as_text
+from tilth.settings import setting
+from tilth.store import Delete, Put, encoding, walk
+from tilth.store.http import HttpStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from tilth.client.compilation import Compiled
+    from tilth.environments import Locked
+    from tilth.home import Home
+    from tilth.stack.assembled import AssembledStack
+    from tilth.store import Store
+
+R = TypeVar("R", Launch, Runner)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LOOPBACK = re.compile(r"(?:^|//|@)(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::|/|$)")
+_ALIVE = timedelta(minutes=2)
+# What an interpreter's platform is called where something is resolved for it from elsewhere.
+_FOREIGN = {
+    "linux-x86_64": "x86_64-manylinux",
+    "linux-aarch64": "aarch64-manylinux",
+    "linux-x86_64-musl": "x86_64-musllinux",
+    "linux-aarch64-musl": "aarch64-musllinux",
+    "macos-arm64": "macos-arm64",
+    "macos-x86_64": "macos-x86_64",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a snapshot is made of.
+
+    Attributes:
+        target: `FILE[:PIPELINE]`.
+        parameters: As written on the command line.
+        platforms: That the client's environment is locked for, besides this one and those of the runners.
+        options: Of its runs, as `RunOptions` has them.
+    """
+
+    target: str
+    name: str
+    parameters: Mapping[str, str]
+    stack: str | None = None
+    platforms: Sequence[str] = ()
+    options: Mapping[str, Any] | None = None
+    description: str = ""
+    python: str | None = None
+    offline: bool = False
+
+
+def server_store(store: Store) -> HttpStore:
+    """The store of a server.
+
+    Raises:
+        SetupError: Records are kept on this machine alone.
+    """
+    if not isinstance(store, HttpStore):
+        raise SetupError(
+            "snapshots are kept on a server, and started there",
+            why="no server is chosen: records are kept in the home folder of this machine",
+            mend="start one here with `tilth server start`, or log in at your team's: `tilth login URL`",
+        )
+    return store
+
+
+def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listener) -> Snapshot:
+    """Compile a pipeline, lock what it needs, and have the server keep all that starts it.
+
+    Raises:
+        TilthError: It cannot be compiled or locked, or its stack is of this machine alone.
+    """
+    if not _NAME.fullmatch(wanted.name):
+        raise DefinitionError(
+            f"`{wanted.name[:100]}` is no name for a snapshot",
+            mend="give letters, digits, `.`, `_` and `-`, 100 at most",
+        )
+    compiled = compile_file(
+        wanted.target, wanted.parameters, home=home, python=wanted.python or setting("python") or None,
+        signature=True,
+    )  # fmt: skip
+    root = compiled.code.root
+    stack = active_stack(home, root, wanted.stack, store=store)
+    running = running_on(
+        stack,
+        root=root,
+        interpreter=compiled.interpreter,
+        home=home,
+        tell=lambda text: listener(events.Notice(text)),
+        offline=wanted.offline,
+    )
+    compiled = replace(compiled, pipeline=running.pipeline(compiled.pipeline))
+    pipeline = compiled.pipeline
+    environments = ProjectEnvironments(
+        pipeline,
+        root=root,
+        interpreter=compiled.interpreter,
+        home=home,
+        offline=wanted.offline,
+        target=running.target,
+        listener=listener,
+    )
+    runners = [each for each in walk_runners(store) if is_alive(each)]
+    bundle = make_bundle(compiled.code, home)
+    if running.target is None:
+        checks.refuse_pythons(pipeline, compiled.interpreter, home)
+    environments.make_locks()
+    check_environments(compiled, environments, home, store, listener)
+    platforms = [*wanted.platforms, *(each.platform for each in runners)]
+    clients = lock_client(compiled, environments, platforms, home, listener, offline=wanted.offline)
+    locks = [*clients.values(), *(environments.lock(name) for name in environments.names)]
+    reasons = [*local_parts(stack), *_folders_outside(filter(None, locks), root)]
+    machine = _machine_for(stack, reasons, runners)
+
+    target, function = split_target(wanted.target)
+    archive = blobs.send(store, bundle.path)
+    code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(root))
+    changes: list[Put] = [Put(code), *environments.records()]
+    for each in clients.values():
+        changes += records_of(each, role=CLIENT)
+    store.write(_once(changes))
+    snapshot = Snapshot(
+        name=wanted.name,
+        pipeline=pipeline.name,
+        file=target.relative_to(root).as_posix(),
+        function=function or "",
+        folder=_folder_in(root),
+        parameters=dict(wanted.parameters),
+        signature=compiled.signature,
+        pipeline_digest=pipeline.digest(),
+        compiled=_send_text(store, json.dumps(pipeline.to_json())),
+        bundle=bundle.digest,
+        archive=archive,
+        locks={platform: each.digest for platform, each in clients.items()},
+        python=compiled.interpreter.minor,
+        environments=environments.digests(),
+        git=git_state(root),
+        stack=running.stack,
+        components={type_: each.used for type_, each in stack.components.items()},
+        options=dict(wanted.options or {}),
+        machine=machine,
+        created_by=_user(store),
+        description=wanted.description,
+        tags=pipeline.tags,
+    )
+    return store.add(snapshot)[0]
+
+
+def find_snapshot(store: Store, wanted: str) -> Snapshot:
+    """The snapshot of a name, the newest version; or of `NAME:VERSION`, or of an id.
+
+    Raises:
+        NotFound: There is none; the hint names the nearest.
+    """
+    name, colon, version = wanted.rpartition(":")
+    if colon and version.isdecimal() and int(version) < 1 << 62:
+        found = store.find(Snapshot, name=name, version=int(version), limit=1).items
+    else:
+        found = store.find(Snapshot, name=wanted, order="-version", limit=1).items
+        found = found or store.find(Snapshot, id_prefix=wanted, limit=2).items if len(wanted) >= 4 else found
+    if len(found) == 1:
+        return found[0]
+    names = sorted({each.name for each in islice(walk(store, Snapshot), 500)})
+    raise NotFound(
+        f"there is no snapshot `{wanted}`",
+        mend=nearest(
+            wanted.partition(":")[0],
+            names,
+            "`tilth snapshots list` shows what there is"
+            if names
+            else "`tilth snapshots create FILE --name NAME` makes one",
+        ),
+    )
+
+
+def delete(store: Store, snapshot: Snapshot) -> None:
+    """Forget a snapshot. Its runs stay; those that still wait for a runner fail."""
+    store.write([Delete(Snapshot, snapshot.id)])
+
+
+def launch(
+    store: HttpStore, snapshot: Snapshot, parameters: Mapping[str, str], *, key: str | None = None
+) -> Launch:
+    """Ask for a run of a snapshot.
+
+    Raises:
+        TilthError: The parameters are not what the pipeline declares.
+    """
+    body = encoding.encode({"parameters": dict(parameters), "key": key})
+    path = f"{_project(store)}/snapshots/{quote(snapshot.id, safe='')}/runs"
+    return _decode(store.api.request("POST", path, body), Launch)
+
+
+def find_launch(store: HttpStore, id: str) -> Launch:  # noqa: A002
+    """A run that was asked for, as it stands."""
+    return _decode(store.api.request("GET", f"{_project(store)}/launches/{quote(id, safe='')}"), Launch)
+
+
+def find_launches(store: HttpStore, limit: int, **where: str) -> tuple[list[Launch], str | None]:
+    """Runs that were asked for, newest first, and whether there are more."""
+    asked = "&".join(f"{name}={quote(value)}" for name, value in where.items())
+    answer = store.api.request("GET", f"{_project(store)}/launches?limit={limit}&{asked}")
+    page = encoding.decode_parts(answer)
+    return [_decode(bytes(each), Launch) for each in page.items], page.next
+
+
+def cancel_launch(store: HttpStore, id: str) -> Launch:  # noqa: A002
+    """End a run that was asked for.
+
+    Raises:
+        Conflict: It is over.
+    """
+    path = f"{_project(store)}/launches/{quote(id, safe='')}/cancel"
+    return _decode(store.api.request("POST", path), Launch)
+
+
+def walk_runners(store: HttpStore) -> Iterator[Runner]:
+    """The runners of a server."""
+    after = ""
+    while True:
+        page = encoding.decode_parts(store.api.request("GET", f"/runners?limit=200{after}"))
+        yield from (_decode(bytes(each), Runner) for each in page.items)
+        if page.next is None:
+            return
+        after = f"&after={quote(page.next)}"
+
+
+def is_alive(runner: Runner) -> bool:
+    """Whether a runner was heard of lately."""
+    return runner.seen_at is not None and now() - runner.seen_at < _ALIVE
+
+
+def takes(runner: Runner, launch: Launch) -> bool:
+    """Whether a runner is one that would start a launch."""
+    platform = not launch.platforms or runner.platform in launch.platforms
+    ours = runner.project in ("", launch.project) and launch.machine in ("", runner.machine)
+    return ours and platform
+
+
+def lock_client(
+    compiled: Compiled,
+    environments: ProjectEnvironments,
+    platforms: Iterable[str],
+    home: Home,
+    listener: events.Listener,
+    *,
+    offline: bool = False,
+) -> dict[str, Locked]:
+    """Locks of what the client's interpreter has installed, tilth aside, by platform.
+
+    The project itself, where it is installed too, is left out: its code comes in the bundle.
+
+    Raises:
+        TilthError: It cannot be had for one of the platforms.
+    """
+    root = compiled.code.root
+    inventory = environments.inventory()
+    kept = tuple(each for each in inventory.packages if not _is_project(each.editable, root))
+    inventory = msgspec.structs.replace(inventory, packages=kept)
+    declared = envs.expand(
+        {"name": CLIENT, "source": "client"}, root=root, client=lambda: inventory, imported=lambda: ()
+    )
+    here = compiled.interpreter
+    found: dict[str, Locked] = {}
+    for platform in dict.fromkeys([here.platform, *platforms]):
+        listener(events.EnvironmentStarted(f"{CLIENT} ({platform})", "locking"))
+        wanted = here
+        if platform != here.platform:
+            wanted = envs.foreign(_FOREIGN.get(platform, platform), here.minor)
+        found[wanted.platform] = envs.lock(
+            declared, root=root, interpreter=wanted, home=home, offline=offline
+        )
+    return found
+
+
+def local_parts(stack: AssembledStack) -> list[str]:
+    """What of a stack is only on the machine that looks, each in a sentence."""
+    told = []
+    for type_, each in stack.components.items():
+        label = f"{type_.replace('_', ' ')} `{each.name}`"
+        if type_ in ("orchestrator", "artifact_store") and each.flavor == "local":
+            does = "runs steps" if type_ == "orchestrator" else "keeps artifacts"
+            told.append(f"its {label} {does} on the machine that a run is started on")
+        for name, value in each.settings.items():
+            for text in _texts(value):
+                if text.startswith(("/", "~", "file:")):
+                    told.append(f"`{name}` of its {label} is a place on this machine: `{text}`")
+                elif _LOOPBACK.search(text):
+                    told.append(f"`{name}` of its {label} is an address of this machine: `{text}`")
+    return told
+
+
+def as_given(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as they are written on a command line."""
+    return {name: as_text(value) for name, value in parameters.items()}
+
+
+def _machine_for(stack: AssembledStack, reasons: Sequence[str], runners: Iterable[Runner]) -> str:
+    """The only machine that can start what is made; empty where any can.
+
+    Raises:
+        SetupError: Something is of this machine, and the server has no runner here.
+    """
+    if not reasons:
+        return ""
+    machine = this_machine()
+    if any(each.machine == machine for each in runners):
+        return machine
+    raise SetupError(
+        f"stack `{stack.name}` does not go beyond this machine",
+        why="\n".join(reasons),
+        mend="make the snapshot with a stack that others reach: `--stack NAME`; or start a runner here: "
+        "`tilth runner start`",
+    )
+
+
+def _folders_outside(locks: Iterable[Locked], root: Path) -> list[str]:
+    """What of locks lies in folders of this machine that are not the project's."""
+    told = []
+    for lock in locks:
+        for package, source in zip(lock.packages, lock.sources, strict=True):
+            match = re.search(r'[{,] path = ("(?:[^"\\]|\\.)+")', source)
+            path = Path(json.loads(match[1])) if match else root
+            if not path.is_relative_to(root):
+                told.append(
+                    f"package `{package.name}` of environment `{lock.name}` is from `{path}`, outside of the project"
+                )
+    return list(dict.fromkeys(told))
+
+
+def _is_project(editable: str, root: Path) -> bool:
+    return bool(editable) and Path(editable).resolve() == root.resolve()
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+
+
+def _once(changes: Iterable[Put]) -> list[Put]:
+    return list({(type(each.record), each.record.id): each for each in changes}.values())
+
+
+def _folder_in(root: Path) -> str:
+    here = Path.cwd()
+    return here.relative_to(root).as_posix() if here.is_relative_to(root) else "."
+
+
+def _send_text(store: HttpStore, text: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="tilth-") as folder:
+        path = Path(folder, "text")
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        return blobs.send(store, path)
+
+
+def _user(store: HttpStore) -> str:
+    told = msgspec.json.decode(store.api.request("GET", "/me"), type=dict[str, Any])
+    return cast("str", told["user"]["name"])
+
+
+def _project(store: HttpStore) -> str:
+    return f"/projects/{quote(store.project, safe='')}"
+
+
+def _decode(body: bytes, kind: type[R]) -> R:
+    return encoding.decode(body, msgspec.json.Decoder(kind), kind)
