@@ -50,12 +50,11 @@ class Server:
     @property
     def runner(self):
         """Process of its runner."""
-        word, _, pid = (self.home.server / "runner" / "lease").read_text().partition(" ")
-        assert word == "process"
-        return int(pid)
+        said = (self.home.server / "runner" / "lease").read_text()
+        return int(said.removeprefix("process ") or 0)
 
     def has_runner(self):
-        return is_held(self.home.server / "runner")
+        return is_held(self.home.server / "runner") and self.runner
 
 
 @pytest.fixture

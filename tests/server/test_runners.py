@@ -35,7 +35,7 @@ def project(tmp_path_factory):
 @pytest.fixture
 def server(tmp_path):
     database = SqliteDatabase(tmp_path / "server" / "tilth.db")
-    with running_server(database, data_folder=str(tmp_path / "blobs"), lease_seconds=5) as server:
+    with running_server(database, data_folder=str(tmp_path / "data"), lease_seconds=5) as server:
         yield server
     database.close()
 
@@ -273,7 +273,7 @@ def test_a_stack_of_this_machine_alone_is_refused_without_a_runner_here(client, 
         "snapshots", "create", "churn.py", "--name", "n", "--param", "folder=x", cwd=project, code=1
     )
     assert "stack `default` does not go beyond this machine" in told.stderr
-    assert "its artifact store `local` keeps artifacts on the machine that a run is started on" in told.stderr
+    assert "its orchestrator `local` runs steps on the machine that a run is started on" in told.stderr
 
 
 def test_two_runners_cannot_share_a_folder(runners, server, tmp_path):

@@ -131,12 +131,12 @@ def list_runners(*, as_json: bool) -> None:
     """List the runners of the server, and when each was heard of."""
     from tilth.cli.home import home
     from tilth.cli.tables import table, to_json
-    from tilth.client.snapshots import server_store, walk_runners
+    from tilth.client.snapshots import on_server, walk_runners
     from tilth.client.wording import moment
     from tilth.store import open_store
 
     with open_store(home(), to_read=True) as store:
-        found = list(walk_runners(server_store(store)))
+        found = list(walk_runners(on_server(store)))
     if as_json:
         click.echo(to_json(found))
         return

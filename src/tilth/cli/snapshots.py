@@ -53,6 +53,11 @@ def snapshots() -> None:
     metavar="NAME",
     help="Lock for this platform of a runner too, as `linux-aarch64`; those of runners that are there need none.",
 )
+@click.option(
+    "--anywhere",
+    is_flag=True,
+    help="Steps that run where a run is started, may run on the machine of any runner.",
+)
 @click.option("--description", default="", help="What it is for.")
 @click.option("--no-cache", is_flag=True, help="Its runs run every step, reuse nothing.")
 @click.option("--python", metavar="PATH", help="The project's interpreter.")
@@ -67,6 +72,7 @@ def create(
     stack: str | None,
     parameters: Sequence[str],
     platforms: Sequence[str],
+    anywhere: bool,
     description: str,
     no_cache: bool,
     python: str | None,
@@ -95,6 +101,7 @@ def create(
         description=description,
         python=python,
         offline=offline,
+        anywhere=anywhere,
     )
     root = find_code_root(split_target(target)[0]).root
     with (
@@ -303,7 +310,7 @@ def delete(*, name: str, project: str | None) -> None:
 @contextlib.contextmanager
 def _server(project: str | None, *, root: Any = None) -> Iterator[HttpStore]:
     from tilth.cli.home import home
-    from tilth.client.snapshots import server_store
+    from tilth.client.snapshots import on_server
     from tilth.store import open_store
 
     if project:
@@ -311,7 +318,7 @@ def _server(project: str | None, *, root: Any = None) -> Iterator[HttpStore]:
 
         os.environ["TILTH_PROJECT"] = project
     with open_store(home(), to_read=True, root=root) as store:
-        yield server_store(store)
+        yield on_server(store)
 
 
 def _wait(store: HttpStore, launch: Launch, *, as_json: bool) -> int:

@@ -7,6 +7,7 @@ driver before it was killed.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -16,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth import environments as envs
-from tilth.client import blobs
 from tilth.client.bundle import Bundle, bundle_path
 from tilth.client.compilation import compile_file
 from tilth.client.driving import RunOptions
 from tilth.client.environments import reopen
 from tilth.client.resuming import resume
 from tilth.client.running import running_on
-from tilth.client.snapshots import as_given, server_store
+from tilth.client.snapshots import as_given, compiled_key, on_server, server_objects
 from tilth.client.submit import Asked, start_compiled
 from tilth.client.targets import CLIENT
 from tilth.engine import events
 from tilth.engine.archives import unpack
+from tilth.engine.delivery import bundle_key
 from tilth.environments.pylocks import with_paths
 from tilth.errors import (
     Conflict,
@@ -77,7 +78,7 @@ def drive(folder: Path, home: Home, listener: events.Listener) -> None:
     failure: Failure | None = None
     try:
         with open_store(home) as store:
-            _drive(launch, snapshot, server_store(store), home, listener)
+            _drive(launch, snapshot, on_server(store), home, listener)
     except (ServerUnavailable, LoginNeeded, Conflict):
         raise
     except TilthError as error:
@@ -108,7 +109,7 @@ def _drive(
         return
     folder = home.runs / launch.run
     offline = setting("offline") == "1"
-    _fetch_code(snapshot, store, home, folder / "code")
+    _fetch_code(snapshot, home, folder / "code")
     lock = _client_lock(snapshot, store, home, folder / "code", offline=offline)
     listener(events.EnvironmentStarted(CLIENT, "making"))
     realised, held = envs.use(lock, home, offline=offline)
@@ -149,9 +150,11 @@ def _recorded(store: HttpStore, id: str) -> Run | None:  # noqa: A002
         return None
 
 
-def _fetch_code(snapshot: Snapshot, store: HttpStore, home: Home, target: Path) -> None:
+def _fetch_code(snapshot: Snapshot, home: Home, target: Path) -> None:
     archive = bundle_path(snapshot.bundle, home)
-    blobs.fetch(store, snapshot.archive, archive)
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        server_objects(home).get(bundle_key(snapshot.bundle), archive)
     if not target.exists():
         unpack(archive, target)
     # Steps start where the snapshot was made, if that is a folder of the project.
@@ -216,9 +219,8 @@ def _step_locks(
 
     Those for a base image are found by the stack itself: what they stand on is looked up there.
     """
-    path = home.cache / "compiled" / f"{snapshot.compiled.partition(':')[2]}.json"
-    blobs.fetch(store, snapshot.compiled, path)
-    then = Pipeline.from_json(read_json(path)).environments
+    text = server_objects(home).read(compiled_key(snapshot.compiled), digest=snapshot.compiled)
+    then = Pipeline.from_json(json.loads(text)).environments
     now = compiled.pipeline.environments
     wanted = {}
     for name, digest in snapshot.environments.items():

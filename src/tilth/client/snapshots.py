@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from tilth import environments as envs
-from tilth.client import blobs, checks
+from tilth.client import checks
+from tilth.client.artifacts import open_objects
 from tilth.client.bundle import git_state, make_bundle
 from tilth.client.compilation import compile_file, split_target
 from tilth.client.environments import ProjectEnvironments, records_of
-from tilth.client.running import running_on
+from tilth.client.running import running_on, server_store
 from tilth.client.stacks import active_stack
 from tilth.client.submit import check_environments
 from tilth.client.targets import CLIENT
 from tilth.engine import events
+from tilth.engine.delivery import bundle_key
 from tilth.errors import DefinitionError, NotFound, SetupError, nearest
 from tilth.machine import this_machine
 from tilth.records import CodeBundle, Snapshot, now
@@ -36,6 +38,7 @@ from tilth.store.http import HttpStore
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from tilth.artifact_stores import ObjectStore
     from tilth.client.compilation import Compiled
     from tilth.environments import Locked
     from tilth.home import Home
@@ -66,6 +69,7 @@ class Wanted:
         parameters: As written on the command line.
         platforms: That the client's environment is locked for, besides this one and those of the runners.
         options: Of its runs, as `RunOptions` has them.
+        anywhere: Steps that run where a run is started, may run on whatever machine a runner is on.
     """
 
     target: str
@@ -77,9 +81,10 @@ class Wanted:
     description: str = ""
     python: str | None = None
     offline: bool = False
+    anywhere: bool = False
 
 
-def server_store(store: Store) -> HttpStore:
+def on_server(store: Store) -> HttpStore:
     """The store of a server.
 
     Raises:
@@ -92,6 +97,18 @@ def server_store(store: Store) -> HttpStore:
             mend="start one here with `tilth server start`, or log in at your team's: `tilth login URL`",
         )
     return store
+
+
+def server_objects(home: Home, root: Path | None = None) -> ObjectStore:
+    """Where a server keeps files of the project, code among them."""
+    objects = open_objects(home, server_store(home, root or Path.cwd()))
+    assert objects is not None, "records are on a server"
+    return objects
+
+
+def compiled_key(digest: str) -> str:
+    """Where a compiled pipeline is kept."""
+    return f"snapshots/{digest.partition(':')[2]}.json"
 
 
 def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listener) -> Snapshot:
@@ -139,11 +156,16 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
     platforms = [*wanted.platforms, *(each.platform for each in runners)]
     clients = lock_client(compiled, environments, platforms, home, listener, offline=wanted.offline)
     locks = [*clients.values(), *(environments.lock(name) for name in environments.names)]
-    reasons = [*local_parts(stack), *_folders_outside(filter(None, locks), root)]
+    reasons = [*local_parts(stack, anywhere=wanted.anywhere), *_folders_outside(filter(None, locks), root)]
     machine = _machine_for(stack, reasons, runners)
 
     target, function = split_target(wanted.target)
-    archive = blobs.send(store, bundle.path)
+    objects = server_objects(home, root)
+    if objects.find(bundle_key(bundle.digest)) is None:
+        objects.put(bundle_key(bundle.digest), bundle.path)
+    text = json.dumps(pipeline.to_json()).encode()
+    digest = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    objects.put(compiled_key(digest), text)
     code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(root))
     changes: list[Put] = [Put(code), *environments.records()]
     for each in clients.values():
@@ -158,9 +180,8 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
         parameters=dict(wanted.parameters),
         signature=compiled.signature,
         pipeline_digest=pipeline.digest(),
-        compiled=_send_text(store, json.dumps(pipeline.to_json())),
+        compiled=digest,
         bundle=bundle.digest,
-        archive=archive,
         locks={platform: each.digest for platform, each in clients.items()},
         python=compiled.interpreter.minor,
         environments=environments.digests(),
@@ -303,14 +324,17 @@ def lock_client(
     return found
 
 
-def local_parts(stack: AssembledStack) -> list[str]:
-    """What of a stack is only on the machine that looks, each in a sentence."""
+def local_parts(stack: AssembledStack, *, anywhere: bool = False) -> list[str]:
+    """What of a stack is only on the machine that looks, each in a sentence.
+
+    Args:
+        anywhere: Steps may run on whatever machine a runner is on.
+    """
     told = []
     for type_, each in stack.components.items():
         label = f"{type_.replace('_', ' ')} `{each.name}`"
-        if type_ in ("orchestrator", "artifact_store") and each.flavor == "local":
-            does = "runs steps" if type_ == "orchestrator" else "keeps artifacts"
-            told.append(f"its {label} {does} on the machine that a run is started on")
+        if type_ == "orchestrator" and each.flavor == "local" and not anywhere:
+            told.append(f"its {label} runs steps on the machine that a run is started on")
         for name, value in each.settings.items():
             for text in _texts(value):
                 if text.startswith(("/", "~", "file:")):
@@ -339,8 +363,8 @@ def _machine_for(stack: AssembledStack, reasons: Sequence[str], runners: Iterabl
     raise SetupError(
         f"stack `{stack.name}` does not go beyond this machine",
         why="\n".join(reasons),
-        mend="make the snapshot with a stack that others reach: `--stack NAME`; or start a runner here: "
-        "`tilth runner start`",
+        mend="make the snapshot with a stack that others reach: `--stack NAME`; let steps run on the machine of any "
+        "runner: `--anywhere`; or start a runner here: `tilth runner start`",
     )
 
 
@@ -382,16 +406,9 @@ def _folder_in(root: Path) -> str:
     return here.relative_to(root).as_posix() if here.is_relative_to(root) else "."
 
 
-def _send_text(store: HttpStore, text: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="tilth-") as folder:
-        path = Path(folder, "text")
-        path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        return blobs.send(store, path)
-
-
 def _user(store: HttpStore) -> str:
     told = msgspec.json.decode(store.api.request("GET", "/me"), type=dict[str, Any])
-    return cast("str", told["user"]["name"])
+    return str(told["user"]["name"])
 
 
 def _project(store: HttpStore) -> str:

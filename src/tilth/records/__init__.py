@@ -377,9 +377,8 @@ class Snapshot(Record, frozen=True, kw_only=True):
     parameters: dict[str, Json] = {}  # those given
     signature: dict[str, Json] = {}  # name -> what the pipeline declares: `tilth.runtime.parameters.declared`
     pipeline_digest: str = ""
-    compiled: str = ""  # digest of the blob with the compiled pipeline
+    compiled: str = ""  # digest of the object with the compiled pipeline
     bundle: str = ""  # digest of the code
-    archive: str = ""  # digest of the blob with the code
     locks: dict[str, str] = {}  # platform -> digest of the Environment that the pipeline is compiled in
     python: str = ""  # major and minor version of that one
     environments: dict[str, str] = {}  # name -> digest of the Environment of steps

@@ -19,7 +19,6 @@ from tilth.records import now
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
-    blobs,
     health,
     launches,
     live,
@@ -30,7 +29,6 @@ from tilth.server.api import (
     runners,
     users,
 )
-from tilth.server.blobs import Blobs, data_folder
 from tilth.server.events import Watchers
 from tilth.server.limits import Attempts, BodyLimit
 from tilth.server.queue import Queue
@@ -110,11 +108,10 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
         per_pipeline=settings.pipeline_runs,
         began=now(),
     )
-    app.state.blobs = Blobs(data_folder(settings), most=settings.max_blob_mb << 20)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.watchers = Watchers()
     api = APIRouter(prefix="/api/v1")
-    for part in (health, login, users, projects, objects, blobs, live, launches, runners, records):
+    for part in (health, login, users, projects, objects, live, launches, runners, records):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(health.probes)

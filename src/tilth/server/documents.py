@@ -100,7 +100,6 @@ def answers(kind: Any, status: int = 200, *, errors: Iterable[int] = ()) -> dict
         422: "A value cannot be used",
         426: "Client and server are too far apart",
         429: "Too many failed logins",
-        507: "No space left on the server",
         503: "The database does not answer; try again",
     }
     for code in sorted({400, 401, 403, 404, 413, 422, 426, 503, *errors}):

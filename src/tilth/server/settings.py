@@ -52,11 +52,6 @@ class ServerSettings:
         "failed logins within five minutes for one name, after which it must wait; ten times as many from an address",
     )
     max_body_mb: int = _setting(64, "largest request taken, in megabytes; uploads of artifacts have no limit")
-    data_folder: str = _setting(
-        "",
-        "folder for code and compiled pipelines of snapshots; by default `server/blobs` of the home folder",
-    )
-    max_blob_mb: int = _setting(2048, "largest file of a snapshot, in megabytes")
     project_runs: int = _setting(0, "runs of one project that are started from the queue at once; 0 for any")
     pipeline_runs: int = _setting(0, "the same of one pipeline")
     lease_seconds: int = _setting(

@@ -23,7 +23,7 @@ from tilth.store import encoding, schema, wire
 from tilth.store.protocol import Page, Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from tilth.store.protocol import Change, Store, Where
@@ -118,54 +118,6 @@ class Api:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             if not again:
                 again, told = True, {**told, "Tilth-Again": "1"}
-
-    def exists(self, path: str) -> bool:
-        """Whether there is something at an address.
-
-        Raises:
-            ServerUnavailable: There was no answer.
-            TilthError: What the server says against it.
-        """
-        try:
-            self.request("HEAD", path)
-        except ServerUnavailable as error:
-            # The answer to HEAD has no body that would tell why.
-            if error.why == "it answered 404":
-                return False
-            raise
-        return True
-
-    def stream_to(self, path: str, parts: Iterable[bytes], headers: Mapping[str, str]) -> None:
-        """Send a file, once: its parts are gone when that fails.
-
-        Raises:
-            ServerUnavailable: The connection was cut, or there was no answer.
-            TilthError: What the server says against it.
-        """
-        try:
-            response = self.client.request("PUT", path, content=parts, headers=dict(headers))
-        except self._httpx.TransportError as error:
-            raise self._unreachable(str(error) or type(error).__name__) from None
-        self._check(response)
-        if response.status_code >= 400:
-            raise self._failure(response)
-
-    def stream_from(self, path: str) -> Iterator[bytes]:
-        """A file, in parts.
-
-        Raises:
-            ServerUnavailable: The connection was cut, or there was no answer.
-            TilthError: What the server says against it.
-        """
-        try:
-            with self.client.stream("GET", path) as response:
-                self._check(response)
-                if response.status_code >= 400:
-                    response.read()
-                    raise self._failure(response)
-                yield from response.iter_bytes()
-        except self._httpx.TransportError as error:
-            raise self._unreachable(str(error) or type(error).__name__) from None
 
     def close(self) -> None:
         """Close its connections."""

@@ -279,8 +279,8 @@ def find_tokens(request: Request, who: Who, user: str = "") -> Response:
 def add_key(request: Request, who: Who, body: Body) -> Response:
     """Its secret is told once."""
     access, told = access_of(request), read(body, NewKey)
-    if who.token.run or who.token.project:
-        raise AccessDenied("a token of one project or run makes no keys")
+    if who.token.run or who.token.project or who.token.purpose is Purpose.RUNNER:
+        raise AccessDenied("a token of one project, run or runner makes no keys")
     owner = _user(request, who, told.user) if told.user else who.user
     if told.days is not None and not 1 <= told.days <= 36_500:
         raise DefinitionError(f"`days` is {told.days}", mend="give a number from 1 to 36500")
