@@ -43,6 +43,8 @@ COMMANDS = {  # name -> (module, what `tilth --help` says about it)
     "project": ("project", "Look at the projects of a server, and at who is in them."),
     "user": ("user", "Make and change users of a server."),
     "key": ("user", "Make and end API keys of a server."),
+    "schedules": ("schedules", "Start runs of snapshots by the clock."),
+    "webhooks": ("schedules", "Let other programs start runs of snapshots."),
     "secret": ("secret", "Keep passwords and tokens for steps and package indexes."),
     "cache": ("cache", "Look at what is kept on this machine."),
     "doctor": ("doctor", "Look for what is wrong with this machine, and how to mend it."),

@@ -60,6 +60,7 @@ def set_secret(*, name: str, more: Sequence[str]) -> None:
 
 
 def _secrets() -> Secrets:
+    import tilth.store  # noqa: F401 - which knows of servers
     from tilth.home import Home
     from tilth.secrets import open_secrets
     from tilth.settings import home_folder
@@ -67,7 +68,11 @@ def _secrets() -> Secrets:
     return open_secrets(Home(home_folder()))
 
 
-_WHERE = {"file": "an encrypted file", "keyring": "the keyring of this machine"}
+_WHERE = {
+    "file": "an encrypted file",
+    "keyring": "the keyring of this machine",
+    "server": "the project on the server",
+}
 
 
 def _asked_for(name: str) -> str:

@@ -4,6 +4,6 @@ Knows nothing of steps, environments or package indexes.
 """
 
 from tilth.secrets.credentials import logins
-from tilth.secrets.store import Secret, Secrets, open_secrets
+from tilth.secrets.store import Secret, Secrets, look_elsewhere, open_secrets
 
-__all__ = ["Secret", "Secrets", "logins", "open_secrets"]
+__all__ = ["Secret", "Secrets", "logins", "look_elsewhere", "open_secrets"]

@@ -16,7 +16,7 @@ from tilth.secrets.key import Undecipherable, key_path, make_key, read_key
 from tilth.settings import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tilth.home import Home
@@ -32,12 +32,24 @@ class Secret:
 
     name: str
     set_at: datetime
-    kept: Literal["file", "keyring"]
+    kept: Literal["file", "keyring", "server"]
     problem: str = ""  # why its value cannot be read, as far as that is known without reading it
 
 
+_elsewhere: list[Callable[[Home], Secrets | None]] = []
+
+
+def look_elsewhere(opener: Callable[[Home], Secrets | None]) -> None:
+    """Have `open_secrets` ask this first: what knows of servers is above this package."""
+    _elsewhere.append(opener)
+
+
 def open_secrets(home: Home) -> Secrets:
-    """The secrets of a home folder. Nothing is read or made before it is asked for."""
+    """The secrets of a home folder, or of the server that it is logged in at. Nothing is read or made before it is
+    asked for."""
+    for opener in _elsewhere:
+        if (found := opener(home)) is not None:
+            return found
     return Secrets(home.secrets)
 
 

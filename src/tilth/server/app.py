@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -27,9 +28,14 @@ from tilth.server.api import (
     projects,
     records,
     runners,
+    schedules,
+    secrets,
     users,
+    webhooks,
 )
+from tilth.server.clock import Clock
 from tilth.server.events import Watchers
+from tilth.server.keys import open_keys
 from tilth.server.limits import Attempts, BodyLimit
 from tilth.server.queue import Queue
 from tilth.settings import home_folder
@@ -87,8 +93,13 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     opened = database if database is not None else open_database(settings)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(started: FastAPI) -> AsyncIterator[None]:
+        clock = Clock(started.state.queue) if settings.schedules else None
+        if clock is not None:
+            clock.start()
         yield
+        if clock is not None:
+            await run_in_threadpool(clock.stop)
         if database is None:
             opened.close()
 
@@ -108,10 +119,24 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
         per_pipeline=settings.pipeline_runs,
         began=now(),
     )
+    app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.watchers = Watchers()
     api = APIRouter(prefix="/api/v1")
-    for part in (health, login, users, projects, objects, live, launches, runners, records):
+    for part in (
+        health,
+        login,
+        users,
+        projects,
+        objects,
+        live,
+        launches,
+        runners,
+        schedules,
+        secrets,
+        webhooks,
+        records,
+    ):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(health.probes)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tilth.errors import SetupError
 from tilth.home import Home
+from tilth.secrets.key import key_path
 from tilth.settings import home_folder
 
 PREFIX = "TILTH_SERVER_"
@@ -44,6 +45,17 @@ class ServerSettings:
     admin_password: str = _setting(
         "", "password of the first user; by default a link is printed once that sets it", secret=True
     )
+    secrets_key: str = _setting(
+        "",
+        "keys that secrets are encrypted with, each 32 random bytes in base64, by commas: the first encrypts, all "
+        "decrypt; by default one in a file",
+        secret=True,
+    )
+    secrets_key_file: str = _setting(
+        "",
+        "file with the key, where no variable gives it; made when it is missing. By default beside the client's own",
+    )
+    schedules: bool = _setting(True, "whether this server starts the runs of schedules")
     session_days: int = _setting(30, "days that a login lasts without being used")
     run_token_minutes: int = _setting(60, "minutes that the token of a run lasts without being renewed")
     create_projects: bool = _setting(True, "whether every user may create projects; otherwise admins alone")
@@ -88,6 +100,15 @@ class ServerSettings:
     def data(self) -> Path:
         """Where artifacts and logs are kept."""
         return Path(self.data_folder) if self.data_folder else Home(home_folder()).server / "data"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key of secrets is, when no variable gives it: not with what it encrypts."""
+        return (
+            Path(self.secrets_key_file)
+            if self.secrets_key_file
+            else key_path().with_name("server-secrets.key")
+        )
 
     @property
     def secure(self) -> bool:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilth.project_file import marked_root, project_name
+from tilth.secrets.store import look_elsewhere
 from tilth.settings import setting
 from tilth.store.logins import active_server
 
 if TYPE_CHECKING:
     from tilth.home import Home
+    from tilth.secrets.store import Secrets
     from tilth.store.protocol import Store
 
 
@@ -32,6 +34,19 @@ def open_store(home: Home, *, to_read: bool = False, root: Path | None = None) -
     from tilth.store.http import HttpStore  # here for cost: a run without a server needs none of it
 
     return HttpStore(server.url, server.token, current_project(root))
+
+
+def _server_secrets(home: Home) -> Secrets | None:
+    server = active_server(home)
+    if server is None:
+        return None
+    from tilth.store.http import Api
+    from tilth.store.secrets import ServerSecrets
+
+    return ServerSecrets(home, Api(server.url, server.token), current_project())
+
+
+look_elsewhere(_server_secrets)
 
 
 def current_project(root: Path | None = None) -> str:
