@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,6 +12,8 @@ from tilth.errors import NotFound
 from tilth.secrets.store import Secret, Secrets
 
 if TYPE_CHECKING:
+    import builtins
+
     from tilth.home import Home
     from tilth.store.http import Api
 
