@@ -44,7 +44,9 @@ class Asker:
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     database = SqliteDatabase(folder / "tilth.db")
-    with running_server(database, data_folder=str(folder / "data")) as server:
+    with running_server(
+        database, data_folder=str(folder / "data"), secrets_key_file=str(folder / "key"), schedules=False
+    ) as server:
         yield server
     database.close()
 

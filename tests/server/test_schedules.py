@@ -25,7 +25,7 @@ SNAPSHOT = {
     "name": "churn",
     "pipeline": "churn",
     "file": "pipeline.py",
-    "signature": {"alpha": {"type": "float", "required": False, "default": 0.1}},
+    "signature": {"alpha": {"type": "float", "kind": "float", "required": False, "default": 0.1}},
 }
 
 
