@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def base(digest: str = "1", **config: Any) -> Base:
     return Base(
         reference="python:3.12-slim", source="registry:docker.io/library/python", digest=f"sha256:{digest * 64}",
+        identity=f"sha256:{digest * 64}",
         os="linux", architecture="amd64", layers=(), config=config, python="", version="", libc="",
     )  # fmt: skip
 
@@ -47,7 +48,7 @@ def test_everything_that_changes_the_result_changes_the_key(site: Site) -> None:
         site.recipe(base(User="app"), system_packages=["git"]),
         site.dockerfile("FROM a\n"),
         site.dockerfile("FROM a\n", build_args={"A": "1"}),
-        site.dockerfile("FROM a\n", build_target="x"),
+        site.dockerfile("FROM a AS x\n", build_target="x"),
         site.dockerfile("FROM a\n", build_secrets=["token"]),
         site.dockerfile("FROM a\n", platform="linux/arm64"),
         site.dockerfile("FROM a\n", system_packages=["git"]),

@@ -119,6 +119,7 @@ def as_base(image: Image, source: str) -> Base:
         reference=source,
         source=source,
         digest=image.digest,
+        identity=digest_of(image.config),
         os="linux",
         architecture="amd64",
         layers=tuple(BaseLayer(descriptor=each.descriptor, diff_id=each.diff_id) for each in image.layers),

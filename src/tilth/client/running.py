@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from tilth.client.registries import clients, registry_client, shared_bases, stack_registry
 from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
 from tilth.errors import ImageNotFound
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tilth.environments import Interpreter
     from tilth.home import Home
     from tilth.image_builders import ImageBuilder
+    from tilth.image_builders.sharing import SharedBases
     from tilth.images.bases import Base
     from tilth.ir.pipeline import Pipeline
     from tilth.oci.registry import Registry
@@ -77,11 +79,17 @@ def running_on(
         else None
     )
     name = stack.name if used or shared else ""
-    builder = None
-    if used is not None and (component := stack.component("image_builder")) is not None:
-        from tilth.client.stacks import open_component
+    builder = bases = None
+    registries: Callable[[str], Registry] = registry_client
+    if used is not None:
+        from tilth.client.stacks import Stacks, open_component
 
-        builder = cast("ImageBuilder", open_component("image_builder", component.used, root=root, home=home))
+        if (component := stack.component("image_builder")) is not None:
+            opened = open_component("image_builder", component.used, root=root, home=home)
+            builder = cast("ImageBuilder", opened)
+        registry = stack_registry(stack, root, home)
+        registries = clients(registry)
+        bases = shared_bases(registry, registries, Stacks(None, root).project, home, tell)
     return running_as(
         name,
         used,
@@ -90,6 +98,8 @@ def running_on(
         interpreter=interpreter,
         home=home,
         builder=builder,
+        registries=registries,
+        bases=bases,
         tell=tell,
         act=act,
         offline=offline,
@@ -105,6 +115,8 @@ def running_as(
     interpreter: Interpreter,
     home: Home,
     builder: ImageBuilder | None = None,
+    registries: Callable[[str], Registry] = registry_client,
+    bases: SharedBases | None = None,
     tell: Callable[[str], None] = lambda _: None,
     act: bool = True,
     offline: bool = False,
@@ -113,6 +125,8 @@ def running_as(
 
     Args:
         builder: What builds below the Python packages of images.
+        registries: Gives the client of a host.
+        bases: Where what it builds is shared with others.
         tell: Is told each line of such a build.
         act: Whether it may be built now.
     """
@@ -123,15 +137,27 @@ def running_as(
     orchestrator = cast("Orchestrator", open_component("orchestrator", used, root=root, home=home))
     target = None
     if orchestrator.in_containers:
-        bases = Bases(
+        found = Bases(
             home,
             engine=orchestrator.engine,
             with_layers=orchestrator.delivery != "mount",
             offline=offline,
             tell=tell,
+            registry=registries,
         )
         target = ImageTarget(
-            orchestrator, bases.find, interpreter, root=root, home=home, builder=builder, tell=tell, act=act
+            orchestrator,
+            found.find,
+            interpreter,
+            root=root,
+            home=home,
+            builder=builder,
+            tell=tell,
+            act=act,
+            registries=registries,
+            shared=bases,
+            mounted=orchestrator.delivery == "mount",
+            offline=offline,
         )
     return Running(stack, orchestrator, target, used, artifact_store)
 
@@ -251,14 +277,6 @@ def pull(engine: str, reference: str) -> None:
             f"`{engine} login`, or name another: `Environment(..., base_image=…)`, "
             "or the orchestrator's setting `base_image`",
         )
-
-
-def registry_client(host: str) -> Registry:
-    """The client of a registry, with the logins that Docker knows."""
-    from tilth.oci.credentials import docker_credentials
-    from tilth.oci.registry import Registry
-
-    return Registry(host, credentials=docker_credentials())
 
 
 def _is_elsewhere(reference: str) -> bool:

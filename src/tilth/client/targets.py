@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tilth import environments as envs
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import DefinitionError, ImageNotFound
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 
     from tilth.environments import Interpreter
     from tilth.home import Home
-    from tilth.image_builders import ImageBuilder
-    from tilth.images.bases import Base
+    from tilth.image_builders import Derived, ImageBuilder
+    from tilth.image_builders.recipes import Recipe
+    from tilth.image_builders.sharing import SharedBases
+    from tilth.images.bases import Base, BaseLayer
     from tilth.images.options import ContainerOptions
     from tilth.ir.pipeline import Pipeline
+    from tilth.oci.registry import Registry
     from tilth.orchestrators import Orchestrator
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where an image says nothing
@@ -39,6 +44,10 @@ class ImageTarget:
         tell: Is told each line of such a build.
         act: Whether it may be built now. Else what was never built stands on the base below it, as far as planning
             goes; see `unbuilt`.
+        registries: Gives the client of a host, to ask what a `FROM` names.
+        shared: Where bases that were built are shared with others.
+        platform: That images are for, as images have it; empty for the engine's own.
+        mounted: Whether containers are started from the bases themselves, which an engine has to have then.
     """
 
     def __init__(
@@ -52,6 +61,11 @@ class ImageTarget:
         builder: ImageBuilder | None = None,
         tell: Callable[[str], None] = lambda _: None,
         act: bool = True,
+        registries: Callable[[str], Registry],
+        shared: SharedBases | None = None,
+        platform: str = "",
+        mounted: bool = False,
+        offline: bool = False,
     ) -> None:
         self._orchestrator = orchestrator
         self._inspect = inspect
@@ -61,7 +75,12 @@ class ImageTarget:
         self._builder = builder
         self._tell = tell
         self._act = act
-        self._bases: dict[str, Base] = {}  # by digest
+        self.registries = registries
+        self._shared = shared
+        self._platform = platform
+        self._mounted = mounted
+        self._offline = offline
+        self._bases: dict[str, Base] = {}  # by identity
         self.unbuilt: dict[str, str] = {}  # name of an environment -> what has to be built below it
 
     def interpreter(self, declared: Mapping[str, Any]) -> Interpreter:
@@ -80,7 +99,7 @@ class ImageTarget:
         if not options.dockerfile:
             base = self._inspect(options.image or options.base_image or self._orchestrator.base_image(minor))
         base = self._derived(declared["name"], options, base)
-        self._bases[base.digest] = base
+        self._bases[base.identity] = base
         if not wanted and not (options.base_image or options.image or options.dockerfile):
             wanted = minor  # of the client
         return interpreter_of(base, declared["name"], wanted or "", self._here)
@@ -91,35 +110,97 @@ class ImageTarget:
             assert base is not None
             return base
         from tilth.image_builders import Work
-        from tilth.image_builders.deriving import find_derived
+        from tilth.image_builders.deriving import find_derived, moved_since
         from tilth.image_builders.native import NativeBuilder
         from tilth.image_builders.recipes import recipe_of
+        from tilth.image_builders.resolving import resolve
         from tilth.secrets import open_secrets
 
-        recipe = recipe_of(name, options, root=self._root, base=base, home=self._home)
+        builder = self._builder or NativeBuilder()
+        recipe = recipe_of(
+            name,
+            options,
+            root=self._root,
+            base=base,
+            home=self._home,
+            platform=self._platform,
+            resolve=lambda image: resolve(
+                image, registries=self.registries, builder=builder, home=self._home, offline=self._offline
+            ),
+        )
         assert recipe is not None
+        shared = None if self._offline else self._shared
         derived = find_derived(recipe, self._home)
-        if derived is None and not self._act:
-            self.unbuilt[name] = "its Dockerfile" if options.dockerfile else "its system packages"
-            return base or self._inspect(
-                options.base_image or self._orchestrator.base_image(self._here.minor)
-            )
+        if derived is None and shared is not None:
+            derived = shared.find(recipe)
         if derived is None:
+            moved = ", ".join(f"`{each}`" for each in moved_since(recipe, self._home))
+            what = "its Dockerfile" if options.dockerfile else "its system packages"
+            why = f" ({moved} {'have' if ', ' in moved else 'has'} moved)" if moved else ""
+            if not self._act:
+                self.unbuilt[name] = f"{what}{why}"
+                return base or self._inspect(
+                    options.base_image or self._orchestrator.base_image(self._here.minor)
+                )
+            self._tell(f"environment `{name}`: building {what}{why}")
             work = Work(
-                home=self._home, secret=lambda secret: open_secrets(self._home).get(secret), tell=self._tell
+                home=self._home,
+                secret=lambda secret: open_secrets(self._home).get(secret),
+                tell=self._tell,
+                known=lambda: self._known(recipe, base),
             )
-            derived = (self._builder or NativeBuilder()).derive(recipe, work)
-        if derived.engine and derived.builder == self._orchestrator.engine:
-            with contextlib.suppress(ImageNotFound):  # somebody removed it there
-                return self._inspect(f"{derived.builder}:{derived.engine}")
-        return self._inspect(derived.reference)
+            derived = builder.derive(recipe, work)
+        if shared is not None and self._act:
+            derived = shared.add(recipe, derived)
+        return self._in_engine(derived) if self._mounted else derived.base
+
+    def _known(self, recipe: Recipe, base: Base | None) -> dict[str, BaseLayer]:
+        """Layers below what is built that are blobs somewhere: neither made again nor sent where they are."""
+        from tilth.images.inspecting import PLATFORM, layers_at
+        from tilth.oci.references import parse
+
+        if base is not None:
+            found = [
+                msgspec.structs.replace(each, source=base.place(each.descriptor.digest))
+                for each in base.layers
+                if not base.source.startswith("engine:")
+            ]
+        else:
+            found = []
+            for image in recipe.images.values():
+                if "@" in image:
+                    reference = parse(image)
+                    client = self.registries(reference.registry)
+                    found += layers_at(reference, client, platform=recipe.platform or PLATFORM)
+        return {each.diff_id: each for each in found}
+
+    def _in_engine(self, derived: Derived) -> Base:
+        """What was built as an image of the engine that containers are started in, brought there if need be."""
+        from tilth.image_builders.sharing import image_of
+        from tilth.images.engines import Engine
+        from tilth.images.loading import load_image
+
+        kind = self._orchestrator.engine
+        name = f"tilth-base:{derived.key[:20]}"
+        with contextlib.suppress(ImageNotFound):
+            return self._inspect(f"{kind}:{name}")
+        if not self._act:
+            return derived.base
+        if derived.base.source.startswith("registry:"):
+            return self._inspect(derived.base.reference)
+        engine = Engine(kind="podman" if kind == "podman" else "docker")
+        self._tell(f"`{kind}` is given the base `{name}`")
+        load_image(
+            image_of(derived, self.registries), self._home, self.registries, engine=engine, names=[name]
+        )
+        return self._inspect(f"{kind}:{name}")
 
     def base(self, digest: str) -> Base:
-        """One that `interpreter` gave."""
+        """One that `interpreter` gave, by its identity."""
         return self._bases[digest]
 
     def pinned(self, digest: str) -> str:
-        """A base as it can be had again whatever its tag has become, from its digest."""
+        """A base as it can be had again whatever its tag has become, from its identity."""
         base = self.base(digest)
         scheme, _, place = base.source.partition(":")
         if scheme == "engine":
@@ -172,7 +253,7 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
         version=base.version,
         libc=base.libc,
         machine=MACHINES[base.architecture],
-        digest=base.digest,
+        digest=base.identity,
         here=here,
     )
 

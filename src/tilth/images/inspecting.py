@@ -40,7 +40,7 @@ from tilth.oci.layouts import Layout
 from tilth.oci.references import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tilth.home import Home
     from tilth.oci.references import Reference
@@ -58,6 +58,10 @@ _PROBE = (
     "import os,sys,platform;print(os.path.realpath(sys.executable));print(platform.python_version());"
     "print(*platform.libc_ver())"
 )
+
+
+# What the manifest of a base that a builder made says of it, so that nobody has to read its layers to know.
+PYTHON, VERSION, LIBC = "dev.tilth.python", "dev.tilth.python.version", "dev.tilth.libc"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -115,6 +119,46 @@ def layer_source(base: Base, home: Home) -> Layout | None:
         return Layout(home.images)
     kind, _, path = base.source.partition(":")
     return Layout(Path(path)) if kind == "layout" else None
+
+
+def digest_at(
+    reference: Reference,
+    *,
+    registry: Callable[[str], Registry],
+    home: Home,
+    platform: str = "",
+    offline: bool,
+) -> str:
+    """The digest that a name in a registry stands for now, of an image or an index; asks one HEAD for a tag.
+
+    Raises:
+        ImageNotFound: There is no such tag; the hint names those there are.
+        OutsideError: Offline, and never asked before.
+    """
+    return reference.digest or _tagged(reference, registry, home, platform, offline=offline)
+
+
+def layers_at(reference: Reference, client: Registry, *, platform: str = PLATFORM) -> list[BaseLayer]:
+    """The layers of an image in a registry by its digest: its manifest and its config are read, and nothing kept."""
+    _, manifest = _manifest(client, reference, reference.digest, platform)
+    config = client.read_blob(reference.repository, manifest.config.digest)
+    diff_ids = _decode(config, _Config, str(reference)).rootfs.diff_ids
+    source = f"registry:{reference.name}"
+    return [
+        BaseLayer(descriptor=layer, diff_id=diff_id, source=source)
+        for layer, diff_id in zip(manifest.layers, diff_ids, strict=False)
+    ]
+
+
+def look_into(name: str, config: bytes, layers: Mapping[str, Callable[[], IO[bytes]]], home: Home) -> None:
+    """Find the Python of an image whose layers are at hand as plain tars, and remember it.
+
+    Args:
+        config: Its config blob.
+        layers: What opens them, by their digests, lowest first.
+    """
+    plain = [Descriptor(media_type=LAYER, digest=each, size=0) for each in layers]
+    _found(name, _decode(config, _Config, name), plain, home, lambda layer: layers[layer.digest]())
 
 
 # registries
@@ -397,6 +441,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
         reference=text,
         source=f"engine:{engine.kind}",
         digest=digest,
+        identity=digest,
         os=told.get("Os", "linux"),
         architecture=told.get("Architecture", ""),
         variant=told.get("Variant", ""),
@@ -445,11 +490,16 @@ def _base(
             f"the image `{text}` has {len(layers)} layers, and its config tells of {len(told.rootfs.diff_ids)}",
             mend="it may be an artifact and no image: check the name",
         )
-    found = _found(text, told, layers, home, read)
+    said = manifest.annotations
+    if {PYTHON, VERSION, LIBC} <= said.keys():
+        found = Found(said[PYTHON], said[VERSION], said[LIBC])
+    else:
+        found = _found(text, told, layers, home, read)
     return Base(
         reference=text,
         source=source,
         digest=digest,
+        identity=manifest.config.digest,
         os=told.os,
         architecture=told.architecture,
         variant=told.variant,

@@ -235,7 +235,7 @@ def _fetch(
                 mend="build the image again",
             )
         return
-    kind, _, where = base.source.partition(":")
+    kind, _, where = base.place(digest).partition(":")
     if kind == "registry":
         reference = parse(where)
         with explaining_full_disk("the base image", home.images):

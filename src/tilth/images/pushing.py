@@ -221,7 +221,7 @@ class _Push:
         others = [each for each in known if each != repository]
         if (
             digest in self._base
-            and (source := self._base_reference())
+            and (source := self._base_reference(digest))
             and source.registry == self._to.registry
         ):
             others.insert(0, source.repository)
@@ -277,7 +277,7 @@ class _Push:
     def _of_base(self, blob: Descriptor, layer: ImageLayer | None) -> tuple[str, int]:
         """A layer of the base that is not on this machine."""
         assert self._image.base is not None
-        source = self._base_reference()
+        source = self._base_reference(blob.digest)
         if source is not None:
             registry = self._registries(source.registry)
             tell = self._tell(layer)
@@ -306,8 +306,8 @@ class _Push:
         title = layer.title if layer else "config"
         return (lambda taken: progress(title, taken)) if progress else None
 
-    def _base_reference(self) -> Reference | None:
-        source = self._image.base.source if self._image.base else ""
+    def _base_reference(self, digest: str) -> Reference | None:
+        source = self._image.base.place(digest) if self._image.base else ""
         kind, _, name = source.partition(":")
         return parse(name) if kind == "registry" else None
 
