@@ -53,9 +53,10 @@ def test_everything_that_changes_the_result_changes_the_key(site: Site) -> None:
         site.dockerfile("FROM a\n", platform="linux/arm64"),
         site.dockerfile("FROM a\n", system_packages=["git"]),
         site.dockerfile("FROM b\n"),
+        site.dockerfile("FROM a\nCOPY a /a\n"),
     ]
     (site.root / "a").write_text("2")
-    recipes.append(site.dockerfile("FROM b\n"))
+    recipes.append(site.dockerfile("FROM a\nCOPY a /a\n"))
     assert len({each.key for each in recipes}) == len(recipes)
 
 

@@ -155,7 +155,7 @@ class Images:
         if before.key == wanted.key:
             return f"it was built, and is not {self._where}"
         if before.base_digest != wanted.base.digest:
-            return f"its base `{wanted.base.reference}` has changed"
+            return f"its base `{wanted.base.title}` has changed"
         return (
             "the environment has changed"
             if before.environment != wanted.lock.digest

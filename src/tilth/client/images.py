@@ -85,18 +85,27 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
         images, wanted, stand_on = _prepare(
             target, parameters, options, home, store, lambda _: None, act=False
         )
-        planned = []
+        planned: list[dict[str, Any]] = [
+            {
+                "environments": (name,),
+                "environment": "",  # not known before
+                "plan": "build",
+                "why": f"{what} must be built first",
+                "base": "",
+                "image": "",
+                "references": (),
+            }
+            for name, what in stand_on.unbuilt.items()
+        ]
         for each in wanted:
-            unbuilt = stand_on.unbuilt.get(each.name)
-            found = None if unbuilt else images.find(each)
-            why = f"{unbuilt} must be built first" if unbuilt else images.why(each)
+            found = images.find(each)
             planned.append(
                 {
                     "environments": each.names,
                     "environment": each.lock.digest,
                     "plan": "reuse" if found else "build",
-                    "why": BUILT if found else why,
-                    "base": each.base.reference,
+                    "why": BUILT if found else images.why(each),
+                    "base": each.base.title,
                     "image": found.image if found else "",
                     "references": found.references if found else (),
                 }
@@ -207,7 +216,9 @@ def _prepare(
     for name in ready:
         tell(f"environment `{name}` is the image `{declared[name].image}`: there is nothing to build")
     locks = {
-        name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None
+        name: lock
+        for name in names
+        if name not in ready and name not in target_.unbuilt and (lock := environments.lock(name)) is not None
     }
     return images, distinct(locks, target_.base, lambda name: declared[name].settings()), target_
 

@@ -139,9 +139,7 @@ class ImageTarget:
             why = f" ({moved} {'have' if ', ' in moved else 'has'} moved)" if moved else ""
             if not self._act:
                 self.unbuilt[name] = f"{what}{why}"
-                return base or self._inspect(
-                    options.base_image or self._orchestrator.base_image(self._here.minor)
-                )
+                return base or self._stand_in(recipe, options)
             self._tell(f"environment `{name}`: building {what}{why}")
             work = Work(
                 home=self._home,
@@ -153,6 +151,13 @@ class ImageTarget:
         if shared is not None and self._act:
             derived = shared.add(recipe, derived)
         return self._in_engine(derived) if self._mounted else derived.base
+
+    def _stand_in(self, recipe: Recipe, options: ContainerOptions) -> Base:
+        """What is most like the result of a Dockerfile that was not built yet."""
+        below = recipe.begins_with
+        if "@" in recipe.images.get(below, "") and (base := self._inspect(below)).python:
+            return base
+        return self._inspect(options.base_image or self._orchestrator.base_image(self._here.minor))
 
     def _known(self, recipe: Recipe, base: Base | None) -> dict[str, BaseLayer]:
         """Layers below what is built that are blobs somewhere: neither made again nor sent where they are."""

@@ -17,7 +17,7 @@ from tilth.errors import ImageBroken
 from tilth.images.bases import BaseLayer, as_oci
 from tilth.images.inspecting import look_into
 from tilth.oci.blobs import BlobStore
-from tilth.oci.descriptors import CONFIG, LAYER_GZIP, MANIFEST, Descriptor, Index, Manifest
+from tilth.oci.descriptors import CONFIG, LAYER_GZIP, MANIFEST, Descriptor, Index, Manifest, encode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -103,7 +103,7 @@ def _placed(store: BlobStore, layer: BaseLayer, known: BaseLayer | None) -> Base
 
 
 def _write_index(layout: Path, name: str, manifest: Manifest) -> str:
-    content = msgspec.json.encode(manifest)
+    content = encode(manifest)
     digest = BlobStore(layout).put(content)
     entry = Descriptor(
         media_type=MANIFEST,
@@ -111,7 +111,7 @@ def _write_index(layout: Path, name: str, manifest: Manifest) -> str:
         size=len(content),
         annotations={"org.opencontainers.image.ref.name": name},
     )
-    (layout / "index.json").write_bytes(msgspec.json.encode(Index(manifests=(entry,))))
+    (layout / "index.json").write_bytes(encode(Index(manifests=(entry,))))
     (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     return digest
 

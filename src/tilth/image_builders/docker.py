@@ -206,17 +206,16 @@ class DockerFlavor(Flavor[DockerBuilderSettings]):
 
 
 def staged(recipe: Recipe, bench: Bench) -> Path:
-    """A copy of the build context.
+    """A copy of the build context. What a recipe copies nothing from may have changed: an engine is given it all the
+    same, for what a base does `ONBUILD`.
 
     Raises:
         Conflict: It is not the one that the recipe was made of.
     """
     folder = bench.folder / "context"
     folder.mkdir()
-    if (
-        BuildContext(Path(recipe.context), Path(recipe.dockerfile_path)).stage(folder)
-        != recipe.context_digest
-    ):
+    digest = BuildContext(Path(recipe.context), Path(recipe.dockerfile_path)).stage(folder)
+    if recipe.context_digest and digest != recipe.context_digest:
         raise Conflict(
             f"the build context of environment `{recipe.owner}` changed while its image was planned",
             why=f"another process wrote into `{recipe.context}`",

@@ -40,19 +40,21 @@ class _Stage(msgspec.Struct, kw_only=True):
     below: int | None = None  # the stage it goes on from
     uses: list[Use] = []
     stages: set[int] = set()  # that it copies from
+    copies: bool = False  # from the context
 
 
-def images_of(
+def uses_of(
     text: str,
     *,
     build_args: Mapping[str, str],
     target: str = "",
     platform: str = "",
     file: str = "Dockerfile",
-) -> tuple[Use, ...]:
-    """Where a Dockerfile names images that its result depends on, in order. `scratch` and stages are none.
+) -> tuple[tuple[Use, ...], bool]:
+    """Where a Dockerfile names images that its result depends on, in order, and whether files of its context go into it.
 
-    One with a `# syntax=` of its own is no Dockerfile to us, and names none.
+    `scratch` and stages are no images. One with a `# syntax=` of its own is no Dockerfile to us: it names none, and may
+    copy anything.
 
     Args:
         target: The stage that is built; by default the last.
@@ -63,14 +65,9 @@ def images_of(
     """
     told = _SYNTAX.match(text)
     if told is not None and not _USUAL_SYNTAX.match(told[1]):
-        return ()
+        return (), True
     stages = _stages(_instructions(text, file), _given(build_args, platform), file)
-    last = _index(target, stages) if target else len(stages) - 1
-    if last is None:
-        names = [each.name for each in stages if each.name]
-        raise DefinitionError(
-            f"`{file}` has no stage `{target}`, which `build_target` names", mend=nearest(target, names)
-        )
+    last = _last(stages, target, file)
     needed: set[int] = set()
     waiting = [last]
     while waiting:
@@ -79,14 +76,33 @@ def images_of(
             needed.add(index)
             below = stages[index].below
             waiting += [*stages[index].stages, *([] if below is None else [below])]
-    return tuple(use for index in sorted(needed) for use in stages[index].uses)
+    uses = tuple(use for index in sorted(needed) for use in stages[index].uses)
+    return uses, any(stages[index].copies for index in needed)
+
+
+def begins_with(
+    text: str,
+    *,
+    build_args: Mapping[str, str],
+    target: str = "",
+    platform: str = "",
+    file: str = "Dockerfile",
+) -> str:
+    """The image that the result has its lowest layers from; empty where that is none, or not known."""
+    if not uses_of(text, build_args=build_args, target=target, platform=platform, file=file)[0]:
+        return ""
+    stages = _stages(_instructions(text, file), _given(build_args, platform), file)
+    stage = stages[_last(stages, target, file)]
+    while stage.below is not None:
+        stage = stages[stage.below]
+    return next((use.image for use in stage.uses if use.kind == "FROM"), "")
 
 
 def pin(text: str, uses: Sequence[Use], pinned: Mapping[str, str]) -> str:
     """A Dockerfile with images replaced; its lines keep their numbers.
 
     Args:
-        uses: As `images_of` gave them.
+        uses: As `uses_of` gave them.
         pinned: What stands for an image, by what it is called; others stay.
     """
     lines = text.splitlines(keepends=True)
@@ -109,6 +125,17 @@ def pin(text: str, uses: Sequence[Use], pinned: Mapping[str, str]) -> str:
         new = changed.splitlines(keepends=True)
         lines[first:end] = [*new[: end - first - 1], "".join(new[end - first - 1 :])]
     return "".join(lines)
+
+
+def _last(stages: Sequence[_Stage], target: str, file: str) -> int:
+    """The stage that is built."""
+    last = _index(target, stages) if target else len(stages) - 1
+    if last is None:
+        names = [each.name for each in stages if each.name]
+        raise DefinitionError(
+            f"`{file}` has no stage `{target}`, which `build_target` names", mend=nearest(target, names)
+        )
+    return last
 
 
 def _from_line(said: str, image: str) -> str:
@@ -154,7 +181,8 @@ def _stages(instructions: Sequence[DockerfileInstruction], given: dict[str, str]
                     variables[name] = _expanded(default, variables) if equals else ""
         elif each.name == "FROM":
             stages.append(_begun(each, stages, variables, file))
-        elif stages and each.name in ("COPY", "RUN"):
+        elif stages and each.name in ("ADD", "COPY", "RUN"):
+            stages[-1].copies = stages[-1].copies or _copies_from_context(each)
             for name in _copied_from(each):
                 index = _index(name, stages[:-1])
                 if index is not None:
@@ -194,6 +222,17 @@ def _copied_from(each: DockerfileInstruction) -> Iterator[str]:
             yield value
         elif each.name == "RUN" and key == "--mount":
             yield from (hit[1] for hit in _MOUNT_FROM.finditer(value) if hit[1])
+
+
+def _copies_from_context(each: DockerfileInstruction) -> bool:
+    if each.name == "RUN":
+        mounts = [flag.partition("=")[2] for flag in each.flags if flag.startswith("--mount=")]
+        # `bind` is what a mount is that says nothing else.
+        return any(
+            ("type=" not in mount or "type=bind" in mount) and not _MOUNT_FROM.search(mount)
+            for mount in mounts
+        )
+    return not any(flag.startswith("--from=") for flag in each.flags)
 
 
 def _use(image: str, each: DockerfileInstruction) -> Use:

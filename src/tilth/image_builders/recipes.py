@@ -9,7 +9,7 @@ import msgspec
 
 from tilth.errors import DefinitionError, OutsideError
 from tilth.image_builders.contexts import BuildContext
-from tilth.image_builders.dockerfiles import images_of, pin
+from tilth.image_builders.dockerfiles import begins_with, pin, uses_of
 from tilth.image_builders.package_managers import packages_dockerfile
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     dockerfile: str = ""  # its text
     dockerfile_path: str = ""  # where that is; not in the key
     context: str = ""  # absolute path of the folder; not in the key
-    context_digest: str = ""
+    context_digest: str = ""  # empty where nothing is copied from it
     build_args: dict[str, str] = {}
     target: str = ""
     images: dict[str, str] = {}  # that the Dockerfile names: `REGISTRY/NAME@DIGEST`, or the id in the engine
@@ -62,7 +62,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def asked(self) -> str:
         """The same of what was asked for alone, whatever the images that it names have become."""
-        return self._digest(images={}, base=self.base)
+        return self._digest(images={}, base=self.base, context_digest="")
 
     def _digest(self, **more: object) -> str:
         facts = {field: getattr(self, field) for field in self.__struct_fields__ if field not in _LEFT_OUT}
@@ -76,11 +76,20 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         """The text of the Dockerfile with each image of a registry by the digest that is in the key."""
         if not self.images:
             return self.dockerfile
-        uses = images_of(
+        uses, _ = uses_of(
             self.dockerfile, build_args=self.build_args, target=self.target, platform=self.platform
         )
         by_digest = {name: image for name, image in self.images.items() if "@" in image}
         return pin(self.dockerfile, uses, by_digest)
+
+    @property
+    def begins_with(self) -> str:
+        """The image that the lowest layers are from; empty where that is none, or not known."""
+        if not self.dockerfile:
+            return self.base
+        return begins_with(
+            self.dockerfile, build_args=self.build_args, target=self.target, platform=self.platform
+        )
 
     @property
     def tag(self) -> str:
@@ -149,7 +158,7 @@ def recipe_of(
         )
     context = BuildContext(root / options.build_context, path, home.root)
     platform = options.platform or platform
-    uses = images_of(
+    uses, copies = uses_of(
         text,
         build_args=options.build_args,
         target=options.build_target,
@@ -170,7 +179,7 @@ def recipe_of(
         dockerfile=text,
         dockerfile_path=str(path),
         context=str(context.folder.resolve()),
-        context_digest=context.digest(),
+        context_digest=context.digest() if copies else "",
         build_args=options.build_args,
         target=options.build_target,
         images={each: now for each, now in images.items() if now},

@@ -53,6 +53,12 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
         """As images have it: `linux/amd64`."""
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
+    @property
+    def title(self) -> str:
+        """What people are told of it: its name, and of one that was built here not where that lies."""
+        name = self.reference.rpartition(":")[2]
+        return name if name.startswith("tilth-base-") else self.reference
+
     def place(self, digest: str) -> str:
         """Where the blob of one of its layers is, as `source` says."""
         own = next((each.source for each in self.layers if each.descriptor.digest == digest), "")
