@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +80,7 @@ class ImageTarget:
         self._mounted = mounted
         self._offline = offline
         self._bases: dict[str, Base] = {}  # by identity
+        self._unseen: dict[str, Derived] = {}  # by identity: an engine had it when it was used last
         self.unbuilt: dict[str, str] = {}  # name of an environment -> what has to be built below it
 
     def interpreter(self, declared: Mapping[str, Any]) -> Interpreter:
@@ -150,7 +150,7 @@ class ImageTarget:
             derived = builder.derive(recipe, work)
         if shared is not None and self._act:
             derived = shared.add(recipe, derived)
-        return self._in_engine(derived) if self._mounted else derived.base
+        return self._startable(derived) if self._mounted else derived.base
 
     def _stand_in(self, recipe: Recipe, options: ContainerOptions) -> Base:
         """What is most like the result of a Dockerfile that was not built yet."""
@@ -179,26 +179,38 @@ class ImageTarget:
                     found += layers_at(reference, client, platform=recipe.platform or PLATFORM)
         return {each.diff_id: each for each in found}
 
+    def _startable(self, derived: Derived) -> Base:
+        """What was built as an image of the engine that containers are started in; see `image`."""
+        kind = self._orchestrator.engine
+        known = derived.engine_ids.get(kind)
+        if known and not derived.made:
+            self._unseen[derived.base.identity] = derived
+            return _of_engine(derived, kind, known)
+        return self._in_engine(derived) if self._act else derived.base
+
     def _in_engine(self, derived: Derived) -> Base:
-        """What was built as an image of the engine that containers are started in, brought there if need be."""
+        """The same, looked for there, and brought there if need be."""
+        from tilth.image_builders.deriving import remember_derived
         from tilth.image_builders.sharing import image_of
         from tilth.images.engines import Engine
         from tilth.images.loading import load_image
 
         kind = self._orchestrator.engine
         name = f"tilth-base:{derived.key[:20]}"
-        with contextlib.suppress(ImageNotFound):
-            return self._inspect(f"{kind}:{name}")
-        if not self._act:
-            return derived.base
-        if derived.base.source.startswith("registry:"):
-            return self._inspect(derived.base.reference)
-        engine = Engine(kind="podman" if kind == "podman" else "docker")
-        self._tell(f"`{kind}` is given the base `{name}`")
-        load_image(
-            image_of(derived, self.registries), self._home, self.registries, engine=engine, names=[name]
-        )
-        return self._inspect(f"{kind}:{name}")
+        engine = Engine(kind="podman" if kind == "podman" else "docker", needed_for=f"the base `{name}`")
+        try:
+            found = self._inspect(f"{kind}:{name}")
+        except ImageNotFound:
+            if derived.base.source.startswith("registry:"):
+                found = self._inspect(derived.base.reference)
+            else:
+                self._tell(f"`{kind}` is given the base `{name}`")
+                image = image_of(derived, self.registries)
+                load_image(image, self._home, self.registries, engine=engine, names=[name])
+                found = self._inspect(f"{kind}:{name}")
+        derived = msgspec.structs.replace(derived, engine_ids={**derived.engine_ids, kind: found.digest})
+        remember_derived(derived, self._home)
+        return _of_engine(derived, kind, found.digest)
 
     def base(self, digest: str) -> Base:
         """One that `interpreter` gave, by its identity."""
@@ -213,13 +225,24 @@ class ImageTarget:
         return f"{place}@{base.digest}" if scheme == "registry" else base.reference
 
     def image(self, digest: str) -> str:
-        """What a container engine starts."""
+        """What a container engine starts. A base that was built is looked for there now, and not before."""
+        if (derived := self._unseen.pop(digest, None)) is not None:
+            self._bases[digest] = self._in_engine(derived)
         return self.pinned(digest).removeprefix("docker:").removeprefix("podman:")
 
     def path(self, digest: str) -> str:
         """Where programs are looked for in a container with an environment."""
         given = dict(each.partition("=")[::2] for each in self.base(digest).config.get("Env") or ())
         return f"{IN_IMAGE}/bin:{given.get('PATH', _PATH)}"
+
+
+def _of_engine(derived: Derived, kind: str, known_as: str) -> Base:
+    return msgspec.structs.replace(
+        derived.base,
+        reference=f"{kind}:tilth-base:{derived.key[:20]}",
+        source=f"engine:{kind}",
+        digest=known_as,
+    )
 
 
 def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Interpreter:
@@ -233,24 +256,24 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
     """
     if not base.python:
         raise DefinitionError(
-            f"environment `{name}` stands on `{base.reference}`, which has no Python",
+            f"environment `{name}` stands on `{base.title}`, which has no Python",
             mend="give a `base_image` that has one, such as `python:3.12-slim`",
         )
     if base.os != "linux" or base.architecture not in MACHINES:
         raise DefinitionError(
-            f"environment `{name}` stands on `{base.reference}`, which is for {base.platform}",
+            f"environment `{name}` stands on `{base.title}`, which is for {base.platform}",
             why="environments are locked for linux/amd64 and linux/arm64",
             mend="give a `base_image` for one of them",
         )
     if wanted and not _suits(wanted, base.version):
         raise DefinitionError(
-            f"environment `{name}` asks for Python {wanted}, and its base `{base.reference}` has {base.version}",
+            f"environment `{name}` asks for Python {wanted}, and its base `{base.title}` has {base.version}",
             mend="give a `base_image` with that Python, or ask for the one it has: "
             f'`python="{".".join(base.version.split(".")[:2])}"`',
         )
     if not base.libc:
         raise DefinitionError(
-            f"environment `{name}` stands on `{base.reference}`, whose C library is not known",
+            f"environment `{name}` stands on `{base.title}`, whose C library is not known",
             mend="give a `base_image` with glibc or musl",
         )
     return envs.in_image(

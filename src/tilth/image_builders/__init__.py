@@ -28,6 +28,7 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     asked: str = ""  # as `Recipe.asked`
     stands_on: dict[str, str] = {}  # what each image that the recipe names was then
     engine: str = ""  # what it is called in the engine that made it, where it stays there
+    engine_ids: dict[str, str] = {}  # by kind of an engine that containers were started in, its id there
     builder: str  # its name; empty where it was found in a registry
     places: tuple[str, ...] = ()  # repositories that have it, with their hosts
     seconds: float  # that making it took, when it was made

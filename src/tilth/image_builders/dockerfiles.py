@@ -51,7 +51,7 @@ def uses_of(
     platform: str = "",
     file: str = "Dockerfile",
 ) -> tuple[tuple[Use, ...], bool]:
-    """Where a Dockerfile names images that its result depends on, in order, and whether files of its context go into it.
+    """Where a Dockerfile names images that its result depends on, in order, and whether its context goes into it.
 
     `scratch` and stages are no images. One with a `# syntax=` of its own is no Dockerfile to us: it names none, and may
     copy anything.
