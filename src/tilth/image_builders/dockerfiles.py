@@ -66,7 +66,7 @@ def uses_of(
     told = _SYNTAX.match(text)
     if told is not None and not _USUAL_SYNTAX.match(told[1]):
         return (), True
-    stages = _stages(_instructions(text, file), _given(build_args, platform), file)
+    stages = _stages(_instructions(text, file), build_args, platform, file)
     last = _last(stages, target, file)
     needed: set[int] = set()
     waiting = [last]
@@ -91,7 +91,7 @@ def begins_with(
     """The image that the result has its lowest layers from; empty where that is none, or not known."""
     if not uses_of(text, build_args=build_args, target=target, platform=platform, file=file)[0]:
         return ""
-    stages = _stages(_instructions(text, file), _given(build_args, platform), file)
+    stages = _stages(_instructions(text, file), build_args, platform, file)
     stage = stages[_last(stages, target, file)]
     while stage.below is not None:
         stage = stages[stage.below]
@@ -155,30 +155,26 @@ def _instructions(text: str, file: str) -> list[DockerfileInstruction]:
         ) from error
 
 
-def _given(build_args: Mapping[str, str], platform: str) -> dict[str, str]:
-    """The variables of every build, and those that are given to this one."""
+def _platform_arguments(platform: str) -> dict[str, str]:
+    """The variables that every build has without declaring them."""
     os, architecture, variant = [*(platform or "linux/amd64").split("/"), "", ""][:3]
-    given: dict[str, str] = {}
-    for side in ("TARGET", "BUILD"):
-        full = "/".join(filter(None, (os, architecture, variant)))
-        given |= {
-            f"{side}PLATFORM": full,
-            f"{side}OS": os,
-            f"{side}ARCH": architecture,
-            f"{side}VARIANT": variant,
-        }
-    return {**given, **build_args}
+    parts = {"PLATFORM": platform or "linux/amd64", "OS": os, "ARCH": architecture, "VARIANT": variant}
+    return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in parts.items()}
 
 
-def _stages(instructions: Sequence[DockerfileInstruction], given: dict[str, str], file: str) -> list[_Stage]:
-    variables = dict(given)
+def _stages(
+    instructions: Sequence[DockerfileInstruction], build_args: Mapping[str, str], platform: str, file: str
+) -> list[_Stage]:
+    variables = _platform_arguments(platform)
     stages: list[_Stage] = []
     for each in instructions:
         if each.name == "ARG" and not stages:
             for argument in each.args:
                 name, equals, default = argument.partition("=")
-                if name not in given:
-                    variables[name] = _expanded(default, variables) if equals else ""
+                if name in build_args:
+                    variables[name] = build_args[name]
+                elif equals or name not in variables:
+                    variables[name] = _expanded(default, variables)
         elif each.name == "FROM":
             stages.append(_begun(each, stages, variables, file))
         elif stages and each.name in ("ADD", "COPY", "RUN"):
