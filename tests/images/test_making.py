@@ -346,7 +346,7 @@ def test_an_image_is_made_for_an_architecture_that_is_not_here(workshop: Worksho
         version=workshop.base.version,
         libc=workshop.base.libc,
         machine=machine,
-        digest=workshop.base.digest,
+        digest=workshop.base.identity,
         here=here,
     )
     image = workshop.image("compiled")

@@ -311,7 +311,7 @@ def test_a_dozen_real_packages_import_in_a_container(
     base, layout = base_of(base_images.layouts["3.11"], workshop.interpreter)
     workshop.base = base
     workshop.interpreter = in_image(
-        python=base.python, version=base.version, libc=base.libc, machine="x86_64", digest=base.digest,
+        python=base.python, version=base.version, libc=base.libc, machine="x86_64", digest=base.identity,
         here=workshop.interpreter,
     )  # fmt: skip
     image = workshop.image(*REAL, settings=ImageSettings(user="1000:1000"))
