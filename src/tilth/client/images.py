@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tilth.client.bases import BuiltBases
 from tilth.client.building import Destination, Images, Wanted, distinct
 from tilth.client.compilation import compile_file
 from tilth.client.environments import ProjectEnvironments
@@ -161,7 +162,7 @@ def plan_images(
 
 
 def _registries_of(running: Running) -> Callable[[str], Registry]:
-    return clients(None) if running.target is None else running.target.registries
+    return clients(None) if running.target is None else running.target.built.registries
 
 
 def _wanted_by(running: Running, environments: ProjectEnvironments, code: Path | None) -> list[Wanted]:
@@ -282,20 +283,19 @@ def _workshop(
     # What is written to a layout or an engine stands on bases that are shared all the same.
     sharing = registry or stack_registry(stack, root, home)
     builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
-    target_ = ImageTarget(
-        _orchestrator(stack, root, home),
+    built = BuiltBases(
         bases.find,
-        interpreter,
-        root=root,
-        home=home,
+        root,
+        home,
+        registries,
         builder=builder,
-        tell=tell,
-        act=act,
-        registries=registries,
         shared=shared_bases(sharing, registries, project, home, tell),
         platform=options.platform or "",
+        tell=tell,
+        act=act,
         offline=options.offline,
     )
+    target_ = ImageTarget(_orchestrator(stack, root, home), bases.find, interpreter, built)
     to = Destination(
         registry=registry,
         repository=repository_of(project),

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from tilth.client.bases import BuiltBases
 from tilth.client.registries import clients, registry_client, shared_bases, stack_registry
 from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
@@ -145,20 +146,19 @@ def running_as(
             tell=tell,
             registry=registries,
         )
-        target = ImageTarget(
-            orchestrator,
+        built = BuiltBases(
             found.find,
-            interpreter,
-            root=root,
-            home=home,
+            root,
+            home,
+            registries,
             builder=builder,
+            shared=bases,
+            engine=orchestrator.engine if orchestrator.delivery == "mount" else "",
             tell=tell,
             act=act,
-            registries=registries,
-            shared=bases,
-            mounted=orchestrator.delivery == "mount",
             offline=offline,
         )
+        target = ImageTarget(orchestrator, found.find, interpreter, built)
     return Running(stack, orchestrator, target, used, artifact_store)
 
 

@@ -71,6 +71,13 @@ def find_derived(recipe: Recipe, home: Home) -> Derived | None:
     return msgspec.structs.replace(derived, made=False)
 
 
+def derived_called(reference: str, home: Home) -> Derived | None:
+    """The base that was built here and is called so: `oci:PATH:NAME`; None when that is another image's name."""
+    path = Path(reference.removeprefix("oci:").rpartition(":")[0])
+    found = _remembered(_note(path.name, home)) if path.parent == _folder(home) else None
+    return found if found is not None and found.reference == reference else None
+
+
 def remember_derived(derived: Derived, home: Home) -> None:
     """Note what is known of a base."""
     _folder(home).mkdir(parents=True, exist_ok=True)

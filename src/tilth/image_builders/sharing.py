@@ -99,8 +99,8 @@ class SharedBases:
             f"base of environment `{recipe.owner}`: shared through `{self._place.registry}`, "
             f"{pushed.sent / 1e6:.1f} MB sent"
         )
-        there = msgspec.structs.replace(derived, places=(*derived.places, place), made=False)
-        remember_derived(there, self._home)
+        derived = msgspec.structs.replace(derived, places=tuple({*derived.places, place}))
+        remember_derived(derived, self._home)
         return derived
 
 
