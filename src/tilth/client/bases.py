@@ -165,7 +165,7 @@ class BuiltBases:
         return {each.diff_id: each for each in found}
 
     def _startable(self, derived: Derived) -> Base:
-        """What was built, as an image of the engine; one that it had before is looked for when a container is started."""
+        """What was built, as an image of the engine; one that it had before is looked for when it is started."""
         known = derived.engine_ids.get(self.engine)
         if known and not derived.made:
             self._unseen[derived.base.identity] = derived
