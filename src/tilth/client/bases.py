@@ -117,9 +117,15 @@ class BuiltBases:
         from tilth.image_builders.resolving import resolve
 
         builder = self.builder or NativeBuilder()
+
+        def image_id(name: str) -> str | None:
+            found = builder.image_id(name)
+            # Without a builder it is planned all the same, with what the engine of the containers has.
+            return _id(_engine(self.engine, name), name) if found == "" and self.engine else found
+
         return functools.cache(
             lambda image: resolve(
-                image, registries=self.registries, builder=builder, home=self.home, offline=self.offline
+                image, registries=self.registries, engine=image_id, home=self.home, offline=self.offline
             )
         )
 
@@ -176,11 +182,10 @@ class BuiltBases:
         """The same, looked for in the engine, and brought there if need be."""
         from tilth.image_builders.deriving import remember_derived
         from tilth.image_builders.sharing import image_of
-        from tilth.images.engines import Engine
         from tilth.images.loading import load_image
 
         name, kind = _name(derived), self.engine
-        engine = Engine(kind="podman" if kind == "podman" else "docker", needed_for=f"the base `{name}`")
+        engine = _engine(kind, name)
         found = _id(engine, name)
         if not derived.made and found not in (
             derived.base.identity,
@@ -198,6 +203,12 @@ class BuiltBases:
         derived = msgspec.structs.replace(derived, engine_ids={**derived.engine_ids, kind: found})
         remember_derived(derived, self.home)
         return _there(derived, kind, found)
+
+
+def _engine(kind: str, name: str) -> Engine:
+    from tilth.images.engines import Engine
+
+    return Engine(kind="podman" if kind == "podman" else "docker", needed_for=f"the base `{name}`")
 
 
 def _id(engine: Engine, name: str) -> str:

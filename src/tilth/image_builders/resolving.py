@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tilth.home import Home
-    from tilth.image_builders import ImageBuilder
     from tilth.oci.references import Reference
     from tilth.oci.registry import Registry
 
@@ -23,7 +22,7 @@ def resolve(
     name: str,
     *,
     registries: Callable[[str], Registry],
-    builder: ImageBuilder,
+    engine: Callable[[str], str | None],
     home: Home,
     offline: bool = False,
 ) -> str:
@@ -33,7 +32,7 @@ def resolve(
 
     Args:
         registries: Gives the client of a host.
-        builder: Whose engine is asked for what its registry does not have.
+        engine: Gives the id of an image there; empty for none, None where it cannot be asked.
     Raises:
         DefinitionError: It is not the name of an image.
         OutsideError: Neither has it, or the registry that gave it before does not answer.
@@ -41,14 +40,14 @@ def resolve(
     reference = parse(name)
     # An image of the engine alone: its registry would be asked in vain each time, for seconds where it is out of reach.
     only_there = home.images / "bases" / "engine" / hashlib.sha256(str(reference).encode()).hexdigest()
-    if only_there.exists() and (found := _in_engine(builder, name)):
+    if only_there.exists() and (found := _in_engine(engine, name)):
         return found
     try:
         return f"{reference.name}@{digest_at(reference, registry=registries, home=home, offline=offline)}"
     except OutsideError as error:
         if not isinstance(error, ImageNotFound) and _was_known(reference, registries, home):
             raise
-        found = _in_engine(builder, name)
+        found = _in_engine(engine, name)
         if found == "":
             raise
         if found:
@@ -56,9 +55,9 @@ def resolve(
         return found or ""
 
 
-def _in_engine(builder: ImageBuilder, name: str) -> str | None:
+def _in_engine(engine: Callable[[str], str | None], name: str) -> str | None:
     try:
-        return builder.image_id(name)
+        return engine(name)
     except EngineUnavailable:
         return ""
 
