@@ -94,3 +94,22 @@ def test_a_dockerfile_or_context_that_is_not_there_is_named(
     with pytest.raises(DefinitionError) as caught:
         site.recipe(**options)
     assert told in str(caught.value)
+
+
+def test_the_digest_behind_a_from_is_in_the_key_and_built_on(site: Site) -> None:
+    (site.root / "Dockerfile").write_text("FROM a:1\nRUN true\n")
+    options = container_options(Environment("x", dockerfile="Dockerfile").to_json())
+
+    def recipe(now: str) -> Any:
+        found = recipe_of("x", options, root=site.root, base=None, home=site.home, resolve=lambda _: now)
+        assert found is not None
+        return found
+
+    one, other = (recipe(f"docker.io/library/a@sha256:{digit * 64}") for digit in "12")
+    assert one.key != other.key
+    assert one.asked == other.asked
+    assert one.pinned == f"FROM docker.io/library/a@sha256:{'1' * 64}\nRUN true\n"
+    assert one.dockerfile == "FROM a:1\nRUN true\n"
+    # From another registry it is the same image; one of an engine is named as it was.
+    assert recipe(f"mirror.example/a@sha256:{'1' * 64}").key == one.key
+    assert recipe(f"sha256:{'3' * 64}").pinned == one.dockerfile
