@@ -204,6 +204,23 @@ def test_layouts_are_written_as_folder_and_as_file(built: Project, tmp_path: Pat
         assert json.loads(told.stdout)["Digest"] == images[1]["image"]
 
 
+@pytest.mark.parametrize("form", ["oci:layout", "oci-archive:images.tar"])
+def test_all_images_of_a_pipeline_are_in_one_layout(built: Project, tmp_path: Path, form: str) -> None:
+    kind, _, place = form.partition(":")
+    out = tmp_path / "out"
+    images = build(built, "--output", str(out / place))
+    for image in images:
+        tag = image["references"][0].rpartition(":")[2]
+        told = subprocess.run(
+            ["skopeo", "inspect", f"{kind}:{out / place}:{tag}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert json.loads(told.stdout)["Digest"] == image["image"]
+    assert [each.name for each in out.iterdir()] == [place]
+
+
 @pytest.mark.docker
 def test_an_engine_is_loaded_without_a_registry(built: Project, docker_engine: DockerEngine) -> None:
     (image,) = build(built, "--load", "docker", "--only", "one")

@@ -105,6 +105,7 @@ class Images:
     attach: bool = True
     key: EllipticCurvePrivateKey | None = None
     base_seconds: Mapping[str, float] = field(default_factory=dict)
+    _folder: Path | None = field(default=None, init=False)  # what becomes a `.tar` when all images are in it
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
         """The builds of all, each found or made; several at a time, and their records written.
@@ -112,7 +113,19 @@ class Images:
         Raises:
             TilthError: The first that cannot be made; its failure is recorded, and the others are kept.
         """
-        return background.at_once(self.find_or_make, wanted, threads=4)
+        if not self.to.layout.endswith(".tar"):
+            return background.at_once(self.find_or_make, wanted, threads=4)
+        from tilth.environments.files import scratch
+        from tilth.oci.layouts import Layout, write_tar
+
+        with scratch(self.home.images) as folder:  # beside the blobs, which are linked and not copied
+            self._folder = folder / "layout"
+            builds = background.at_once(self.find_or_make, wanted, threads=4)
+            with self._layout_explained():
+                Path(self.to.layout).parent.mkdir(parents=True, exist_ok=True)
+                if wanted:
+                    write_tar(Layout(self._folder), Path(self.to.layout))
+        return builds
 
     def find_or_make(self, wanted: Wanted) -> Build:
         """The build of one image."""
@@ -242,20 +255,25 @@ class Images:
         if self.to.layout:
             from tilth.images.loading import write_layout
 
-            layout = Path(self.to.layout)
-            try:
+            layout = self._folder or Path(self.to.layout)
+            with self._layout_explained():
                 write_layout(image, layout, self.home, self.registries, name=wanted.tag, remake=remake)
-            except OSError as error:
-                raise SetupError(
-                    f"`{layout}` cannot be written to",
-                    why=(error.strerror or str(error)).lower(),
-                    mend="name a folder that you may write to, or a file that ends in `.tar`",
-                ) from error
             references.append(f"oci:{self.to.layout}:{wanted.tag}")
         if self.to.engine:
             references.append(self._load(wanted, image, remake))
             seconds["load"] = round(time.perf_counter() - clock, 3)
         return tuple(references), sent, reused
+
+    @contextlib.contextmanager
+    def _layout_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SetupError(
+                f"`{self.to.layout}` cannot be written to",
+                why=(error.strerror or str(error)).lower(),
+                mend="name a folder that you may write to, or a file that ends in `.tar`",
+            ) from error
 
     @property
     def _where(self) -> str:

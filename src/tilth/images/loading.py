@@ -150,10 +150,11 @@ def write_layout(
             written = write_layout(image, folder / "layout", home, registries, name=name, remake=remake)
             write_tar(Layout(folder / "layout"), path)
         return written
+    layout = Layout(path)
+    layout.make()
     store = BlobStore(home.images)
     store.put(image.config)
     store.put(image.manifest)
-    layout = Layout(path)
     written = 0
     for layer in image.layers:
         if not layout.path.joinpath("blobs", "sha256", layer.descriptor.digest[7:]).exists():
