@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tests.images.handmade import as_base, make_image, noise, put_layer, registries, write_layout
 
@@ -268,37 +272,56 @@ def test_a_cut_connection_in_the_middle_of_a_blob_is_mended(
     skopeo("inspect", "--tls-verify=false", f"docker://{registry_plain.host}/{name.partition('/')[2]}")
 
 
+PROGRAM = (
+    "import sys,msgspec\nfrom pathlib import Path\nfrom tilth.home import Home\n"
+    "from tilth.images.making import Image\nfrom tilth.images.pushing import push_image\n"
+    "from tilth.oci.references import parse\nfrom tilth.oci.registry import Registry\n"
+    "home=Home(Path(sys.argv[1]))\nimage=msgspec.json.decode((home.root/'image.json').read_bytes(),type=Image)\n"
+    "push_image(image,parse(sys.argv[2]),Registry,home)\n"
+)
+
+
+def push_elsewhere(image: Image, to: str, home: Home) -> subprocess.Popen[bytes]:
+    """A push in a process of its own."""
+    (home.root / "image.json").write_bytes(msgspec.json.encode(image))
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(home.root), to], stderr=subprocess.PIPE)
+
+
+def wait_until_received(broken: BrokenRegistry, amount: int) -> None:
+    deadline = time.monotonic() + 60
+    while broken.received < amount:
+        assert time.monotonic() < deadline, broken.requests
+        time.sleep(0.02)
+
+
 def test_a_killed_push_leaves_nothing_that_the_next_one_minds(
     broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
 ) -> None:
-    """A push in a process of its own, killed while it sends."""
-    import signal
-    import sys
-    import time
-
     image = make_image(there, {"first": noise(900_000)}, {"second": noise(1_000_000)})
     name = f"{broken_registry.host}/{registry_plain.repository('killed')}:it"
     broken_registry.rule("", r"/blobs/uploads/", bytes_per_s=400_000, times=99)
-    import msgspec
-
-    (there.root / "image.json").write_bytes(msgspec.json.encode(image))
-    program = (
-        "import sys,msgspec\nfrom pathlib import Path\nfrom tilth.home import Home\n"
-        "from tilth.images.making import Image\nfrom tilth.images.pushing import push_image\n"
-        "from tilth.oci.references import parse\nfrom tilth.oci.registry import Registry\n"
-        "home=Home(Path(sys.argv[1]))\nimage=msgspec.json.decode((home.root/'image.json').read_bytes(),type=Image)\n"
-        "push_image(image,parse(sys.argv[2]),Registry,home)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, str(there.root), name])
-    deadline = time.monotonic() + 30
-    while broken_registry.received < 300_000 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert broken_registry.received >= 300_000
+    with push_elsewhere(image, name, there) as process:
+        wait_until_received(broken_registry, 300_000)
+        process.kill()
     broken_registry.heal()
     assert push(image, name, registries(), there).digest == image.digest
     skopeo("inspect", "--tls-verify=false", f"docker://{registry_plain.host}/{name.partition('/')[2]}")
+
+
+def test_an_interrupted_push_ends_at_once(
+    broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
+) -> None:
+    image = make_image(there, {"first": noise(2_000_000)}, {"second": noise(2_000_000)})
+    name = f"{broken_registry.host}/{registry_plain.repository('interrupted')}:it"
+    broken_registry.rule("", r"/blobs/uploads/", bytes_per_s=4000, times=99)  # minutes
+    with push_elsewhere(image, name, there) as process:
+        wait_until_received(broken_registry, 1000)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert b"KeyboardInterrupt" in said
 
 
 def test_too_many_layers_are_refused_before_anything_is_sent(there: Home) -> None:

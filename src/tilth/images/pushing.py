@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
+from tilth.environments import background
 from tilth.environments.files import locked, read_bytes, remember
 from tilth.errors import BuildFailed, ImageBroken, ImageNotFound, NotFound
 from tilth.images.inspecting import layer_source
@@ -179,18 +179,12 @@ class _Push:
         layers = {each.descriptor.digest: each for each in self._image.layers}
         wanted = {each.digest: each for each in (*manifest.layers, manifest.config)}
         ordered = sorted(wanted.values(), key=lambda each: -each.size)
-        with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="push") as pool:
-            waits = [pool.submit(self._blob, each, layers.get(each.digest)) for each in ordered]
-            try:
-                wait(waits, return_when=FIRST_EXCEPTION)
-            finally:  # what was begun ends, and is found by the next push; the rest is left
-                for each in waits:
-                    each.cancel()
-        for each in waits:
-            if not each.cancelled() and (error := each.exception()):
-                raise error
-        for each in waits:
-            self._count(*each.result())
+        # What was begun when one fails ends, and is found by the next push. Whoever interrupts waits for none of it.
+        brought = background.at_once(
+            lambda each: self._blob(each, layers.get(each.digest)), ordered, threads=_CONNECTIONS
+        )
+        for each in brought:
+            self._count(*each)
 
     def _count(self, how: str, size: int, sent: int, remade: bool) -> None:
         done = self.done
