@@ -431,6 +431,20 @@ def test_an_image_for_an_architecture_that_is_not_here(
     assert json.loads(told.stdout)["architecture"] == "arm64"
 
 
+def test_an_environment_says_itself_which_platform_it_is_for(
+    built: Project, base_images: BaseImages, tmp_path: Path
+) -> None:
+    write(built, for_arm(base_images.layouts["3.11"], tmp_path / "arm"))
+    assert "is not there for `linux/amd64`" in build(built, code=1)
+    source = (built.folder / "pipeline.py").read_text()
+    (built.folder / "pipeline.py").write_text(
+        source.replace("find_links", 'platform="linux/arm64", find_links')
+    )
+    assert {each["platform"] for each in build(built)} == {"linux/arm64"}
+    # What the command line says counts more.
+    assert "is not there for `linux/amd64`" in build(built, "--platform", "linux/amd64", code=1)
+
+
 def for_arm(layout: str, to: Path) -> str:
     """A copy of a layout whose image says that it is for another architecture."""
     folder, _, tag = layout.removeprefix("oci:").rpartition(":")

@@ -32,7 +32,7 @@ class ImageTarget:
     """The bases of the environments of one pipeline, and what their Pythons are.
 
     Args:
-        inspect: Gives the base with a name, as `python:3.12-slim`.
+        inspect: Gives the base with a name, as `python:3.12-slim`, for a platform, which may be empty.
         here: The client's interpreter, whose version an environment has that asks for none.
         root: The code root, which Dockerfiles are relative to.
         builder: What runs the commands that a Dockerfile or system packages need.
@@ -44,7 +44,7 @@ class ImageTarget:
     def __init__(
         self,
         orchestrator: Orchestrator,
-        inspect: Callable[[str], Base],
+        inspect: Callable[[str, str], Base],
         here: Interpreter,
         *,
         root: Path,
@@ -78,7 +78,8 @@ class ImageTarget:
         minor = ".".join(wanted.split(".")[:2]) if wanted and wanted[0].isdigit() else self._here.minor
         base = None
         if not options.dockerfile:
-            base = self._inspect(options.image or options.base_image or self._orchestrator.base_image(minor))
+            named = options.image or options.base_image or self._orchestrator.base_image(minor)
+            base = self._inspect(named, options.platform)
         base = self._derived(declared["name"], options, base)
         self._bases[base.digest] = base
         if not wanted and not (options.base_image or options.image or options.dockerfile):
@@ -102,7 +103,7 @@ class ImageTarget:
         if derived is None and not self._act:
             self.unbuilt[name] = "its Dockerfile" if options.dockerfile else "its system packages"
             return base or self._inspect(
-                options.base_image or self._orchestrator.base_image(self._here.minor)
+                options.base_image or self._orchestrator.base_image(self._here.minor), options.platform
             )
         if derived is None:
             work = Work(
@@ -111,8 +112,8 @@ class ImageTarget:
             derived = (self._builder or NativeBuilder()).derive(recipe, work)
         if derived.engine and derived.builder == self._orchestrator.engine:
             with contextlib.suppress(ImageNotFound):  # somebody removed it there
-                return self._inspect(f"{derived.builder}:{derived.engine}")
-        return self._inspect(derived.reference)
+                return self._inspect(f"{derived.builder}:{derived.engine}", options.platform)
+        return self._inspect(derived.reference, options.platform)
 
     def base(self, digest: str) -> Base:
         """One that `interpreter` gave."""
