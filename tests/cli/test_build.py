@@ -98,6 +98,30 @@ def test_signing_needs_a_registry(built: Project, tmp_path: Path) -> None:
     assert "`--sign` is for images in a registry" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--registry", ""], 1, "`--registry` is empty"),
+        (["--registry", "ghcr/acme"], 1, "`ghcr` is not the host of a registry"),
+        (["--registry", "localhost:abc/acme"], 1, "`localhost:abc` is not the host of a registry"),
+        (["--registry", "http://127.0.0.1/acme"], 1, "`http:` is not the host of a registry"),
+        (["--registry", "127.0.0.1:1/Acme"], 1, "write `acme`"),
+        (["--registry", "127.0.0.1:1/acme", "--load", "docker"], 2, "`--registry` and `--load` exclude"),
+        (["--registry", "127.0.0.1:1/acme", "--output", "x"], 2, "`--registry` and `--output` exclude"),
+        (["--output", "images.tar.gz"], 1, "ends in `.tar`"),
+        (["--platform", "arm64"], 1, "write `linux/arm64`"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_built(
+    built: Project, arguments: list[str], code: int, told: str
+) -> None:
+    command = tilth(built, "build", "pipeline.py", *arguments, code=code)
+    assert told in command.stderr
+    assert "Traceback" not in command.stderr
+    assert "building" not in command.stderr
+    assert not list(built.folder.glob("images.*"))
+
+
 def test_attached_documents_are_listed_when_asked(built: Project, registry_plain: RegistryService) -> None:
     tilth(built, "build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}")
     shown = tilth(built, "builds", "show", "one", "--attached").stdout

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 @click.option("--load", "engine", type=click.Choice(["docker", "podman", "containerd"]), help="Load into a container engine.")  # fmt: skip  # noqa: E501
 @click.option("--builder", metavar="NAME", help="The image builder; by default the stack's.")
 @click.option(
-    "--platform", metavar="PLATFORM", help="As `linux/arm64`; by default this machine's architecture."
+    "--platform",
+    metavar="PLATFORM",
+    help="As `linux/arm64`; by default the environment's, else this machine's.",
 )
 @click.option(
     "--sign", metavar="KEY", help="Sign what is in the registry: a private key's path, or `secret:NAME`."
@@ -68,8 +70,9 @@ def build(
             mend="name the file of a pipeline: `tilth build FILE`",
         )
     given = given_parameters(parameters)
-    if options["registry"] and options["output"]:
-        raise Misuse("`--registry` and `--output` exclude each other")
+    for other, name in (("output", "`--output`"), ("engine", "`--load`")):
+        if options["registry"] and options[other]:
+            raise Misuse(f"`--registry` and {name} exclude each other", mend="build once for each")
     if options["sign"] and (options["output"] or options["engine"]):
         raise Misuse("`--sign` is for images in a registry", mend="leave `--output` and `--load` out")
     from tilth.client.images import BuildOptions, build_file, build_supervisor, plan_builds

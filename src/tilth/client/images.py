@@ -17,6 +17,7 @@ from tilth.engine import events
 from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
+from tilth.images.platforms import check_platform
 from tilth.images.settings import ImageSettings
 from tilth.oci.connections import load_httpx
 from tilth.orchestrators.docker import DockerSettings
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tilth.store import SqlStore, Store
 
 BUILT = "it is built"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,23 @@ class BuildOptions:
     python: str | None = None
     offline: bool = False
     sign: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is made.
+
+        Raises:
+            DefinitionError: It is so.
+        """
+        for name in ("registry", "output", "builder", "platform", "stack", "python", "sign"):
+            if getattr(self, name) == "":  # a variable of a script that is not set
+                raise DefinitionError(f"`--{name}` is empty", mend="give it a value, or leave it out")
+        if self.platform:
+            check_platform(self.platform)
+        if self.output and self.output.endswith(_COMPRESSED):
+            raise DefinitionError(
+                f"`{self.output}` would be compressed, and what an image consists of is so already",
+                mend="name a file that ends in `.tar`, or a folder",
+            )
 
 
 def build_file(
@@ -328,14 +347,11 @@ def _registry(
     if options.registry:
         from tilth.container_registries.protocol import OciContainerRegistry
         from tilth.oci.credentials import docker_credentials
+        from tilth.oci.references import check_host
 
         host, _, prefix = options.registry.removeprefix("https://").partition("/")
-        if not host or "://" in options.registry.removeprefix("https://"):
-            raise DefinitionError(
-                f"`{options.registry}` is no registry", mend="write `HOST[:PORT][/PREFIX]`: `ghcr.io/acme`"
-            )
         return OciContainerRegistry(
-            host,
+            check_host(host),
             prefix=prefix.strip("/"),
             credentials=docker_credentials(),
             login_hint=f"`docker login {host}`",

@@ -9,7 +9,7 @@ import msgspec
 from tilth.container_registries.logins import given_or_dockers
 from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import DefinitionError
-from tilth.oci.references import parse
+from tilth.oci.references import check_host
 from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
@@ -53,11 +53,7 @@ class OciFlavor(RegistryFlavor[OciSettings]):
         Raises:
             DefinitionError: They describe none.
         """
-        if parse(f"{settings.host}/name").registry != settings.host:
-            raise DefinitionError(
-                f"`{settings.host}` is not the host of a registry",
-                mend="write `HOST`, with a dot in it, or `HOST:PORT`",
-            )
+        check_host(settings.host)
         password = context.value(settings.password)
         if password and not settings.user:
             raise DefinitionError("the container registry has a password and no user", mend="set `user` too")
