@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from tilth.errors import ImageBroken, RegistryRefused
 from tilth.oci.connections import endpoint, is_loopback, load_httpx, open_client, tls
-from tilth.oci.failures import SessionLost, TooLarge, failure, interrupted
+from tilth.oci.failures import SessionLost, TooLarge, failure, interrupted, sent_nowhere
 from tilth.oci.patience import Passing, Patience, Tries
 from tilth.oci.tokens import Authorization
 
@@ -105,13 +105,13 @@ class Conversation:
 
         A registry behind a proxy may take itself for one without TLS: its own name keeps the scheme it was reached by.
         """
-        target = urljoin(asked, location)
-        here, there = urlsplit(asked), urlsplit(target)
-        if (
-            there.hostname == here.hostname
-            and there.scheme != here.scheme
-            and there.port in (None, here.port)
-        ):
+        try:
+            target = urljoin(asked, location)
+            here, there = urlsplit(asked), urlsplit(target)
+            same_port = there.port in (None, here.port)
+        except ValueError as error:
+            raise sent_nowhere(self.host, str(error)) from None
+        if there.hostname == here.hostname and there.scheme != here.scheme and same_port:
             return there._replace(scheme=here.scheme, netloc=here.netloc).geturl()
         return target
 
@@ -217,6 +217,8 @@ class Conversation:
             if "certificate" in raised.summary or "TLS" in raised.summary:
                 raise raised from error  # no try will do better
             raise Passing(raised) from error
+        except httpx.InvalidURL as error:  # of its tokens, or one that it sends on to
+            raise sent_nowhere(self.host, str(error)) from None
         except httpx.TooManyRedirects as error:
             raise RegistryRefused(
                 f"registry `{self.host}` sends in circles for {asked}", why=str(error)
