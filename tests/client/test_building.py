@@ -249,6 +249,33 @@ def test_what_is_attached_can_be_read_back(built: Project, registry_plain: Regis
     assert record["image"] == image["image"]
 
 
+def test_what_could_not_be_attached_is_attached_by_the_next_build(
+    built: Project, broken_registry: BrokenRegistry
+) -> None:
+    from tilth.images.referrers import list_attached
+    from tilth.oci.references import parse
+    from tilth.oci.registry import Registry
+
+    registry = f"{broken_registry.host}/{own_name()}"
+    broken_registry.rule("PUT", r"/manifests/", status=403, skip=1, times=99)
+    assert "does not allow" in build(built, "--registry", registry, "--only", "one", code=1)
+    broken_registry.heal()
+    (image,) = build(built, "--registry", registry, "--only", "one")
+    place = parse(image["references"][0])
+    assert len(list_attached(Registry(broken_registry.host), place.repository, place.digest)) == 3
+    assert image["warnings"] == []
+
+
+def test_a_registry_that_takes_images_alone_is_no_error(
+    built: Project, broken_registry: BrokenRegistry
+) -> None:
+    registry = f"{broken_registry.host}/{own_name()}"
+    broken_registry.rule("PUT", r"/manifests/sha256", status=400, skip=1, times=1)
+    (image,) = build(built, "--registry", registry, "--only", "one")
+    assert any("SBOM" in warning for warning in image["warnings"])
+    assert [each["id"] for each in build(built, "--registry", registry, "--only", "one")] == [image["id"]]
+
+
 def test_a_plan_says_what_would_be_built_and_why(
     built: Project, registry_plain: RegistryService, base_images: BaseImages
 ) -> None:

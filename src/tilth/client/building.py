@@ -17,7 +17,7 @@ import msgspec
 
 from tilth.client.wording import duration, size
 from tilth.environments import background
-from tilth.errors import SetupError, TilthError
+from tilth.errors import RegistryLacks, SetupError, TilthError
 from tilth.records import Build, BuiltLayer, Failure, State, now
 from tilth.store import Put
 
@@ -181,6 +181,7 @@ class Images:
 
         clock = time.perf_counter()
         seconds: dict[str, float] = dict(self.base_seconds)
+        warnings: list[str] = []
         self.tell(f"image `{wanted.name}`: building, as {self.why(wanted)}")
         try:
             with self._telling_of(wanted) as doing:
@@ -195,7 +196,7 @@ class Images:
                 )
                 seconds["layers"] = round(time.perf_counter() - clock, 3)
                 doing.append(f"its layers are made, and it is not {self._where} yet")
-                references, sent, reused = self._deliver(wanted, image, seconds)
+                references, sent, reused = self._deliver(wanted, image, seconds, warnings)
         except TilthError as error:
             failure = Failure(
                 reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
@@ -223,13 +224,13 @@ class Images:
             bytes_sent=sent,
             bytes_reused=reused,
             seconds=seconds,
-            warnings=image.warnings,
+            warnings=(*image.warnings, *warnings),
         )
         self.store.add(build)
         return build
 
     def _deliver(
-        self, wanted: Wanted, image: Image, seconds: dict[str, float]
+        self, wanted: Wanted, image: Image, seconds: dict[str, float], warnings: list[str]
     ) -> tuple[tuple[str, ...], int, int]:
         """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
         references: list[str] = []
@@ -240,18 +241,21 @@ class Images:
 
         clock = time.perf_counter()
         if self.to.registry is not None:
-            from tilth.images.pushing import push_image
+            from tilth.images.pushing import push_image, tag_image
 
             reference = self._reference(wanted)
-            pushed = push_image(image, reference, self.registries, self.home, remake=remake)
+            # By its digest first: the tag is what others find it by, and says that all that belongs to it is there.
+            untagged = msgspec.structs.replace(reference, tag="")
+            pushed = push_image(image, untagged, self.registries, self.home, remake=remake)
             references.append(str(reference.at(image.digest)))
             sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)
             if self.attach:
                 clock = time.perf_counter()
-                self._attach(wanted, image, reference)
+                warnings += self._attach(wanted, image, reference)
                 seconds["attach"] = round(time.perf_counter() - clock, 3)
             self._sign(wanted, image.digest)
+            tag_image(image, reference, self.registries)
         if self.to.layout:
             from tilth.images.loading import write_layout
 
@@ -348,8 +352,8 @@ class Images:
             wanted.lock, wanted.base, wanted.settings, self.home, code=wanted.code, offline=self.offline
         )
 
-    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
-        """Attach what tells of an image: its SBOM, its lock, and how it was made."""
+    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> list[str]:
+        """Attach what tells of an image: its SBOM, its lock, and how it was made. Gives what to warn of."""
         from tilth.client.contents import Contents, exported
         from tilth.client.environments import environment_record
         from tilth.images.referrers import attach_documents, build_record
@@ -360,14 +364,18 @@ class Images:
             "settings": msgspec.to_builtins(wanted.settings),
             "key": wanted.key,
         }
-        attach_documents(
-            self.registries(reference.registry),
-            reference.repository,
-            image.digest,
-            sbom=exported(contents, "cyclonedx", self.home).text,
-            lock=wanted.lock.text,
-            build=build_record(image, wanted.lock.digest, inputs),
-        )
+        try:
+            attach_documents(
+                self.registries(reference.registry),
+                reference.repository,
+                image.digest,
+                sbom=exported(contents, "cyclonedx", self.home).text,
+                lock=wanted.lock.text,
+                build=build_record(image, wanted.lock.digest, inputs),
+            )
+        except RegistryLacks as error:
+            return [f"SBOM, lock and build record are not beside the image: {error.summary}"]
+        return []
 
     def _is_here(self, build: Build) -> bool:
         from tilth.oci.blobs import BlobStore

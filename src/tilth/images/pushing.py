@@ -112,6 +112,16 @@ def push_image(
     )
 
 
+def tag_image(image: Image, to: Reference, registries: Callable[[str], Registry]) -> None:
+    """Give an image that is in a repository the tag of `to`, by one request.
+
+    Raises:
+        ImageNotFound: It is not there, or not whole.
+    """
+    manifest = msgspec.json.decode(image.manifest, type=Manifest)
+    registries(to.registry).put_manifest(to.repository, to.tag, image.manifest, manifest.media_type)
+
+
 class Where:
     """Which repositories of one registry have which blobs, as far as it is known here."""
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tilth.errors import ImageBroken, ImageNotFound, RegistryRefused, RegistryUnavailable, TilthError
+from tilth.errors import (
+    ImageBroken,
+    ImageNotFound,
+    RegistryLacks,
+    RegistryRefused,
+    RegistryUnavailable,
+    TilthError,
+)
 from tilth.oci.patience import Passing, asked_wait_s
 
 if TYPE_CHECKING:
@@ -110,8 +117,8 @@ def failure(
             mend="raise the limit of the registry, or of the proxy before it (nginx: `client_max_body_size`)",
         )
     if status in (405, 501):
-        return RegistryRefused(f"registry `{host}` does not do {asked}", why=why)
-    return RegistryRefused(f"registry `{host}` refused {asked}: status {status}", why=why)
+        return RegistryLacks(f"registry `{host}` does not do {asked}", why=why)
+    return RegistryLacks(f"registry `{host}` refused {asked}: status {status}", why=why)
 
 
 def sent_nowhere(host: str, why: str) -> RegistryRefused:
