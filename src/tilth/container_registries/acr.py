@@ -13,6 +13,7 @@ import msgspec
 from tilth.container_registries.logins import (
     ExpiringCredentials,
     Lasting,
+    dockers_login,
     given_or_dockers,
     no_login,
     said_by,
@@ -20,7 +21,7 @@ from tilth.container_registries.logins import (
 from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import RegistryUnavailable
 from tilth.oci.connections import is_loopback, load_httpx
-from tilth.oci.credentials import Login, docker_credentials
+from tilth.oci.credentials import Login
 from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
@@ -97,13 +98,11 @@ def log_in(host: str, name: str) -> Lasting:
             return Lasting(Login(_TOKEN_USER, str(json.loads(told)["accessToken"])), _LASTS_S)
         except (ValueError, KeyError):
             raise no_login(host, "what `az acr login` printed cannot be read", _MEND) from None
-    login = docker_credentials().login(host)
-    if login is not None and not login.empty:
-        return Lasting(login, _LASTS_S)
-    raise no_login(
+    return dockers_login(
         host,
-        "neither azure-identity nor `az` is installed, and Docker's configuration has no login for it",
-        "`pip install 'tilth[azure]'`, which brings azure-identity; or " + _MEND,
+        lasts_s=_LASTS_S,
+        missing="azure-identity nor `az`",
+        mend="`pip install 'tilth[azure]'`, which brings azure-identity; or " + _MEND,
     )
 
 

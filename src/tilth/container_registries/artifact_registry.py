@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.container_registries.logins import ExpiringCredentials, Lasting, no_login, said_by
+from tilth.container_registries.logins import ExpiringCredentials, Lasting, dockers_login, no_login, said_by
 from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import DefinitionError
-from tilth.oci.credentials import FixedCredentials, Login, docker_credentials
+from tilth.oci.credentials import FixedCredentials, Login
 from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
@@ -98,13 +98,11 @@ def log_in(host: str) -> Lasting:
     token = said_by("gcloud", "auth", "print-access-token", host=host, mend=_MEND)
     if token:
         return Lasting(Login(_TOKEN_USER, token), _SHORTEST_S)
-    login = docker_credentials().login(host)
-    if login is not None and not login.empty:
-        return Lasting(login, _LASTS_S)
-    raise no_login(
+    return dockers_login(
         host,
-        "neither google-auth nor `gcloud` is installed, and Docker's configuration has no login for it",
-        "`pip install 'tilth[gcs]'`, which brings google-auth; or " + _MEND,
+        lasts_s=_LASTS_S,
+        missing="google-auth nor `gcloud`",
+        mend="`pip install 'tilth[gcs]'`, which brings google-auth; or " + _MEND,
     )
 
 

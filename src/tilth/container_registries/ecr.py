@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.container_registries.logins import ExpiringCredentials, Lasting, no_login, said_by
+from tilth.container_registries.logins import ExpiringCredentials, Lasting, dockers_login, no_login, said_by
 from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import RegistryRefused, SetupError
-from tilth.oci.credentials import Login, docker_credentials
+from tilth.oci.credentials import Login
 
 if TYPE_CHECKING:
     from tilth.stack.flavors import Context
@@ -95,13 +95,11 @@ def log_in(settings: EcrSettings) -> Lasting:
     password = said_by(*command, host=host, mend=_MEND) or ""
     if password:
         return Lasting(Login(_USER, password), _LASTS_S)
-    login = docker_credentials().login(host)
-    if login is not None and not login.empty:
-        return Lasting(login, _LASTS_S)
-    raise no_login(
+    return dockers_login(
         host,
-        "neither boto3 nor `aws` is installed, and Docker's configuration has no login for it",
-        "`pip install 'tilth[s3]'`, which brings boto3, or install the AWS command line",
+        lasts_s=_LASTS_S,
+        missing="boto3 nor `aws`",
+        mend="`pip install 'tilth[s3]'`, which brings boto3, or install the AWS command line",
     )
 
 
