@@ -254,7 +254,8 @@ def pull(engine: str, reference: str, platform: str = "") -> None:
     )  # fmt: skip
     if answer.returncode != 0:
         raise ImageNotFound(
-            f"the base image `{reference}` is not in the engine, and `{engine} pull` does not get it",
+            f"the base image `{reference}` is not in the engine{f' for `{platform}`' if platform else ''}, "
+            f"and `{engine} pull` does not get it",
             why="\n".join(answer.stderr.strip().splitlines()[-3:]),
             mend="see whether the name is right, log in with "
             f"`{engine} login`, or name another: `Environment(..., base_image=…)`, "

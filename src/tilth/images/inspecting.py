@@ -21,7 +21,7 @@ import msgspec
 from tilth.environments.files import explaining_full_disk, read_bytes, remember, scratch
 from tilth.errors import ImageBroken, ImageNotFound, OutsideError, TilthError, nearest
 from tilth.images.bases import Base, BaseLayer
-from tilth.images.engines import Engine
+from tilth.images.engines import MOVING_S, Engine
 from tilth.images.filesystems import Filesystem, Pieces, Python
 from tilth.images.platforms import ARCHITECTURES
 from tilth.oci.blobs import BlobStore
@@ -370,7 +370,7 @@ def _of_engine(text: str, name: str, engine: Engine, home: Home, platform: str, 
         base = msgspec.structs.replace(base, reference=text)
     elif with_layers:
         with scratch(home.images) as folder:
-            engine.run("image", "save", "-o", str(folder / "image.tar"), name)
+            engine.run("image", "save", "-o", str(folder / "image.tar"), name, timeout_s=MOVING_S)
             base = _of_archive(text, folder / "image.tar", home, platform)
         base = msgspec.structs.replace(base, reference=text)
     else:
@@ -390,7 +390,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
     )
     if found is None:
         with scratch(home.images) as folder:
-            engine.run("image", "save", "-o", str(folder / "image.tar"), name)
+            engine.run("image", "save", "-o", str(folder / "image.tar"), name, timeout_s=MOVING_S)
             whole = _of_archive(text, folder / "image.tar", home, _platform_of(told))
         found = Found(whole.python, whole.version, whole.libc)
     remember(_pythons(home, [each.diff_id for each in layers]), msgspec.json.encode(found))
