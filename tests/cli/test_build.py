@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,23 @@ def test_the_registry_of_a_stack_is_used_with_its_login(
 
 
 @pytest.mark.docker
+def test_the_registry_of_a_stack_says_how_layers_are_compressed(
+    built: Project, registry_plain: RegistryService
+) -> None:
+    settings = {"host": registry_plain.host, "prefix": own_name(), "compression": "zstd"}
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    tilth(built, "component", "register", "small", "--type", "container_registry", "--flavor", "oci", *given)
+    tilth(built, "stack", "register", "small", "-o", "local", "-a", "local", "-c", "small", "--set")
+    reference = tilth(built, "build", "pipeline.py", "--only", "one").stdout.split()[1]
+    told = subprocess.run(
+        ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference.partition(':one')[0]}@{reference.partition('@')[2]}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kinds = [layer["mediaType"].rpartition("+")[2] for layer in json.loads(told.stdout)["layers"]]
+    assert kinds[0] == "gzip"  # the base's
+    assert set(kinds[1:]) == {"zstd"}
+
+
 def test_a_plan_tells_of_images_and_names_the_stack(
     built: Project, docker_engine: DockerEngine, base_images: BaseImages
 ) -> None:

@@ -78,6 +78,13 @@ class Destination:
     engine: str = ""
 
     @property
+    def settings(self) -> ImageSettings:
+        """Of images that go there, as far as environments say nothing else."""
+        from tilth.images.settings import ImageSettings
+
+        return ImageSettings(compression=self.registry.compression) if self.registry else ImageSettings()
+
+    @property
     def is_nowhere(self) -> bool:
         """Whether images stay among the blobs of this machine."""
         return not (self.registry or self.layout or self.engine)

@@ -18,7 +18,6 @@ from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
 from tilth.images.platforms import check_platform
-from tilth.images.settings import ImageSettings
 from tilth.oci.connections import load_httpx
 from tilth.orchestrators.docker import DockerSettings
 from tilth.records import Build, Run
@@ -217,7 +216,7 @@ def _prepare(
     locks = {
         name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None
     }
-    return images, distinct(locks, target_.base, lambda name: declared[name].settings())
+    return images, distinct(locks, target_.base, lambda name: declared[name].settings(images.to.settings))
 
 
 def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> list[Build]:
@@ -242,7 +241,7 @@ def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> l
             stack_requirements(stack), root=root, interpreter=interpreter, home=home, offline=options.offline
         )
         store.write(supervisor_records(lock))
-        return images.make_all(distinct({NAME: lock}, target.base, lambda _: ImageSettings()))
+        return images.make_all(distinct({NAME: lock}, target.base, lambda _: images.to.settings))
 
 
 def _workshop(
