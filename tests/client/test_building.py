@@ -292,6 +292,17 @@ def test_a_plan_says_what_would_be_built_and_why(
     assert plan()[0] == ("build", "the environment has changed")
 
 
+def test_what_was_built_before_the_last_change_is_known_to_be_built(
+    built: Project, base_images: BaseImages, tmp_path: Path
+) -> None:
+    build(built, "--only", "one")
+    write(built, base_images.registry["3.11"], "alpha==2.0")
+    build(built, "--only", "one")
+    write(built, base_images.registry["3.11"])
+    (layout,) = build(built, "--only", "one", "--plan", "--output", str(tmp_path / "layout"))
+    assert (layout["plan"], layout["why"]) == ("build", "layouts are written anew")
+
+
 def test_builds_are_listed_and_shown(built: Project) -> None:
     build(built)
     with built.start("builds", "list") as command:

@@ -169,11 +169,11 @@ class Images:
 
     def why(self, wanted: Wanted) -> str:
         """Why an image that was not found has to be made."""
+        if self.store.find(Build, key=wanted.key, state=State.COMPLETED, limit=1).items:
+            return "layouts are written anew" if self.to.layout else f"it was built, and is not {self._where}"
         before = next(iter(self.store.find(Build, name=wanted.name, state=State.COMPLETED, limit=1)), None)
         if before is None:
             return "there is none of this environment yet"
-        if before.key == wanted.key:
-            return f"it was built, and is not {self._where}"
         if before.base_digest != wanted.base.digest:
             return f"its base `{wanted.base.reference}` has changed"
         return (
