@@ -123,6 +123,20 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_built(
     assert not list(built.folder.glob("images.*"))
 
 
+def test_a_plan_of_ready_images_says_that_there_is_nothing_to_build(
+    built: Project, base_images: BaseImages
+) -> None:
+    built.write(
+        "from tilth import Environment, pipeline, step\n"
+        f"ready = Environment('ready', image={base_images.registry['3.11']!r})\n"
+        "@step(environment=ready)\ndef first() -> int:\n    return 1\n"
+        "@pipeline\ndef one():\n    first()\n"
+    )
+    told = tilth(built, "build", "pipeline.py", "--plan")
+    assert told.stdout == ""
+    assert "there is nothing to build" in told.stderr
+
+
 def test_attached_documents_are_listed_when_asked(built: Project, registry_plain: RegistryService) -> None:
     tilth(built, "build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}")
     shown = tilth(built, "builds", "show", "one", "--attached").stdout

@@ -162,6 +162,42 @@ def test_layers_of_the_base_are_copied_between_registries_as_a_stream(
     assert json.loads(seen)["Layers"] == [each.descriptor.digest for each in image.layers]
 
 
+def test_a_broken_copy_of_a_layer_of_the_base_is_taken_from_where_the_base_is(
+    registry_plain: RegistryService, registry_tls: RegistryService, there: Home, tmp_path: Path
+) -> None:
+    elsewhere = Home(tmp_path / "elsewhere")
+    below = make_image(elsewhere, {"base": noise(40_000)})
+    source = f"{registry_plain.host}/{registry_plain.repository('whole')}"
+    push(below, f"{source}:it", registries(), elsewhere)
+    image = make_image(there, {"own": noise(1000)}, base=as_base(below, f"registry:{source}"))
+    layer = below.layers[0].descriptor
+    copy = BlobStore(there.images).path(layer.digest)
+    copy.write_bytes(b"x" * layer.size)
+
+    plain, tls = registries(), registries(ca=registry_tls.ca)
+    clients = lambda host: (tls if host == registry_tls.host else plain)(host)  # noqa: E731
+    target = f"{registry_tls.host}/{registry_tls.repository('whole')}:it"
+    assert push(image, target, clients, there).blobs == {"copied": 1, "sent": 2, "remade": 1}
+    assert not copy.exists()
+    skopeo("copy", "--src-tls-verify=false", f"docker://{target}", f"oci:{tmp_path}/read:it")
+
+
+def test_a_broken_layer_in_the_layout_of_a_base_names_the_base(
+    registry_plain: RegistryService, there: Home, tmp_path: Path
+) -> None:
+    elsewhere = Home(tmp_path / "elsewhere")
+    below = make_image(elsewhere, {"base": noise(40_000)})
+    layout = write_layout(tmp_path / "layout", below, elsewhere)
+    image = make_image(there, {"own": noise(1000)}, base=as_base(below, f"layout:{layout.path}"))
+    broken = layout.blobs.path(below.layers[0].descriptor.digest)
+    broken.chmod(0o644)
+    broken.write_bytes(b"x" * below.layers[0].descriptor.size)
+    target = f"{registry_plain.host}/{registry_plain.repository('broken-base')}:it"
+    with pytest.raises(ImageBroken, match="a layer of the base image") as caught:
+        push(image, target, registries(), there)
+    assert str(layout.path) in caught.value.mend
+
+
 @pytest.mark.parametrize("which", ["registry_password", "registry_token"])
 def test_a_layer_is_mounted_where_one_has_to_log_in(
     request: pytest.FixtureRequest, there: Home, which: str

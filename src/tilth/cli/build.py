@@ -113,6 +113,9 @@ def _show_plan(planned: Sequence[Any]) -> None:
     from tilth.cli.tables import table
     from tilth.client.wording import short_digest
 
+    if not planned:
+        click.echo("there is nothing to build: its environments are ready images", err=True)
+        return
     rows = [
         {
             "environments": ", ".join(each["environments"]),

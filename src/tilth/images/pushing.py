@@ -251,7 +251,10 @@ class _Push:
         try:
             return "sent", self._upload(blob, layer, lambda: self._store.open(blob.digest)), False
         except (ImageBroken, NotFound) as error:
-            if layer is None or blob.digest in self._base:
+            if blob.digest in self._base:  # a copy of what is where the base is
+                self._store.remove(blob.digest)
+                return *self._of_base(blob, layer), True
+            if layer is None:
                 self._store.remove(blob.digest)
                 raise
             return "sent", self._again(blob, layer, error), True
@@ -295,7 +298,14 @@ class _Push:
                 why=f"they are in `{self._image.base.source}`, which gives none out",
                 mend=f"push it to a registry, or name it as `{self._image.base.reference}` again to take it over",
             )
-        return "sent", self._upload(blob, layer, lambda: layout.open(blob.digest))
+        try:
+            return "sent", self._upload(blob, layer, lambda: layout.open(blob.digest))
+        except ImageBroken as error:
+            raise ImageBroken(
+                f"a layer of the base image `{self._image.base.reference}` is broken where it is",
+                why=error.why,
+                mend=f"make `{layout.path}` again",
+            ) from error
 
     def _upload(self, blob: Descriptor, layer: ImageLayer | None, open_: Callable[[], IO[bytes]]) -> int:
         return self._client.push_blob(
