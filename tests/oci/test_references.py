@@ -78,6 +78,10 @@ def test_a_host_of_a_registry_is_taken(host: str) -> None:
     assert check_host(host) == host
 
 
+def test_docker_hub_has_one_name() -> None:
+    assert check_host("index.docker.io") == "docker.io"
+
+
 @pytest.mark.parametrize(
     "host",
     [

@@ -239,7 +239,9 @@ def show(*, name: str, with_attached: bool, as_json: bool) -> None:
         "used by": ", ".join(users),
         "log": found.log,
         "warnings": "\n".join(found.warnings),
-        "failure": found.failure.message if found.failure else "",
+        "failure": "\n".join(filter(None, (found.failure.message, found.failure.mend)))
+        if found.failure
+        else "",
     }
     click.echo(f"build {found.id[-12:]}")
     click.echo(pairs({name: value for name, value in facts.items() if value}))

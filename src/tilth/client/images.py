@@ -349,8 +349,9 @@ def _registry(
         from tilth.oci.references import check_host
 
         host, _, prefix = options.registry.removeprefix("https://").partition("/")
+        host = check_host(host)
         return OciContainerRegistry(
-            check_host(host),
+            host,
             prefix=prefix.strip("/"),
             credentials=docker_credentials(),
             login_hint=f"`docker login {host}`",
@@ -371,7 +372,10 @@ def _clients(registry: ContainerRegistry | None) -> Callable[[str], Registry]:
     def client(host: str) -> Registry:
         if host not in made:
             own = registry is not None and registry.host == host
-            made[host] = registry.registry() if own and registry is not None else registry_client(host)
+            # Of two threads that come at once both get the same.
+            made.setdefault(
+                host, registry.registry() if own and registry is not None else registry_client(host)
+            )
         return made[host]
 
     return client

@@ -56,19 +56,17 @@ class OciFlavor(RegistryFlavor[OciSettings]):
         Raises:
             DefinitionError: They describe none.
         """
-        check_host(settings.host)
+        host = check_host(settings.host)
         password = context.value(settings.password)
         if password and not settings.user:
             raise DefinitionError("the container registry has a password and no user", mend="set `user` too")
         return OciContainerRegistry(
-            settings.host,
+            host,
             prefix=settings.prefix,
-            credentials=given_or_dockers(
-                settings.host, settings.user, password, context.value(settings.token)
-            ),
+            credentials=given_or_dockers(host, settings.user, password, context.value(settings.token)),
             ca=settings.ca,
             insecure=settings.insecure,
             plain_http=settings.plain_http,
-            login_hint=f"`docker login {settings.host}`, or `user` and `password` in its settings",
+            login_hint=f"`docker login {host}`, or `user` and `password` in its settings",
             compression=settings.compression,
         )

@@ -13,6 +13,7 @@ from tilth.errors import DefinitionError
 from tilth.oci.descriptors import DIGEST
 
 DOCKER_HUB = "docker.io"
+_OLD_HUB = "index.docker.io"
 _LATEST = "latest"
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -80,7 +81,7 @@ def parse(text: str) -> Reference:
     registry, slash, repository = rest.partition("/")
     if not slash or not _is_registry(registry):
         registry, repository = DOCKER_HUB, rest
-    if registry == "index.docker.io":
+    if registry == _OLD_HUB:
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
@@ -91,7 +92,7 @@ def parse(text: str) -> Reference:
 
 
 def check_host(host: str) -> str:
-    """The host of a registry, if it is one: `HOST` with a dot in it, `HOST:PORT`, or `localhost`.
+    """The host of a registry by its usual name, if it is one: `HOST` with a dot in it, `HOST:PORT`, or `localhost`.
 
     Raises:
         DefinitionError: It is not.
@@ -106,7 +107,7 @@ def check_host(host: str) -> str:
             f"`{_short(host)}` is not the host of a registry",
             mend="write `HOST`, with a dot in it, or `HOST:PORT`; without `http://`, and a prefix after a slash",
         )
-    return host
+    return DOCKER_HUB if host == _OLD_HUB else host
 
 
 def check_repository(repository: str, text: str = "") -> str:
