@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,44 @@ def test_signing_needs_a_registry(built: Project, tmp_path: Path) -> None:
     assert "`--sign` is for images in a registry" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--registry", ""], 1, "`--registry` is empty"),
+        (["--registry", "ghcr/acme"], 1, "`ghcr` is not the host of a registry"),
+        (["--registry", "localhost:abc/acme"], 1, "`localhost:abc` is not the host of a registry"),
+        (["--registry", "http://127.0.0.1/acme"], 1, "`http:` is not the host of a registry"),
+        (["--registry", "127.0.0.1:1/Acme"], 1, "write `acme`"),
+        (["--registry", "127.0.0.1:1/acme", "--load", "docker"], 2, "`--registry` and `--load` exclude"),
+        (["--registry", "127.0.0.1:1/acme", "--output", "x"], 2, "`--registry` and `--output` exclude"),
+        (["--output", "images.tar.gz"], 1, "ends in `.tar`"),
+        (["--platform", "arm64"], 1, "write `linux/arm64`"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_built(
+    built: Project, arguments: list[str], code: int, told: str
+) -> None:
+    command = tilth(built, "build", "pipeline.py", *arguments, code=code)
+    assert told in command.stderr
+    assert "Traceback" not in command.stderr
+    assert "building" not in command.stderr
+    assert not list(built.folder.glob("images.*"))
+
+
+def test_a_plan_of_ready_images_says_that_there_is_nothing_to_build(
+    built: Project, base_images: BaseImages
+) -> None:
+    built.write(
+        "from tilth import Environment, pipeline, step\n"
+        f"ready = Environment('ready', image={base_images.registry['3.11']!r})\n"
+        "@step(environment=ready)\ndef first() -> int:\n    return 1\n"
+        "@pipeline\ndef one():\n    first()\n"
+    )
+    told = tilth(built, "build", "pipeline.py", "--plan")
+    assert told.stdout == ""
+    assert "there is nothing to build" in told.stderr
+
+
 def test_attached_documents_are_listed_when_asked(built: Project, registry_plain: RegistryService) -> None:
     tilth(built, "build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}")
     shown = tilth(built, "builds", "show", "one", "--attached").stdout
@@ -131,6 +170,23 @@ def test_the_registry_of_a_stack_is_used_with_its_login(
 
 
 @pytest.mark.docker
+def test_the_registry_of_a_stack_says_how_layers_are_compressed(
+    built: Project, registry_plain: RegistryService
+) -> None:
+    settings = {"host": registry_plain.host, "prefix": own_name(), "compression": "zstd"}
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    tilth(built, "component", "register", "small", "--type", "container_registry", "--flavor", "oci", *given)
+    tilth(built, "stack", "register", "small", "-o", "local", "-a", "local", "-c", "small", "--set")
+    reference = tilth(built, "build", "pipeline.py", "--only", "one").stdout.split()[1]
+    told = subprocess.run(
+        ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference.partition(':one')[0]}@{reference.partition('@')[2]}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kinds = [layer["mediaType"].rpartition("+")[2] for layer in json.loads(told.stdout)["layers"]]
+    assert kinds[0] == "gzip"  # the base's
+    assert set(kinds[1:]) == {"zstd"}
+
+
 def test_a_plan_tells_of_images_and_names_the_stack(
     built: Project, docker_engine: DockerEngine, base_images: BaseImages
 ) -> None:

@@ -29,7 +29,7 @@ class BuiltBases:
     """What is built below the Python packages of a project's environments.
 
     Attributes:
-        inspect: Gives the base with a name, as `python:3.12-slim`.
+        inspect: Gives the base with a name, as `python:3.12-slim`, for a platform, which may be empty.
         root: The code root, which Dockerfiles are relative to.
         registries: Gives the client of a host, to ask what a `FROM` names.
         builder: What runs commands; None for nothing that could.
@@ -42,7 +42,7 @@ class BuiltBases:
         unbuilt: By name of an environment, what that was.
     """
 
-    inspect: Callable[[str], Base]
+    inspect: Callable[[str, str], Base]
     root: Path
     home: Home
     registries: Callable[[str], Registry]
@@ -70,14 +70,15 @@ class BuiltBases:
         from tilth.image_builders.deriving import find_derived, moved_since
         from tilth.image_builders.recipes import recipe_of
 
-        below = None if options.dockerfile else self.inspect(usual)
+        platform = self.platform or options.platform
+        below = None if options.dockerfile else self.inspect(usual, platform)
         recipe = recipe_of(
             name,
             options,
             root=self.root,
             base=below,
             home=self.home,
-            platform=self.platform,
+            platform=platform,
             resolve=self._resolved,
         )
         assert recipe is not None
@@ -145,9 +146,9 @@ class BuiltBases:
     def _stand_in(self, recipe: Recipe, usual: str) -> Base:
         """What is most like the result of a Dockerfile that was not built yet."""
         below = recipe.begins_with
-        if "@" in recipe.images.get(below, "") and (base := self.inspect(below)).python:
+        if "@" in recipe.images.get(below, "") and (base := self.inspect(below, recipe.platform)).python:
             return base
-        return self.inspect(usual)
+        return self.inspect(usual, recipe.platform)
 
     def _known(self, recipe: Recipe, below: Base | None) -> dict[str, BaseLayer]:
         """Layers below what is built that are blobs somewhere: neither made again, nor sent where they are."""
@@ -194,7 +195,7 @@ class BuiltBases:
         ):
             found = ""  # somebody else may have built the same recipe there
         if not found and derived.base.source.startswith("registry:"):
-            found = self.inspect(derived.base.reference).digest
+            found = self.inspect(derived.base.reference, derived.base.platform).digest
         if not found:
             self.tell(f"`{kind}` is given the base `{name}`")
             image = image_of(derived, self.registries)

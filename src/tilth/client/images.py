@@ -19,7 +19,7 @@ from tilth.engine import events
 from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
-from tilth.images.settings import ImageSettings
+from tilth.images.platforms import check_platform
 from tilth.oci.connections import load_httpx
 from tilth.orchestrators.docker import DockerSettings
 from tilth.records import Build, Run
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tilth.store import SqlStore, Store
 
 BUILT = "it is built"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,23 @@ class BuildOptions:
     python: str | None = None
     offline: bool = False
     sign: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is made.
+
+        Raises:
+            DefinitionError: It is so.
+        """
+        for name in ("registry", "output", "builder", "platform", "stack", "python", "sign"):
+            if getattr(self, name) == "":  # a variable of a script that is not set
+                raise DefinitionError(f"`--{name}` is empty", mend="give it a value, or leave it out")
+        if self.platform:
+            check_platform(self.platform)
+        if self.output and self.output.endswith(_COMPRESSED):
+            raise DefinitionError(
+                f"`{self.output}` would be compressed, and what an image consists of is so already",
+                mend="name a file that ends in `.tar`, or a folder",
+            )
 
 
 def build_file(
@@ -221,7 +239,11 @@ def _prepare(
         for name in names
         if name not in ready and name not in target_.unbuilt and (lock := environments.lock(name)) is not None
     }
-    return images, distinct(locks, target_.base, lambda name: declared[name].settings()), target_
+    return (
+        images,
+        distinct(locks, target_.base, lambda name: declared[name].settings(images.to.settings)),
+        target_,
+    )
 
 
 def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> list[Build]:
@@ -246,7 +268,7 @@ def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> l
             stack_requirements(stack), root=root, interpreter=interpreter, home=home, offline=options.offline
         )
         store.write(supervisor_records(lock))
-        return images.make_all(distinct({NAME: lock}, target.base, lambda _: ImageSettings()))
+        return images.make_all(distinct({NAME: lock}, target.base, lambda _: images.to.settings))
 
 
 def _workshop(
@@ -347,12 +369,10 @@ def _registry(
     if options.registry:
         from tilth.container_registries.protocol import OciContainerRegistry
         from tilth.oci.credentials import docker_credentials
+        from tilth.oci.references import check_host
 
         host, _, prefix = options.registry.removeprefix("https://").partition("/")
-        if not host or "://" in options.registry.removeprefix("https://"):
-            raise DefinitionError(
-                f"`{options.registry}` is no registry", mend="write `HOST[:PORT][/PREFIX]`: `ghcr.io/acme`"
-            )
+        host = check_host(host)
         return OciContainerRegistry(
             host,
             prefix=prefix.strip("/"),

@@ -31,7 +31,10 @@ def clients(registry: ContainerRegistry | None) -> Callable[[str], Registry]:
     def client(host: str) -> Registry:
         if host not in made:
             own = registry is not None and registry.host == host
-            made[host] = registry.registry() if own and registry is not None else registry_client(host)
+            # Of two threads that come at once both get the same.
+            made.setdefault(
+                host, registry.registry() if own and registry is not None else registry_client(host)
+            )
         return made[host]
 
     return client

@@ -199,7 +199,8 @@ class Bases:
     Args:
         engine: Of an orchestrator whose containers are started from images that a container engine has: looked in
             first, and told to pull what it lacks.
-        platform: As images have it: `linux/arm64`.
+        platform: As images have it: `linux/arm64`. By default what an environment says; where that says nothing,
+            what a container engine has, else this machine's.
         with_layers: Whether images will stand on them, rather than have environments mounted.
         tell: Is told when something is pulled, which may take its time.
     """
@@ -222,29 +223,34 @@ class Bases:
         self._platform = platform
         self._with_layers = with_layers
         self._offline = offline
-        self._found: dict[str, Base] = {}
+        self._found: dict[tuple[str, str], Base] = {}
 
-    def find(self, reference: str) -> Base:
+    def find(self, reference: str, platform: str = "") -> Base:
         """A base by its name.
 
+        Args:
+            platform: That an environment asks for.
         Raises:
             ImageNotFound: There is none of that name.
             OutsideError: Whoever has it does not answer.
         """
-        if reference not in self._found:
-            self._found[reference] = self._inspect(reference)
-        return self._found[reference]
+        asked = (reference, self._platform or platform)
+        if asked not in self._found:
+            self._found[asked] = self._inspect(*asked)
+        return self._found[asked]
 
-    def _inspect(self, reference: str) -> Base:
-        from tilth.images.inspecting import PLATFORM, inspect_base
+    def _inspect(self, reference: str, platform: str) -> Base:
+        from tilth.images.inspecting import inspect_base
+        from tilth.images.platforms import own_platform
 
         def inspect(name: str) -> Base:
+            in_engine = name.partition(":")[0] in ("docker", "podman")
             return inspect_base(
                 name,
                 registry=self._registry,
                 home=self._home,
                 offline=self._offline,
-                platform=self._platform or PLATFORM,
+                platform=platform or ("" if in_engine else own_platform()),
                 with_layers=self._with_layers,
             )
 
@@ -256,22 +262,26 @@ class Bases:
             if self._offline:
                 raise
         self._tell(f"`{self._engine}` pulls the base image `{reference}`")
-        pull(self._engine, reference)
+        pull(self._engine, reference, platform)
         return inspect(f"{self._engine}:{reference}")
 
 
-def pull(engine: str, reference: str) -> None:
+def pull(engine: str, reference: str, platform: str = "") -> None:
     """Have a container engine fetch an image.
 
+    Args:
+        platform: By default the engine's own.
     Raises:
         ImageNotFound: It cannot.
     """
     answer = subprocess.run(
-        [engine, "pull", "--quiet", reference], capture_output=True, text=True, check=False
-    )
+        [engine, "pull", "--quiet", *(["--platform", platform] if platform else []), reference],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if answer.returncode != 0:
         raise ImageNotFound(
-            f"the base image `{reference}` is not in the engine, and `{engine} pull` does not get it",
+            f"the base image `{reference}` is not in the engine{f' for `{platform}`' if platform else ''}, "
+            f"and `{engine} pull` does not get it",
             why="\n".join(answer.stderr.strip().splitlines()[-3:]),
             mend="see whether the name is right, log in with "
             f"`{engine} login`, or name another: `Environment(..., base_image=…)`, "

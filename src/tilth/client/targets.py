@@ -28,7 +28,7 @@ class ImageTarget:
     """The bases of the environments of one pipeline, and what their Pythons are.
 
     Args:
-        inspect: Gives the base with a name, as `python:3.12-slim`.
+        inspect: Gives the base with a name, as `python:3.12-slim`, for a platform, which may be empty.
         here: The client's interpreter, whose version an environment has that asks for none.
         built: Gives the bases of environments that need commands run.
     """
@@ -36,7 +36,7 @@ class ImageTarget:
     def __init__(
         self,
         orchestrator: Orchestrator,
-        inspect: Callable[[str], Base],
+        inspect: Callable[[str, str], Base],
         here: Interpreter,
         built: BuiltBases,
     ) -> None:
@@ -67,7 +67,7 @@ class ImageTarget:
         if options.needs_engine:
             base = self.built.base(declared["name"], options, usual)
         else:
-            base = self.built.again(usual) or self._inspect(usual)
+            base = self.built.again(usual) or self._inspect(usual, options.platform)
         self._bases[base.identity] = base
         if not wanted and not (options.base_image or options.image or options.dockerfile):
             wanted = minor  # of the client

@@ -13,12 +13,16 @@ from tilth.errors import EngineUnavailable, ImageNotFound
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_SHOWN = 80  # characters of a command that errors show
 _NATIVE = "making images and pushing them needs no engine: only {} does"
 _INSTALL = {
     "docker": "start Docker, or check `DOCKER_HOST` and that you may use its socket: `docker info` has to work",
     "podman": "check that `podman info` works",
     "ctr": "start containerd, and run as somebody who may use its socket",
 }
+
+
+MOVING_S = 6 * 3600  # that saving or loading an image may take: of tens of gigabytes, on a slow disk
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +122,7 @@ def run_engine(
         )
     except subprocess.TimeoutExpired as error:
         raise EngineUnavailable(
-            f"the {kind} engine did not do `{command[1]}` within {timeout_s:.0f} s",
+            f"the {kind} engine did not do `{' '.join(command)[:_SHOWN]}` within {timeout_s:.0f} s",
             why=f"{needed_for} needs it",
             mend=_INSTALL.get(kind, ""),
         ) from error

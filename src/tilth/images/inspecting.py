@@ -21,8 +21,9 @@ import msgspec
 from tilth.environments.files import explaining_full_disk, read_bytes, remember, scratch
 from tilth.errors import ImageBroken, ImageNotFound, OutsideError, TilthError, nearest
 from tilth.images.bases import Base, BaseLayer
-from tilth.images.engines import Engine
+from tilth.images.engines import MOVING_S, Engine
 from tilth.images.filesystems import Filesystem, Pieces, Python
+from tilth.images.platforms import ARCHITECTURES
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import (
     CONFIG,
@@ -52,7 +53,6 @@ PLATFORM = "linux/amd64"
 DEFAULT_PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of engines, for images with none
 )
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _CHUNK = 1 << 20
 _PROBE = (
     "import os,sys,platform;print(os.path.realpath(sys.executable));print(platform.python_version());"
@@ -86,7 +86,8 @@ def inspect_base(
 
     Args:
         registry: Gives the client of a host.
-        platform: Which one of a reference to several; one without a choice has to be of it too.
+        platform: Which one of a reference to several; one without a choice has to be of it too. Empty for whichever an
+            engine has.
         offline: Ask nobody: what is remembered has to do.
         with_layers: Of an image in an engine, take the layers out too, so that what stands on it can be pushed.
             Without, their digests are those of their contents, and their sizes 0.
@@ -413,7 +414,7 @@ def _of_engine(text: str, name: str, engine: Engine, home: Home, platform: str, 
         base = msgspec.structs.replace(base, reference=text)
     elif with_layers:
         with scratch(home.images) as folder:
-            engine.run("image", "save", "-o", str(folder / "image.tar"), name)
+            engine.run("image", "save", "-o", str(folder / "image.tar"), name, timeout_s=MOVING_S)
             base = _of_archive(text, folder / "image.tar", home, platform)
         base = msgspec.structs.replace(base, reference=text)
     else:
@@ -433,7 +434,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
     )
     if found is None:
         with scratch(home.images) as folder:
-            engine.run("image", "save", "-o", str(folder / "image.tar"), name)
+            engine.run("image", "save", "-o", str(folder / "image.tar"), name, timeout_s=MOVING_S)
             whole = _of_archive(text, folder / "image.tar", home, _platform_of(told))
         found = Found(whole.python, whole.version, whole.libc)
     remember(_pythons(home, [each.diff_id for each in layers]), msgspec.json.encode(found))
@@ -458,7 +459,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
 
 def _probed(engine: Engine, digest: str, told: dict[str, Any]) -> Found | None:
     """Ask the image's own interpreter; None when it cannot be asked, and the layers have to be read."""
-    if told.get("Architecture") != _ARCHITECTURES.get(machine.machine()):
+    if told.get("Architecture") != ARCHITECTURES.get(machine.machine()):
         return None
     ended = engine.run(
         *("run", "--rm", "--network", "none", "--entrypoint", "python3", digest, "-I", "-S", "-c", _PROBE),

@@ -9,7 +9,7 @@ import msgspec
 
 from tilth.environments.files import explaining_full_disk, scratch
 from tilth.errors import EngineUnavailable, ImageBroken, ImageNotFound, NotFound
-from tilth.images.engines import Engine, run_engine
+from tilth.images.engines import MOVING_S, Engine, run_engine
 from tilth.images.inspecting import layer_source
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import MANIFEST, Descriptor, Manifest, digest_of
@@ -117,7 +117,12 @@ def load_containerd(
     run_engine("ctr", [*start, "version"], needed_for=needed_for)  # before a large file is written
     with scratch(home.images) as folder:
         handed = write_layout(image, folder / "image.tar", home, registries, name=name, remake=remake)
-        run_engine("ctr", [*start, "images", "import", str(folder / "image.tar")], needed_for=needed_for)
+        run_engine(
+            "ctr",
+            [*start, "images", "import", str(folder / "image.tar")],
+            needed_for=needed_for,
+            timeout_s=MOVING_S,
+        )
     return Loaded(
         id=digest_of(image.config),
         digest=image.digest,
@@ -150,10 +155,11 @@ def write_layout(
             written = write_layout(image, folder / "layout", home, registries, name=name, remake=remake)
             write_tar(Layout(folder / "layout"), path)
         return written
+    layout = Layout(path)
+    layout.make()
     store = BlobStore(home.images)
     store.put(image.config)
     store.put(image.manifest)
-    layout = Layout(path)
     written = 0
     for layer in image.layers:
         if not layout.path.joinpath("blobs", "sha256", layer.descriptor.digest[7:]).exists():
@@ -208,7 +214,7 @@ def _hand_over(
         store.put(image.config)
         archive = folder / "image.tar"
         handed = docker_archive(archive, image.manifest, store.path, names=names, leave_out=leave_out)
-        engine.run("load", "--input", str(archive))
+        engine.run("load", "--input", str(archive), timeout_s=MOVING_S)
     return handed
 
 
