@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.artifact_stores.sftp import SSHD, sftp_server
 from tests.services import S3 as Server, own_name, started
 
 from tilth.artifact_stores.azure import AzureBlobs
@@ -13,6 +16,7 @@ from tilth.artifact_stores.fsspec_url import FsspecFiles
 from tilth.artifact_stores.gcs import GoogleStorage
 from tilth.artifact_stores.remote import RemoteStore
 from tilth.artifact_stores.s3 import S3
+from tilth.errors import StoreUnavailable
 from tilth.testing.object_store import ObjectStoreContract
 
 
@@ -114,3 +118,59 @@ class TestFsspecInMemory(ObjectStoreContract):
     @pytest.fixture
     def objects(self):
         return RemoteStore(FsspecFiles(f"memory://{uuid.uuid4().hex}"))
+
+
+@pytest.fixture(scope="module")
+def sftp(tmp_path_factory):
+    with sftp_server(tmp_path_factory.mktemp("sftp")) as server:
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SSHD is None, reason="no `sshd` is installed")
+class TestFsspecOverSftp(ObjectStoreContract):
+    """A file system with one connection, which threads may not share, and options that it passes on as they are."""
+
+    @pytest.fixture
+    def objects(self, sftp, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("store")
+        return RemoteStore(FsspecFiles(f"sftp://127.0.0.1{folder}", options=sftp.options))
+
+    def test_many_threads_write_and_read_other_things_at_once(self, objects):
+        def work(number):
+            content = os.urandom(10_000 * number + 1)
+            return objects.read(f"many/{number}", digest=objects.put(f"many/{number}", content)) == content
+
+        with ThreadPoolExecutor(16) as pool:
+            assert all(pool.map(work, range(48)))
+        assert len(list(objects.list("many/"))) == 48
+
+
+@pytest.mark.skipif(SSHD is None, reason="no `sshd` is installed")
+def test_a_server_that_was_away_is_connected_to_again(tmp_path):
+    (tmp_path / "store").mkdir()
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    with sftp_server(tmp_path / "before") as server:
+        store = RemoteStore(FsspecFiles(f"sftp://127.0.0.1{tmp_path}/store", options=server.options))
+        store.put("thing", b"kept")
+        for each in children(os.getpid()):
+            for session in children(each):
+                os.kill(session, 9)
+        assert store.read("thing") == b"kept"
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(each) for each in file.read().split()]
+
+
+@pytest.mark.skipif(SSHD is None, reason="no `sshd` is installed")
+def test_what_is_wrong_with_a_server_is_told_apart(tmp_path):
+    with sftp_server(tmp_path) as server:
+        url = f"sftp://127.0.0.1{tmp_path}/store"
+        stranger = {**server.options, "username": "nobody"}
+        with pytest.raises(StoreUnavailable, match="does not accept the credentials"):
+            RemoteStore(FsspecFiles(url, options=stranger)).put("thing", b"x")
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        RemoteStore(FsspecFiles(url, options=server.options)).put("thing", b"x")
