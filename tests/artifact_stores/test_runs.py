@@ -79,11 +79,11 @@ def bucket(moto_signed, home):
 def share(monkeypatch, used):
     """Have a stack be active whose artifact store is this one; None for the default stack."""
     local = Component(project="p", type="orchestrator", name="local", flavor="local")
-    components = {"orchestrator": local}
-    if used is not None:
-        components["artifact_store"] = Component(
-            project="p", type="artifact_store", name="bucket", flavor=used.flavor, settings=used.settings
-        )
+    used = used or ComponentUsed(flavor="local", component="local", settings={})
+    store = Component(
+        project="p", type="artifact_store", name="bucket", flavor=used.flavor, settings=used.settings
+    )
+    components = {"orchestrator": local, "artifact_store": store}
     stack = AssembledStack("shared", components)
     monkeypatch.setattr(submit, "active_stack", lambda *_, **__: stack)
 
@@ -184,8 +184,9 @@ def test_a_run_whose_store_is_gone_can_be_resumed_when_it_is_back(project, bucke
         flavor="s3", settings={**bucket.settings, "endpoint": "http://127.0.0.1:9"}, component="bucket"
     )
     share(monkeypatch, nowhere)
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+    with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
         project.run()
+    assert "; then `tilth runs resume flow-1` goes on" in caught.value.mend
     ran(project)
     monkeypatch.setattr(artifacts, "_opened", {})
     (run,) = project.records(Run)

@@ -216,11 +216,34 @@ def test_listing_loads_no_flavor_and_no_library_of_one() -> None:
     assert not any(name.startswith("tilth.orchestrators") for name in loaded)
 
 
+PIPELINE = "from tilth import pipeline, step\n@step\ndef one() -> int:\n    return 1\n@pipeline\ndef p():\n    one()\n"
+
+
+def test_a_run_on_a_stack_whose_orchestrator_was_deleted_is_refused(cli: Cli, project) -> None:
+    """Else it would run on this machine, which nobody asked for."""
+    (project / "inner/p.py").write_text(PIPELINE)
+    assert cli("component", "register", "boxes", "--type", "orchestrator", "--flavor", "docker").code == 0
+    assert cli("stack", "register", "boxed", "-o", "boxes", "-a", "local", "--set").code == 0
+    assert cli("component", "delete", "boxes", "--force").code == 0
+    for command in ("run", "plan"):
+        said = cli(command, "p.py")
+        assert said.code == 1
+        assert "stack `boxed` has no orchestrator" in said.err
+        assert "`tilth stack update boxed -o NAME`" in said.err
+    assert cli("runs", "list", "--json").json == []
+
+
+def test_a_store_that_cannot_be_opened_is_told_before_anything_runs(cli: Cli, cloud: None, project) -> None:
+    (project / "inner/p.py").write_text(PIPELINE)
+    said = cli("run", "--stack", "cloud", "p.py")
+    assert said.code == 1
+    assert "secret `KEY`" in said.err
+    assert "started" not in said.err
+    assert cli("runs", "list", "--json").json == []
+
+
 def test_a_run_remembers_the_stack_it_was_on(cli: Cli, project) -> None:
-    (project / "inner/p.py").write_text(
-        "from tilth import pipeline, step\n@step\ndef one() -> int:\n    return 1\n"
-        "@pipeline\ndef p():\n    one()\n"
-    )
+    (project / "inner/p.py").write_text(PIPELINE)
     shared = project / "shared"
     cli(
         "component",
