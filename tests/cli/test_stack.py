@@ -129,6 +129,7 @@ components:
 
 
 REGISTER = ("component", "register", "models", "--type", "artifact_store", "--flavor", "s3")
+FSSPEC = (*REGISTER[:-1], "fsspec")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +141,14 @@ REGISTER = ("component", "register", "models", "--type", "artifact_store", "--fl
         ((*REGISTER, "--set", SECRET), 2, "`--set KEY=VALUE`"),
         ((*REGISTER, "--set", "bucket=a", "--set", "bucket=b"), 2, "given twice"),
         ((*REGISTER, "--set", "bucket=a", "--set", f"secret={SECRET}"), 1, "written out"),
+        ((*FSSPEC, "--set", "url=nowhere"), 1, "has to begin with a protocol"),
+        ((*FSSPEC, "--set", f"url=sftp://me:{SECRET}@host/x"), 1, "has a password in it"),
+        ((*FSSPEC, "--set", "url=a://b", "--set", f'storage_options={{"password": "{SECRET}'), 1, "as JSON"),
+        (
+            (*FSSPEC, "--set", "url=a://b", "--set", f'storage_options={{"token": "{SECRET}"}}'),
+            1,
+            "written out",
+        ),
         (("component", "register", "a", "--type", "store", "--flavor", "s3"), 1, "`artifact_store`"),
         (("component", "register", "a", "--flavor", "s3"), 2, "`--type`"),
         (("component", "show", "modells"), 1, "no component `modells`"),
@@ -238,6 +247,7 @@ def test_a_store_that_cannot_be_opened_is_told_before_anything_runs(cli: Cli, cl
     said = cli("run", "--stack", "cloud", "p.py")
     assert said.code == 1
     assert "secret `KEY`" in said.err
+    assert "component `models` names it" in said.err
     assert "started" not in said.err
     assert cli("runs", "list", "--json").json == []
 

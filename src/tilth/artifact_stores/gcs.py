@@ -247,7 +247,11 @@ def _session(service_account: str, *, anonymous: bool) -> Any:
     if anonymous:
         return AuthorizedSession(AnonymousCredentials())
     if service_account:
-        credentials: Any = Credentials.from_service_account_info(json.loads(service_account), scopes=[_SCOPE])
+        try:
+            told = json.loads(service_account)
+        except ValueError:  # whose text would show a part of it
+            raise ValueError("`service_account` is not the JSON of a service account's key") from None
+        credentials: Any = Credentials.from_service_account_info(told, scopes=[_SCOPE])
     else:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
     return AuthorizedSession(credentials)
