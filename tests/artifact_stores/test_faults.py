@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -156,15 +155,35 @@ def test_a_connection_cut_in_an_answer_is_made_again(between, large, tmp_path):
 
 @pytest.mark.objects
 @pytest.mark.faults
+def test_the_address_of_an_upload_outlives_a_server_that_fails(gcs, large, tmp_path):
+    with BrokenRegistry(gcs.url.removeprefix("http://")) as broken:
+        store = opened(f"gcs|{broken.url}|{gcs.bucket}|{uuid.uuid4().hex}", tmp_path / "state")
+        broken.rule("PUT", "", status=503, skip=1, times=100)
+        with pytest.raises(StoreUnavailable, match="too busy"):
+            store.put("large", large)
+        assert len(list((tmp_path / "state").iterdir())) == 1
+        broken.heal()
+        store.put("large", large)
+        assert not list((tmp_path / "state").iterdir())
+
+
+@pytest.mark.objects
+@pytest.mark.faults
 def test_a_byte_that_changes_on_its_way_is_noticed(between, large, tmp_path):
     broken, told = between
     store = opened(told, tmp_path / "state")
-    broken.rule("PUT", "", flip_request_at=1000)
+    digest = sha256(large.read_bytes())
+    flipped = broken.rule("PUT", "", flip_request_at=1000)
     # Sent again by the library, or told; never kept.
-    with contextlib.suppress(StoreUnavailable):
+    try:
         store.put("large", large)
+    except StoreUnavailable:
+        assert store.find("large") is None
+    else:
+        assert sha256(store.read("large")) == digest
+    assert flipped.used == 1
     broken.heal()
-    digest = store.put("large", large)
+    store.put("large", large)
     broken.rule("GET", "", flip_response_at=1000, skip=1 if told.startswith("gcs") else 0)
     with pytest.raises(LoadError, match="damaged"):
         store.get("large", tmp_path / "here", digest=digest)

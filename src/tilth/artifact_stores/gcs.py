@@ -96,8 +96,12 @@ class GoogleStorage:
                 )
                 if answer.status_code != 308:
                     break
-                offset = _received(answer)
-        note.unlink(missing_ok=True)
+                arrived = _received(answer)
+                if arrived <= offset:
+                    raise ConnectionError(f"nothing of what was sent from byte {offset} on has arrived")
+                offset = arrived
+        if answer.ok or answer.status_code in (404, 410):
+            note.unlink(missing_ok=True)  # done, or forgotten; else it goes on there
         self._refuse_other(key, self._told(answer), whole)
 
     def look(self, key: str) -> Kept | None:
