@@ -122,6 +122,7 @@ components:
     refused = cli("stack", "import", file)
     assert refused.code == 1
     assert "artifact store `models`" in refused.err
+    assert "`--name" not in refused.err  # of no use: it is the component that differs
     assert cli("component", "show", "models", "--json").json["settings"]["bucket"] == "other"
     assert "artifact store models: replaced" in cli("stack", "import", file, "--force").err
     assert cli("component", "show", "models", "--json").json["settings"]["bucket"] == "b"
