@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.artifact_stores.sftp import SSHD, sftp_server
@@ -71,6 +75,47 @@ class TestFolder(ObjectStoreContract):
     @pytest.fixture
     def objects(self, tmp_path_factory):
         return FolderStore(tmp_path_factory.mktemp("store") / "objects")
+
+
+NEIGHBOUR = """
+import sys
+from pathlib import Path
+from tilth.artifact_stores.folder import FolderStore
+store = FolderStore(Path(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    store.put(f"near/{number % 20}b/{sys.argv[3]}", b"x")
+    store.delete(f"near/{number % 20}b/{sys.argv[3]}")
+"""
+
+
+@pytest.fixture
+def memory():
+    """A folder in memory: nothing that waits for a disk makes processes take turns."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_processes_that_write_and_delete_beside_each_other_all_succeed(memory):
+    """Who deletes takes empty folders away, which another is about to write into."""
+    command = [sys.executable, "-c", NEIGHBOUR, memory / "store", "3000"]
+    processes = [
+        subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE, text=True) for number in range(3)
+    ]
+    said = [each.communicate(timeout=120)[1] for each in processes]
+    assert said == ["", "", ""]
+
+
+def test_a_list_is_whole_while_something_else_is_deleted(memory):
+    store = FolderStore(memory / "store")
+    for number in range(100):
+        store.put(f"near/{number:03}/kept", b"x")
+    command = [sys.executable, "-c", NEIGHBOUR, store.root, "1000000", "gone"]
+    with subprocess.Popen(command) as process:
+        try:
+            for _ in range(300):
+                assert sum(each.key.endswith("/kept") for each in store.list("near/")) == 100
+        finally:
+            process.kill()
 
 
 @pytest.mark.objects
