@@ -8,6 +8,7 @@ import sys
 import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,18 @@ class TestSwift(ObjectStoreContract):
     @pytest.fixture
     def objects(self, swift_bucket):
         return s3(swift_bucket)
+
+
+@pytest.mark.swift
+def test_a_clock_that_is_wrong_is_not_told_as_wrong_credentials(swift_bucket, monkeypatch):
+    import botocore.auth
+
+    real = botocore.auth.get_current_datetime
+    monkeypatch.setattr(
+        botocore.auth, "get_current_datetime", lambda *given: real(*given) - timedelta(hours=3)
+    )
+    with pytest.raises(StoreUnavailable, match="its clock and the one of this machine"):
+        s3(swift_bucket).check()
 
 
 @pytest.mark.objects

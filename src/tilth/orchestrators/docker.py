@@ -370,8 +370,8 @@ def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
         return EngineUnavailable(
             f"`{engine}` starts no container for step `{task.label}`",
             why=said,
-            mend="where that comes of a setting of the orchestrator (`user`, `network`, `run_options`), change it: "
-            "`tilth component update NAME --set …`",
+            mend="where that comes of the step's resources, change them; where it comes of a setting of the "
+            "orchestrator (`user`, `network`, `run_options`), `tilth component update NAME --set …`",
         )
     if "PermissionError: [Errno 13]" in complaint:
         return _may_not(task, lines[-1].strip())
