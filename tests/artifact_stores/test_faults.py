@@ -19,7 +19,15 @@ from tilth.artifact_stores.cached import CachedArtifactStore
 from tilth.artifact_stores.flavors import open_objects
 from tilth.artifact_stores.folder import FolderStore
 from tilth.artifact_stores.parts import PART
-from tilth.errors import DefinitionError, DiskFull, LoadError, StoreUnavailable, TilthError, UnknownOption
+from tilth.errors import (
+    DefinitionError,
+    DiskFull,
+    LoadError,
+    SetupError,
+    StoreUnavailable,
+    TilthError,
+    UnknownOption,
+)
 from tilth.home import Home
 from tilth.materializers.artifacts import save_artifact
 from tilth.testing.object_store import sha256
@@ -380,6 +388,14 @@ def test_settings_that_are_wrong_are_told(flavor, settings, kind, told, home):
     with pytest.raises(kind, match=f"(?s){told}") as error:
         open_objects(flavor, settings, home=Home(home), reveal=lambda name: name)
     assert "hunter2" not in str(error.value)
+
+
+def test_what_a_protocol_needs_beside_fsspec_is_told(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "smbprotocol", None)
+    monkeypatch.setitem(sys.modules, "smbclient", None)
+    with pytest.raises(SetupError, match="beside `fsspec`") as caught:
+        open_objects("fsspec", {"url": "smb://host/share"}, home=Home(home), reveal=str)
+    assert "smbprotocol" in caught.value.why
 
 
 def test_a_folder_without_a_path_is_this_machine_alone(home, tmp_path):

@@ -230,5 +230,6 @@ def test_what_is_wrong_with_a_server_is_told_apart(tmp_path):
         stranger = {**server.options, "username": "nobody"}
         with pytest.raises(StoreUnavailable, match="does not accept the credentials"):
             RemoteStore(FsspecFiles(url, options=stranger)).put("thing", b"x")
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        RemoteStore(FsspecFiles(url, options=server.options)).put("thing", b"x")
+    for nowhere in (url, "sftp://no-such-host.invalid/store"):
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            RemoteStore(FsspecFiles(nowhere, options=server.options)).put("thing", b"x")

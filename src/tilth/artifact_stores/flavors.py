@@ -207,11 +207,18 @@ def open_objects(
     given = _revealed(msgspec.to_builtins(checked), reveal, revealed)
     try:
         import_module(_LIBRARY[flavor])
-        provider = _provider(flavor, given, home)
     except ImportError as error:
         raise SetupError(
             f"an artifact store of flavor `{flavor}` needs what is not installed: `{error.name or error}`",
             mend=f"`tilth integration install {flavor}`",
+        ) from error
+    try:
+        provider = _provider(flavor, given, home)
+    except ImportError as error:  # of an fsspec protocol, which says what it needs
+        raise SetupError(
+            f"an artifact store of flavor `{flavor}` needs what is not installed beside `{_LIBRARY[flavor]}`",
+            why=str(error),
+            mend="`tilth integration install --package NAME`, with the name of what is missing",
         ) from error
     except ValueError as error:
         told = str(error)

@@ -95,6 +95,7 @@ class FsspecFiles:
 
     def explain(self, error: Exception) -> tuple[Trouble, str] | None:
         import errno
+        import socket
 
         # Each of its file systems has a library of its own, with errors of its own.
         kind = type(error).__name__
@@ -107,7 +108,10 @@ class FsspecFiles:
             return Trouble.RIGHTS, said
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return Trouble.SPACE, said
-        if isinstance(error, (ConnectionError, TimeoutError, EOFError)) or "connection" in said.lower():
+        if (
+            isinstance(error, (ConnectionError, TimeoutError, EOFError, socket.gaierror))
+            or "connection" in said.lower()
+        ):
             return Trouble.NETWORK, said
         return Trouble.OTHER, said
 
