@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from tests.engine.conftest import index as index, only_the_index as only_the_index, project as project
@@ -19,6 +20,7 @@ from tilth.errors import EngineUnavailable
 from tilth.records import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.engine.play import Project
@@ -44,7 +46,7 @@ def telling():
 """
 
 HELD = """
-import time
+import os, time
 from pathlib import Path
 from tilth import Environment, pipeline, step
 
@@ -52,7 +54,7 @@ small = Environment("small", requirements=["beta"], python="3.11", secrets=["TOK
 
 @step(environment=small)
 def held():
-    Path("begun").touch()
+    Path("begun").write_text(str(len(os.environ["TOKEN"])))
     while Path("hold").exists():
         time.sleep(0.01)
 
@@ -256,11 +258,90 @@ def test_no_secret_is_in_what_an_engine_tells_of_a_container(held: Project) -> N
         inspected = subprocess.run(
             ["docker", "inspect", container], capture_output=True, text=True, check=True
         )
-        assert "holding" in inspected.stdout or held.last_run().id in inspected.stdout
-        assert "s3cr3t" not in inspected.stdout
-        assert "TOKEN" not in inspected.stdout
+        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        seen = f"{inspected.stdout}\n" + "\n".join(line for line in listed.splitlines() if container in line)
+        assert held.last_run().id in inspected.stdout
+        assert f"--name {container}" in seen
+        assert "s3cr3t" not in seen
+        assert "TOKEN" not in seen
         (held.folder / "hold").unlink()
         assert command.wait(60) == 0, command.stderr
+    assert (held.folder / "begun").read_text() == str(len("s3cr3t-value"))
+
+
+# Between a command line and its engine; whoever ends or stops it does so to the engine, as far as that can see.
+PROXY = """
+import os, socket, sys, threading
+here = socket.socket(socket.AF_UNIX)
+here.bind(sys.argv[1])
+here.listen(64)
+def copy(one, other):
+    try:
+        while data := one.recv(65536):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+while True:
+    near, _ = here.accept()
+    far = socket.socket(socket.AF_UNIX)
+    far.connect(sys.argv[2])
+    threading.Thread(target=copy, args=(near, far), daemon=True).start()
+    threading.Thread(target=copy, args=(far, near), daemon=True).start()
+"""
+
+
+@pytest.fixture
+def engine(docker_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The engine, by a process that can be killed."""
+    path = tmp_path_factory.mktemp("engine") / "s"
+    command = [sys.executable, "-c", PROXY, str(path), docker_engine.host.removeprefix("unix://")]
+    with subprocess.Popen(command) as process:
+        try:
+            wait_until(path.exists)
+            yield Engine(process, {"DOCKER_HOST": f"unix://{path}"})
+        finally:
+            process.kill()
+
+
+class Engine(NamedTuple):
+    process: subprocess.Popen[bytes]
+    variables: dict[str, str]
+
+
+@pytest.mark.faults
+def test_an_engine_that_goes_away_is_told_and_the_step_with_it(held: Project, engine: Engine) -> None:
+    with held.start("run", "pipeline.py", env=engine.variables) as command:
+        begun(held)
+        engine.process.kill()
+        assert command.wait(60) == 1
+    failure = held.played(held.last_run()).attempts("held")[0].failure
+    assert failure is not None
+    assert failure.reason == "lost"
+    assert "the container engine went away while it ran" in failure.message
+    wait_until(lambda: not containers(held.last_run().id))
+
+
+@pytest.mark.faults
+def test_a_run_is_cancelled_also_when_its_engine_hangs(held: Project, engine: Engine) -> None:
+    with held.start("run", "pipeline.py", env=engine.variables) as command:
+        begun(held)
+        os.kill(engine.process.pid, signal.SIGSTOP)
+        try:
+            command.signal_group(signal.SIGINT)
+            command.wait(60)
+            # Nobody could tell the engine: the container ends because the driver has hung up.
+            wait_until(lambda: not containers(held.last_run().id))
+        finally:
+            os.kill(engine.process.pid, signal.SIGCONT)
+    assert held.last_run().state is State.CANCELLED
+
+
+def test_a_container_that_is_removed_says_nothing_of_processes(held: Project) -> None:
+    with held.start("run", "pipeline.py") as command:
+        subprocess.run(["docker", "rm", "--force", begun(held)], check=True, capture_output=True)
+        assert command.wait(60) == 1
+    assert "Unknown child process" not in command.stderr
 
 
 def test_ctrl_c_ends_the_container(held: Project) -> None:

@@ -20,7 +20,7 @@ from tilth.artifact_stores.folder import FolderStore
 from tilth.client.bundle import make_bundle
 from tilth.client.code_root import find_code_root
 from tilth.client.delivery import IN_IMAGE, plan_delivery
-from tilth.engine.delivery import bundle_key, deliver, fetch_code
+from tilth.engine.delivery import bundle_key, deliver, fetch_code, login
 from tilth.errors import DefinitionError, NotFound, OutsideError, SetupError, UnknownOption
 from tilth.home import Home
 from tilth.records import CodeDelivery
@@ -326,6 +326,29 @@ def test_over_http_with_a_password(project: Path, http: str, tmp_path: Path) -> 
     kept = b"".join(path.read_bytes() for path in tmp_path.joinpath("far").rglob("*") if path.is_file())
     kept += b"".join(path.read_bytes() for path in tmp_path.joinpath("there").rglob("*") if path.is_file())
     assert b"s3cret-token" not in kept
+
+
+def test_a_password_is_given_to_the_host_of_the_repository_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submodule may name any other."""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.name")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "kept")
+
+    def filled(host: str) -> str:
+        return subprocess.run(
+            ["git", "credential", "fill"],
+            input=f"protocol=https\nhost={host}\n\n",
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"},
+            capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+
+    with login("https://git.example:8443/team/repo.git", "s3cret-token"):
+        assert "password=s3cret-token" in filled("git.example:8443")
+        for other in ("git.example", "evil.example", "git.example.evil:8443"):
+            assert "s3cret-token" not in filled(other)
+        named = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=True)
+        assert named.stdout == "kept\n"
+    assert os.environ["GIT_CONFIG_COUNT"] == "1"
 
 
 def test_a_bundle_is_put_once_and_unpacked(project: Path, home: Path, tmp_path: Path) -> None:

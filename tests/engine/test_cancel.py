@@ -216,8 +216,10 @@ def test_ctrl_c_at_any_moment_leaves_no_run_behind_that_seems_to_go_on(project: 
         else:
             time.sleep(rng.uniform(0.05, 0.5))
         command.signal_group(signal.SIGINT)
-        assert command.wait() == 130
-    assert "Traceback" not in command.stderr
+        code = command.wait()
+    # On a busy machine the interpreter may not have come to tilth's first line, and ends in its own way.
+    assert code == 130 or (code == -signal.SIGINT and not project.home.root.exists())
+    assert code != 130 or "Traceback" not in command.stderr
     assert processes_of(project.home) == []
     if project.home.database.exists():
         assert {each.state for each in project.records(Run)} <= {State.CANCELLED}

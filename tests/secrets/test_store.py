@@ -97,7 +97,7 @@ def test_an_unknown_name_offers_the_nearest_and_how_to_set_it(secrets: Secrets) 
     secrets.set("HF_TOKEN", "hunter2")
     with pytest.raises(NotFound) as caught:
         secrets.get("HF_TOKE")
-    assert caught.value.mend == "did you mean `HF_TOKEN`? else `tilth secret set HF_TOKE`"
+    assert caught.value.mend == "did you mean `HF_TOKEN`? `tilth secret set HF_TOKE` sets it"
 
 
 def test_deleting_an_unknown_name_deletes_none(secrets: Secrets) -> None:

@@ -37,6 +37,7 @@ class Trouble(Enum):
     """What can be wrong with a store, as far as somebody would do something else about it."""
 
     CREDENTIALS = "it does not accept the credentials"
+    CLOCK = "its clock and the one of this machine do not agree"
     RIGHTS = "these credentials may not do that"
     BUCKET = "there is no such bucket"
     SPACE = "there is no space left in it"
@@ -49,6 +50,7 @@ class Trouble(Enum):
 _MEND = {
     Trouble.CREDENTIALS: "see that the credentials in the component's settings, or of the provider's own tools, "
     "are those of this store and have not run out",
+    Trouble.CLOCK: "set the clock of this machine, as from a time server; a few minutes are too much",
     Trouble.RIGHTS: "let them read, write, list and delete below the prefix",
     Trouble.BUCKET: "make it, or mend its name in the component's settings",
     Trouble.SPACE: "delete what is not needed any more, or raise the quota",

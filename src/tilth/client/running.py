@@ -10,8 +10,10 @@ from tilth.client.bases import BuiltBases
 from tilth.client.registries import clients, registry_client, shared_bases, stack_registry
 from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
-from tilth.errors import ImageNotFound
+from tilth.errors import DefinitionError, ImageNotFound
 from tilth.orchestrators.this_machine import LocalOrchestrator
+from tilth.stack.assembled import required_types
+from tilth.stack.component_types import TYPES, label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,15 +72,21 @@ def running_on(
         interpreter: The client's.
         tell, act: See `running_as`.
     Raises:
+        DefinitionError: It lacks a component that every stack has.
         TilthError: It cannot be used.
     """
+    for type_ in required_types():
+        if stack.component(type_) is None:
+            raise DefinitionError(
+                f"stack `{stack.name}` has no {label(type_)}",
+                why="its component was deleted",
+                mend=f"`tilth stack update {stack.name} -{TYPES[type_].option} NAME`",
+            )
     orchestrator, artifacts = stack.component("orchestrator"), stack.component("artifact_store")
-    used = orchestrator.used if orchestrator is not None and orchestrator.flavor != "local" else None
-    shared = (
-        artifacts.used
-        if artifacts is not None and (artifacts.flavor != "local" or artifacts.settings)
-        else None
-    )
+    assert orchestrator is not None
+    assert artifacts is not None
+    used = orchestrator.used if orchestrator.flavor != "local" else None
+    shared = artifacts.used if artifacts.flavor != "local" or artifacts.settings else None
     name = stack.name if used or shared else ""
     builder = bases = None
     registries: Callable[[str], Registry] = registry_client

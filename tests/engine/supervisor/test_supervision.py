@@ -198,6 +198,28 @@ def test_a_step_asks_the_driver(far: Far) -> None:
     assert ran.result["message"] == "`get_run` of `flow-1`"
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["questions", "answers"])
+def test_a_question_survives_a_store_that_fails_for_a_while(far: Far, what: str) -> None:
+    far.write(STEPS)
+    asked = []
+
+    def answer(method: str, params: dict[str, Any]) -> Any:
+        asked.append(method)
+        raise NotFound("none")
+
+    def break_store(process: subprocess.Popen[str], follower: Follower) -> None:
+        key = follower._channel.key(what)
+        far.objects.put(key, b"")  # a file where a folder is needed
+        said = far.project.parent / "said-0.err"
+        wait_until(lambda: asked or "question waits" in said.read_text(), "a failure")
+        far.objects.delete(key)
+
+    far.answer = answer
+    ran = far.run("asks", meanwhile=break_store)
+    assert ran.result["type"] == "tilth.errors.NotFound"
+
+
 def test_what_a_step_loads_is_brought_to_it(far: Far) -> None:
     far.write(STEPS)
     place = far.store_value({"kept": [1, 2]})
