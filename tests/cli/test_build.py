@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.registry, pytest.mark.usefixtures("only_the_index")]
 def tilth(project: Project, *arguments: str, code: int = 0) -> Command:
     """A command that ended as it should."""
     with project.start(*arguments) as command:
-        assert command.wait(120) == code, command.stderr
+        assert command.wait() == code, command.stderr
     return command
 
 

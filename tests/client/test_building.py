@@ -69,7 +69,7 @@ def write(project: Project, base: str, *requirements: str) -> None:
 def build(project: Project, *arguments: str, code: int = 0) -> Any:
     """What `tilth build --json` printed; what it said where it should fail."""
     with project.start("build", "pipeline.py", *arguments, *(["--json"] if code == 0 else [])) as command:
-        assert command.wait(120) == code, command.stderr
+        assert command.wait() == code, command.stderr
     return json.loads(command.stdout) if code == 0 else command.stderr
 
 

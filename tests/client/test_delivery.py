@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from functools import partial
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.engine.play import wait_until
+from tests.ports import free_port, wait_for_port
 
 from tilth.artifact_stores.folder import FolderStore
 from tilth.client.bundle import make_bundle
@@ -222,9 +221,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("host", "id"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / name], check=True)
     shutil.copy(keys / "id.pub", keys / "authorized")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = {
         "Port": port, "ListenAddress": "127.0.0.1", "AuthorizedKeysFile": keys / "authorized", "PidFile": keys / "pid",
         "PasswordAuthentication": "no", "UsePAM": "no", "StrictModes": "no", "PermitRootLogin": "prohibit-password",
@@ -240,17 +237,12 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             f"ssh -q -F none -i {keys / 'id'} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no "
             f"-o UserKnownHostsFile={keys / 'known'}",
         )
-
-        def answers() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(answers, "sshd")
+        wait_for_port(port)
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         yield f"ssh://{user}@127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(180)
 
 
 def test_over_ssh(project: Path, remote: Path, ssh: str, tmp_path: Path) -> None:

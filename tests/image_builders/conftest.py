@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.services import BaseImages, DockerEngine
 
-SECRET = "hunter2-of-the-build"
+SECRET = f"hunter2-{uuid.uuid4().hex}"  # of this process alone: what is in memory is looked for
 
 
 def base_of(place: str, images: BaseImages, **said: Any) -> Base:

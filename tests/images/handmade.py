@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tilth.home import Home
 
-QUICK = Patience(tries=4, first_wait_s=0.02, connect_s=2, silence_s=5)
+QUICK = Patience(tries=4, first_wait_s=0.02, connect_s=60, silence_s=60)
 DEBIAN = b"\0GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\n\0"
 PYTHON = b"\x7fELF...\0003.11.2\0..."
 

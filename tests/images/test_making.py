@@ -132,7 +132,7 @@ def test_the_same_inputs_give_the_same_digest_for_another_user(workshop: Worksho
         pytest.skip(f"another user may not start a Python {minor}, or read this checkout")
     stock(workshop)
     # Below pytest's own folder nobody else may go.
-    with tempfile.TemporaryDirectory(prefix="tilth-nobody-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tilth-nobody-", dir="/tmp") as folder:
         Path(folder).chmod(0o777)
         digest = build_elsewhere(workshop, Path(folder), "022", python, *drop)
     assert digest == workshop.image("alpha", "beta").digest
