@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tilth.environments.files import Shared
     from tilth.home import Home
     from tilth.image_builders import Derived, ImageBuilder
     from tilth.image_builders.recipes import Recipe
@@ -57,6 +58,7 @@ class BuiltBases:
     _unseen: dict[str, Derived] = field(
         default_factory=dict
     )  # by identity: the engine had it when it was used last
+    _kept: Shared | None = None  # so that none of them is pruned while this is used
 
     def base(self, name: str, options: ContainerOptions, usual: str) -> Base:
         """The base of an environment, built unless it is known.
@@ -69,7 +71,9 @@ class BuiltBases:
         """
         from tilth.image_builders.deriving import find_derived, moved_since
         from tilth.image_builders.recipes import recipe_of
+        from tilth.images.pruning import keep
 
+        self._kept = self._kept or keep(self.home)
         platform = self.platform or options.platform
         below = None if options.dockerfile else self.inspect(usual, platform)
         recipe = recipe_of(

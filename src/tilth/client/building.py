@@ -136,6 +136,12 @@ class Images:
 
     def find_or_make(self, wanted: Wanted) -> Build:
         """The build of one image."""
+        from tilth.images.pruning import keep
+
+        with contextlib.closing(keep(self.home)):
+            return self._find_or_make(wanted)
+
+    def _find_or_make(self, wanted: Wanted) -> Build:
         build = self.find(wanted)
         if build is None:
             return self.make(wanted)

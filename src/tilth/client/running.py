@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tilth.client.environments import ProjectEnvironments
     from tilth.environments import Interpreter
+    from tilth.environments.files import Shared
     from tilth.home import Home
     from tilth.image_builders import ImageBuilder
     from tilth.image_builders.sharing import SharedBases
@@ -232,6 +233,7 @@ class Bases:
         self._with_layers = with_layers
         self._offline = offline
         self._found: dict[tuple[str, str], Base] = {}
+        self._kept: Shared | None = None  # so that no blob of theirs is pruned before an image is made
 
     def find(self, reference: str, platform: str = "") -> Base:
         """A base by its name.
@@ -242,6 +244,10 @@ class Bases:
             ImageNotFound: There is none of that name.
             OutsideError: Whoever has it does not answer.
         """
+        if self._with_layers and self._kept is None:
+            from tilth.images.pruning import keep
+
+            self._kept = keep(self._home)
         asked = (reference, self._platform or platform)
         if asked not in self._found:
             self._found[asked] = self._inspect(*asked)

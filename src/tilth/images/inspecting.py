@@ -119,7 +119,8 @@ def layer_source(base: Base, home: Home) -> Layout | None:
     ):
         return Layout(home.images)
     kind, _, path = base.source.partition(":")
-    return Layout(Path(path)) if kind == "layout" else None
+    # Of what was taken over here and is gone, nothing is left to read.
+    return Layout(Path(path)) if kind == "layout" and Path(path) != home.images else None
 
 
 def digest_at(
