@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.environments import created_at, pruning
+from tilth.environments import created_at, pruning, venvs
 from tilth.environments.files import alone, explaining_full_disk
 from tilth.errors import NotFound, TilthError, nearest
 from tilth.images import pruning as images
-from tilth.records import Build, Environment, Run, State
+from tilth.records import Build, Run, State
 from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tilth.environments import Realised
     from tilth.home import Home
@@ -77,13 +77,13 @@ def prune(
         for engine in kept.silent:
             notice(f"`{engine}` does not answer: images in it are left as they are")
         before = pruning.total(stock) + images.total(kept)
-        of_images, left = _decide_images(kept, stock, wishes, home)
+        of_images, left = _decide_images(kept, stock, wishes)
         if max_size is not None:
             wishes = msgspec.structs.replace(wishes, max_size=max(0, max_size - left))
         decisions = _naming_runs(pruning.decide(stock, wishes), home)
         if plan:
             # Bases that only environments which go stand on, go too.
-            of_images, _ = _decide_images(kept, stock, wishes, home, decisions, max_size)
+            of_images, _ = _decide_images(kept, stock, wishes, decisions, max_size)
             freed = pruning.freed(stock, decisions) + images.freed(kept, of_images)
             return Pruning(decisions=(*decisions, *of_images), before=before, freed=freed, done=False)
 
@@ -93,7 +93,7 @@ def prune(
         with explaining_full_disk("what has to be noted", home.environments):
             removed = pruning.remove(stock, decisions, home, changed=changed)
             decisions = _ended(decisions, removed)
-            of_images, _ = _decide_images(kept, stock, wishes, home, decisions, max_size)
+            of_images, _ = _decide_images(kept, stock, wishes, decisions, max_size)
             removed_too = images.remove(kept, of_images, home)
     return Pruning(
         decisions=(*decisions, *_ended(of_images, removed_too)),
@@ -159,7 +159,6 @@ def _decide_images(
     kept: images.Stock,
     stock: pruning.Stock,
     wishes: pruning.Wishes,
-    home: Home,
     decisions: Sequence[pruning.Decision] | None = None,
     max_size: int | None = None,
 ) -> tuple[list[pruning.Decision], int]:
@@ -172,21 +171,10 @@ def _decide_images(
     if wishes.max_size is not None:
         limit = max_size if max_size is not None else wishes.max_size
         wishes = msgspec.structs.replace(wishes, max_size=max(0, limit - pruning.total(stock)))
-    staying = {
-        each.digest
-        for each in stock.of("environment")
-        if decisions is None or not any(one.goes and one.thing.path == each.path for one in decisions)
-    }
-    decided = images.decide(kept, wishes, _bases_of(staying, home) if kept.of("built base") else ())
+    going = {each.thing.path for each in decisions or () if each.goes}
+    records = [venvs.read_record(each.path) for each in stock.of("environment") if each.path not in going]
+    decided = images.decide(kept, wishes, {each.base for each in records if each and each.base})
     return decided, images.total(kept) - images.freed(kept, decided)
-
-
-def _bases_of(digests: Collection[str], home: Home) -> set[str]:
-    """What these environments stand on, as their records call it."""
-    if not home.database.exists():
-        return set()
-    with contextlib.closing(open_store(home, to_read=True)) as store:
-        return {each.base for each in walk(store, Environment) if each.id in digests and each.base}
 
 
 def _digests(wanted: str, stock: pruning.Stock, kept: images.Stock, home: Home) -> set[str]:
@@ -219,6 +207,8 @@ def _digests(wanted: str, stock: pruning.Stock, kept: images.Stock, home: Home) 
 
 
 def _recorded(wanted: str, home: Home) -> set[str] | None:
+    from tilth.records import Environment
+
     if not home.database.exists():
         return None
     with contextlib.closing(open_store(home, to_read=True)) as store:

@@ -65,7 +65,7 @@ class Piece(Thing, frozen=True, kw_only=True):
     environment: str = ""  # of an image: digest
     names: tuple[str, ...] = ()  # in engines that have it
     needs: frozenset[str] = frozenset()  # of an image: digests of blobs, and of its base
-    known_as: frozenset[str] = frozenset()  # of a base: what records of environments and images call it
+    known_as: frozenset[str] = frozenset()  # of a base: its digests, here and in engines
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +136,7 @@ def decide(stock: Stock, wishes: Wishes, bases: Iterable[str]) -> list[Decision]
 
     Args:
         wishes: Its `max_size` is what all of images may take on disk.
-        bases: What environments that stay stand on, as their records call it.
+        bases: Digests of what environments that stay stand on.
     """
     goes: dict[Path, str] = {}
     stays: dict[Path, str] = {}
@@ -330,7 +330,6 @@ def _images(made: Iterable[Made], engines: _Engines, home: Home) -> Iterator[Pie
 class _Derived(msgspec.Struct):
     """The part of what `image_builders.deriving` remembers that is needed here."""
 
-    reference: str
     digest: str
     builder: str
     engine: str = ""
@@ -356,7 +355,7 @@ def _built_bases(home: Home) -> Iterator[Piece]:
             names=(f"{known.builder}:{known.engine}",)
             if known and known.engine and known.builder in _OWN
             else (),
-            known_as=frozenset({known.digest, known.reference} if known else ()),
+            known_as=frozenset({known.digest} if known else ()),
         )
 
 
@@ -379,7 +378,7 @@ def _built_upon(home: Home) -> Iterator[Piece]:
 
 def _with_engine(base: Piece, engines: _Engines) -> Piece:
     names = tuple(name for name in base.names if engines.has(name))
-    ids = {f"{name.partition(':')[0]}:{engines.identity(name)}" for name in names}
+    ids = {engines.identity(name) for name in names}
     return msgspec.structs.replace(base, names=names, known_as=base.known_as | ids)
 
 

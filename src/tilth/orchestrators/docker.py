@@ -283,6 +283,21 @@ def command(
     """
     worker = {"socket": str(socket), "roots": task.roots, "cwd": task.cwd}
     runtime = installed_runtime()
+    return [
+        *container(task, settings, name, [*runtime.folders, *reads]),
+        "--entrypoint", str(task.python), task.image,
+        "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker),
+    ]  # fmt: skip
+
+
+def container(task: Task, settings: DockerSettings, name: str, reads: Sequence[Path]) -> list[str]:
+    """What starts a container with the environment, the resources and the folders of a task, without the image.
+
+    Args:
+        reads: Folders that are mounted to be read.
+    Raises:
+        SetupError: A folder of the project cannot be mounted.
+    """
     options = [
         settings.engine, "run", "--rm", "--init", "--name", name, "--label", f"{LABEL}={task.run}",
         "--user", settings.user or f"{os.getuid()}:{os.getgid()}", "--workdir", task.cwd,
@@ -299,14 +314,13 @@ def command(
         options += (
             ["--gpus", str(task.gpu)] if settings.engine == "docker" else ["--device", "nvidia.com/gpu=all"]
         )
-    for path, writable in _mounted(task, [*runtime.folders, *reads]):
+    for path, writable in _mounted(task, reads):
         options += ["--volume", f"{path}:{path}" + ("" if writable else ":ro")]
     if task.prefix is not None:
         options += ["--volume", f"{task.prefix}:{IN_IMAGE}:ro"]
     for variable, value in {"HOME": "/tmp", **task.variables}.items():  # noqa: S108 - in the container
         options += ["--env", f"{variable}={value}"]
-    options += [*settings.run_options, "--entrypoint", str(task.python), task.image]
-    return [*options, "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker)]
+    return [*options, *settings.run_options]
 
 
 def _mounted(task: Task, reads: Sequence[Path]) -> list[tuple[str, bool]]:
