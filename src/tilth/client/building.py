@@ -347,10 +347,17 @@ class Images:
 
     def _is_loaded(self, wanted: Wanted, build: Build) -> bool:
         """Whether the engine still has an image under its name."""
-        from tilth.images.engines import Engine
+        from tilth.images.engines import Engine, containerd
 
         name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
-        if self.to.engine == "containerd" or f"{self.to.engine}:{name}" not in build.references:
+        if self.to.engine == "containerd":
+            name = f"docker.io/{name}"
+            needed = f"loading the image of environment `{wanted.name}`"
+            return (
+                f"containerd:{name}" in build.references
+                and name in containerd("images", "list", "--quiet", needed_for=needed).split()
+            )
+        if f"{self.to.engine}:{name}" not in build.references:
             return False
         return (Engine(kind="podman") if self.to.engine == "podman" else Engine()).has(name)
 

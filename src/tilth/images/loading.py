@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from tilth.environments.files import explaining_full_disk, scratch
 from tilth.errors import EngineUnavailable, ImageBroken, ImageNotFound, NotFound
-from tilth.images.engines import MOVING_S, Engine, run_engine
+from tilth.images.engines import MOVING_S, Engine, containerd
 from tilth.images.inspecting import layer_source
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import MANIFEST, Descriptor, Manifest, digest_of
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from tilth.oci.registry import Registry
 
     Remake = Callable[[ImageLayer], None]  # makes a layer again whose blob is lost or broken
-
-_CONTAINERD = "default"  # namespace of `ctr`; Kubernetes has `k8s.io`
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +96,7 @@ def load_containerd(
     registries: Callable[[str], Registry],
     *,
     name: str,
-    namespace: str = _CONTAINERD,
+    namespace: str = "",
     command: str = "ctr",
     address: str = "",
     needed_for: str = "loading an image into containerd",
@@ -107,22 +106,19 @@ def load_containerd(
 
     Args:
         name: What it is called there: with registry and tag.
-        address: Of its socket, when it is not the usual one.
+        namespace, address: See `engines.containerd`.
 
     Raises:
         EngineUnavailable: There is no containerd, or it refuses.
     """
     began = time.monotonic()
-    start = [command, *(["--address", address] if address else []), "--namespace", namespace]
-    run_engine("ctr", [*start, "version"], needed_for=needed_for)  # before a large file is written
+    ask = functools.partial(
+        containerd, needed_for=needed_for, command=command, address=address, namespace=namespace
+    )
+    ask("version")  # before a large file is written
     with scratch(home.images) as folder:
         handed = write_layout(image, folder / "image.tar", home, registries, name=name, remake=remake)
-        run_engine(
-            "ctr",
-            [*start, "images", "import", str(folder / "image.tar")],
-            needed_for=needed_for,
-            timeout_s=MOVING_S,
-        )
+        ask("images", "import", str(folder / "image.tar"), timeout_s=MOVING_S)
     return Loaded(
         id=digest_of(image.config),
         digest=image.digest,

@@ -29,7 +29,7 @@ from tilth.environments.files import (
 from tilth.environments.pruning import Decision, Removed, Thing
 from tilth.errors import TilthError
 from tilth.images.bases import Base
-from tilth.images.engines import Engine, run_engine
+from tilth.images.engines import Engine, containerd
 from tilth.images.making import ENVIRONMENT
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import DIGEST, Manifest
@@ -506,8 +506,7 @@ def _engine(kind: str) -> Engine:
 
 
 def _containerd(*arguments: str) -> str:
-    command = ["ctr", "--namespace", "default", *arguments]
-    return run_engine("ctr", command, needed_for="looking for images in it").stdout
+    return containerd(*arguments, needed_for="looking for images in it")
 
 
 def _remove_strays(home: Home) -> None:
