@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,6 @@ from tests.services import own_name
 from tilth.secrets import open_secrets
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.engine.play import Command, Project
     from tests.services import BaseImages, DockerEngine, RegistryService
 
@@ -90,6 +89,56 @@ def test_the_password_of_a_key_is_a_variable(
     tilth(built, *asked[:-1], unlocked, "--only", "one")  # which needs none
     reference = tilth(built, *asked, "--only", "one").stdout.split()[1]
     tilth(built, "builds", "verify", reference, "--key", public)
+
+
+def test_a_key_may_be_a_secret(
+    built: Project, registry_plain: RegistryService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = keys(tmp_path, "kept", "open sesame")
+    secrets = open_secrets(built.home)
+    secrets.set("SIGNING_KEY", Path(private).read_text())
+    secrets.set("COSIGN_PASSWORD", "open sesame")
+    monkeypatch.delenv("COSIGN_PASSWORD", raising=False)
+    Path(private).unlink()
+    asked = ("build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}", "--only", "one")
+    unknown = tilth(built, *asked, "--sign", "secret:SIGNING", code=1).stderr
+    assert "SIGNING_KEY" in unknown  # what was meant
+    secrets.set("NO_KEY", "no key at all")
+    assert "cannot be read" in tilth(built, *asked, "--sign", "secret:NO_KEY", code=1).stderr
+    reference = tilth(built, *asked, "--sign", "secret:SIGNING_KEY").stdout.split()[1]
+    tilth(built, "builds", "verify", reference, "--key", public)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("engine", ["podman", "containerd"])
+def test_other_engines_are_given_images_once(
+    built: Project, docker_engine: DockerEngine, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The containerd is the one that the Docker engine has, in a namespace of its own."""
+    own, system = "/var/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock"
+    namespace = own_name()
+    monkeypatch.setenv("CONTAINERD_ADDRESS", own if Path(own).exists() else system)
+    monkeypatch.setenv("CONTAINERD_NAMESPACE", namespace)
+    # An environment that no other test has: they share the engine.
+    source = (built.folder / "pipeline.py").read_text()
+    built.write(source.replace("find_links=", f"variables={{'OWN': '{own_name()}'}}, find_links="))
+    asked = ("build", "pipeline.py", "--load", engine, "--only", "one")
+    try:
+        name = tilth(built, *asked).stdout.split()[1].removeprefix(f"{engine}:")
+        assert tilth(built, *asked).stderr == ""
+        listed = (
+            ["ctr", "images", "check"] if engine == "containerd" else ["podman", "image", "inspect", name]
+        )
+        shown = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+        assert name in shown or "dev.tilth.environment" in shown
+    finally:
+        tilth(built, "env", "prune", "--all")
+    if engine == "podman":
+        assert subprocess.run(["podman", "image", "exists", name], check=False).returncode == 1
+    else:
+        ctr = ["ctr", "images", "list", "--quiet"]
+        assert subprocess.run(ctr, check=True, capture_output=True, text=True).stdout == ""
+        subprocess.run(["ctr", "namespaces", "remove", namespace], check=False, capture_output=True)
 
 
 def test_signing_needs_a_registry(built: Project, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.engine.test_containers import boxed as boxed, completed, containers, 
 from tests.services import own_name
 
 from tilth.errors import EngineUnavailable
-from tilth.records import State
+from tilth.records import Run, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,23 @@ def tells() -> str:
 @pipeline
 def telling():
     tells()
+"""
+
+ASKING = """
+import os
+from tilth import Client, Environment, get_step_context, pipeline, step
+
+small = Environment("small", requirements=["beta"], python="3.11", secrets=["TOKEN"])
+
+@step(environment=small)
+def asks() -> list:
+    token = os.environ["TOKEN"]
+    assert token.endswith("`more`") and len(token) == 23, token
+    return [len(token), str(Client().get_run(get_step_context().run_name).pipeline)]
+
+@pipeline
+def asking():
+    asks()
 """
 
 HELD = """
@@ -102,20 +119,105 @@ def test_all_environments_can_be_pruned_and_are_made_again(newer: Project) -> No
     completed(newer.run(cache=False))
 
 
-def test_who_wants_to_enter_it_outside_is_told_how_to_do_it_inside(newer: Project) -> None:
+def delivered(boxed: Project, how: str, engine: DockerEngine) -> Project:
+    """A project whose environments come to containers in one of two ways, after a run."""
+    register(boxed, engine, "others", base_image=engine.images["3.11"], delivery=how)
+    boxed.write(SOURCE.replace("BASE", engine.images["3.13"]))
+    # No other test has this environment: they share the engine.
+    source = (boxed.folder / "pipeline.py").read_text()
+    boxed.write(source.replace('"small", ', f'"small", variables={{"OWN": "{own_name()}"}}, '))
+    completed(boxed.run())
+    return boxed
+
+
+@pytest.fixture(params=["mount", "image"])
+def past(boxed: Project, docker_engine: DockerEngine, request: pytest.FixtureRequest) -> Iterator[Project]:
+    """See `delivered`."""
+    yield delivered(boxed, request.param, docker_engine)
+    told(boxed, "env", "prune", "--all")
+
+
+def test_a_step_of_a_container_is_entered_checked_out_and_run_again_in_one(past: Project) -> None:
+    script = "import beta, os; print(beta.__file__, os.getcwd())"
+    inside = told(past, "env", "shell", "telling-1/tells", "--", "python", "-c", script)
+    assert f"/opt/env/lib/python3.13/site-packages/beta.py {past.folder}\n" in inside
+    assert "no program `nosuch`" in told(past, "env", "shell", "telling-1/tells", "--", "nosuch", code=1)
+    assert told(past, "env", "shell", "small", "--", "sh", "-c", "exit 7", code=7) == ""
+    assert "output output: same as recorded" in told(past, "runs", "rerun", "telling-1/tells", "--local")
+    told(past, "env", "checkout", "telling-1/tells", "out")
+    out = past.folder / "out"
+    again = subprocess.run([out / "run"], capture_output=True, text=True, check=True)
+    assert "output output: same as recorded" in again.stderr
+    entered = subprocess.run(
+        [out / "enter"], input="python -V; pwd\n", capture_output=True, text=True, check=True
+    )
+    assert entered.stdout.startswith("Python 3.13.")
+    assert entered.stdout.endswith(f"{out / 'code'}\n")
+    assert (out / ".venv").is_dir() == (past.last_run().images == {})
+    completed(past.played(past.records(Run)[-1]))
+    assert "completed" in told(past, "runs", "rerun", "telling-1", "--no-cache")
+    assert containers(past.records(Run)[0].id) == []
+
+
+def test_what_was_pruned_is_made_again_to_be_entered(past: Project) -> None:
+    told(past, "env", "prune", "--all")
+    assert "1.0" in told(
+        past, "env", "shell", "telling-1/tells", "--", "python", "-c", "import beta; print(beta.VERSION)"
+    )
+
+
+def test_a_whole_run_of_containers_is_checked_out(past: Project) -> None:
+    told(past, "env", "checkout", "telling-1", "out")
+    entered = subprocess.run(
+        [past.folder / "out" / "enter-small", "python", "-c", "import beta; print(beta.VERSION)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert entered.stdout == "1.0\n"
+
+
+def test_a_step_that_is_run_again_in_a_container_gets_its_secrets_and_answers(boxed: Project) -> None:
+    from tilth.secrets import open_secrets
+
+    secret = 'it\'s $HOME "and" `more`'
+    boxed.write(ASKING)
+    with boxed.at_home():
+        open_secrets(boxed.home).set("TOKEN", secret)
+    completed(boxed.run())
+    assert "output output: same as recorded" in told(boxed, "runs", "rerun", "asking-1/asks", "--local")
+    printed = ["python", "-c", "import os; print(len(os.environ['TOKEN']))"]
+    assert f"{len(secret)}\n" in told(boxed, "env", "shell", "asking-1/asks", "--", *printed)
+    told(boxed, "env", "checkout", "asking-1/asks", "out")
+    out = boxed.folder / "out"
+    bare = subprocess.run([out / "run"], capture_output=True, text=True, check=False)
+    assert "variable `TOKEN` is not set" in bare.stderr
+    given = subprocess.run(
+        [out / "run"], capture_output=True, text=True, check=False, env={**os.environ, "TOKEN": secret}
+    )
+    assert "asks for what is recorded" in given.stderr  # it came so far with the secret as it is
+    assert not list((out / "step").glob(".secrets*"))
+    assert secret not in (out / "run").read_text()
+
+
+def test_without_the_engine_or_the_base_nothing_is_entered(
+    newer: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     completed(newer.run())
+    told(newer, "env", "checkout", "telling-1/tells", "out")
     for arguments in (
         ("env", "shell", "telling-1/tells", "--", "python", "-V"),
         ("runs", "rerun", "telling-1/tells", "--local"),
-        ("env", "checkout", "telling-1/tells", "out"),
+        ("env", "checkout", "telling-1/tells", "other"),
     ):
-        said = told(newer, *arguments, code=1)
-        assert "does not run outside" in said
-    hint = said.partition("hint: `")[2].partition("`")[0].replace(" -it", "").split()
-    inside = subprocess.run(
-        [*hint, "-c", "import beta; print(beta.__file__)"], capture_output=True, text=True, check=True
-    )
-    assert inside.stdout.startswith("/opt/env/lib/python3.13/site-packages/beta")
+        with monkeypatch.context() as patch:
+            patch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+            assert "the docker engine does not answer" in told(newer, *arguments, code=1)
+    assert not (newer.folder / "other").exists()
+    nothing = tmp_path_factory.mktemp("nothing")
+    ended = subprocess.run(
+        ["/bin/sh", newer.folder / "out" / "run"],
+        env={"PATH": str(nothing)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, "there is no docker" in ended.stderr) == (1, True)
 
 
 def test_what_must_be_built_first_is_planned_and_nothing_is_built(

@@ -170,7 +170,9 @@ def _decide_images(
     """
     if wishes.max_size is not None:
         limit = max_size if max_size is not None else wishes.max_size
-        wishes = msgspec.structs.replace(wishes, max_size=max(0, limit - pruning.total(stock)))
+        anyway = pruning.decide(stock, msgspec.structs.replace(wishes, max_size=None))
+        around = pruning.total(stock) - pruning.freed(stock, anyway)
+        wishes = msgspec.structs.replace(wishes, max_size=max(0, limit - around))
     going = {each.thing.path for each in decisions or () if each.goes}
     records = [venvs.read_record(each.path) for each in stock.of("environment") if each.path not in going]
     decided = images.decide(kept, wishes, {each.base for each in records if each and each.base})
