@@ -26,7 +26,7 @@ from tilth.environments.files import (
     sweep,
     throw_away,
 )
-from tilth.environments.pruning import Decision, Removed, Thing
+from tilth.environments.pruning import Decision, Removed, Thing, listed, written
 from tilth.errors import TilthError
 from tilth.images.bases import Base
 from tilth.images.engines import Engine, containerd
@@ -337,8 +337,8 @@ class _Derived(msgspec.Struct):
 
 def _built_bases(home: Home) -> Iterator[Piece]:
     folder = home.images / "derived"
-    listed = _listed(folder)
-    for key in sorted({each.name.partition(".")[0] for each in listed if not each.name.startswith(".")}):
+    names = [each.name for each in listed(folder) if not each.name.startswith(".")]
+    for key in sorted({each.partition(".")[0] for each in names}):
         note = folder / f"{key}.json"
         try:
             known = msgspec.json.decode(read_bytes(note) or b"", type=_Derived)
@@ -351,7 +351,7 @@ def _built_bases(home: Home) -> Iterator[Piece]:
             path=folder / key,
             name=key[:12],
             digest=known.digest if known else "",
-            last_used=_written(note),
+            last_used=written(note),
             names=(f"{known.builder}:{known.engine}",)
             if known and known.engine and known.builder in _OWN
             else (),
@@ -363,7 +363,7 @@ def _built_upon(home: Home) -> Iterator[Piece]:
     """Bases of layouts that the Docker builder has lent its engine: only of those known here, others have theirs."""
     if not (home.images / "derived").is_dir():
         return
-    for path in _listed(home.images / "bases"):
+    for path in listed(home.images / "bases"):
         try:
             base = msgspec.json.decode(read_bytes(path) or b"", type=Base) if path.suffix == ".json" else None
         except msgspec.MsgspecError:
@@ -384,27 +384,25 @@ def _with_engine(base: Piece, engines: _Engines) -> Piece:
 
 def _blobs(home: Home) -> Iterator[Piece]:
     folder = home.images / "blobs" / "sha256"
-    for path in _listed(folder):
+    for path in listed(folder):
         if path.name.startswith("."):
-            yield Piece(
-                kind="leftover of images", path=path, last_used=_written(path), used=_is_written(path)
-            )
+            yield Piece(kind="leftover of images", path=path, last_used=written(path), used=_is_written(path))
         else:
-            yield Piece(kind="layer", path=path, digest=f"sha256:{path.name}", last_used=_written(path))
+            yield Piece(kind="layer", path=path, digest=f"sha256:{path.name}", last_used=written(path))
 
 
 def _notes(home: Home) -> Iterator[Piece]:
     """What says which layer something became, and which blobs a base has: of use as long as these are there."""
-    for path in _listed(home.images / "layers"):
+    for path in listed(home.images / "layers"):
         if path.suffix == ".json":
             try:
                 told = msgspec.json.decode(read_bytes(path) or b"", type=dict[str, Any])
                 digest = str(told.get("digest") or told["descriptor"]["digest"])
             except (msgspec.MsgspecError, KeyError, TypeError):
                 digest = "unknown"
-            yield Piece(kind="note", path=path, digest=digest, last_used=_written(path))
+            yield Piece(kind="note", path=path, digest=digest, last_used=written(path))
     own = f"layout:{home.images}"
-    for path in _listed(home.images / "bases"):
+    for path in listed(home.images / "bases"):
         if path.suffix != ".json":
             continue
         try:
@@ -412,22 +410,22 @@ def _notes(home: Home) -> Iterator[Piece]:
         except msgspec.MsgspecError:
             continue
         if base.source == own:
-            yield Piece(kind="note", path=path, digest=base.digest, last_used=_written(path))
+            yield Piece(kind="note", path=path, digest=base.digest, last_used=written(path))
 
 
 def _leftovers(home: Home) -> Iterator[Piece]:
-    for path in _listed(home.images):
+    for path in listed(home.images):
         if path.name.startswith(".tmp-"):
-            yield Piece(kind="leftover of images", path=path, last_used=_written(path), used=is_used(path))
-    for path in _listed(home.images / "derived"):
+            yield Piece(kind="leftover of images", path=path, last_used=written(path), used=is_used(path))
+    for path in listed(home.images / "derived"):
         if path.name.startswith(".building-"):  # who builds holds `users_file`
-            yield Piece(kind="leftover of images", path=path, last_used=_written(path))
+            yield Piece(kind="leftover of images", path=path, last_used=written(path))
 
 
 def _is_written(path: Path) -> bool:
     """Whether the process that a blob's file is named for may write it still."""
     process = path.name[1:].partition("-")[0]
-    if time.time() - _time(path) > _ABANDONED_S:
+    if time.time() - written(path).timestamp() > _ABANDONED_S:
         return False
     try:
         os.kill(int(process), 0)
@@ -511,26 +509,8 @@ def _containerd(*arguments: str) -> str:
 
 def _remove_strays(home: Home) -> None:
     """Remove locks of layers that are gone; who waits for one finds out."""
-    for path in _listed(home.images / "layers" / ".locks"):
+    for path in listed(home.images / "layers" / ".locks"):
         if not (home.images / "layers" / f"{path.name}.json").exists():
             with alone(path) as unused:
                 if unused:
                     path.unlink(missing_ok=True)
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in sorted(os.listdir(folder))]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _written(path: Path) -> datetime:
-    return datetime.fromtimestamp(_time(path), timezone.utc)
-
-
-def _time(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
