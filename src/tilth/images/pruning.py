@@ -64,7 +64,7 @@ class Piece(Thing, frozen=True, kw_only=True):
 
     environment: str = ""  # of an image: digest
     names: tuple[str, ...] = ()  # in engines that have it
-    needs: frozenset[str] = frozenset()  # of an image: digests of blobs, and of its base
+    needs: frozenset[str] = frozenset()  # digests of blobs, and of an image's base
     known_as: frozenset[str] = frozenset()  # of a base: its digests, here and in engines
 
 
@@ -281,6 +281,7 @@ def _judge_rest(
             why, free = _by_age(each, wishes, stock)
         stays.pop(each.path, None)
         (goes if free else stays)[each.path] = why
+    needed |= {digest for each in built if each.path not in goes for digest in each.needs}
     for each in (*stock.of("layer"), *stock.of("note"), *stock.of("leftover of images")):
         if each.used:
             why, free = "somebody works in it", False
@@ -330,9 +331,10 @@ def _images(made: Iterable[Made], engines: _Engines, home: Home) -> Iterator[Pie
 class _Derived(msgspec.Struct):
     """The part of what `image_builders.deriving` remembers that is needed here."""
 
-    digest: str
+    base: Base
     builder: str
     engine: str = ""
+    engine_ids: dict[str, str] = {}
 
 
 def _built_bases(home: Home) -> Iterator[Piece]:
@@ -350,12 +352,15 @@ def _built_bases(home: Home) -> Iterator[Piece]:
             kind="built base",
             path=folder / key,
             name=key[:12],
-            digest=known.digest if known else "",
+            digest=known.base.digest if known else "",
             last_used=written(note),
             names=(f"{known.builder}:{known.engine}",)
             if known and known.engine and known.builder in _OWN
             else (),
-            known_as=frozenset({known.digest} if known else ()),
+            known_as=frozenset(
+                {known.base.digest, known.base.identity, *known.engine_ids.values()} if known else ()
+            ),
+            needs=frozenset(each.descriptor.digest for each in known.base.layers) if known else frozenset(),
         )
 
 
