@@ -36,6 +36,7 @@ class Rule:
     Attributes:
         method: As `PUT`; empty fits all.
         path: A regular expression, searched in path and query.
+        begins: Only requests for a part of a file whose first byte is in this range.
         times: After so many requests the rule is used up.
         skip: So many fitting requests go through first.
         status: Answered in the registry's place, after the request was read.
@@ -50,6 +51,7 @@ class Rule:
 
     method: str = ""
     path: str = ""
+    begins: range | None = None
     times: int = 1
     skip: int = 0
     status: int = 0
@@ -63,8 +65,10 @@ class Rule:
     bytes_per_s: int = 0
     used: int = 0
 
-    def fits(self, method: str, path: str) -> bool:
-        return self.method in ("", method) and re.search(self.path, path) is not None
+    def fits(self, request: Request) -> bool:
+        if self.method not in ("", request.method) or not re.search(self.path, request.path):
+            return False
+        return self.begins is None or request.begins in self.begins
 
 
 @dataclass(kw_only=True)
@@ -86,6 +90,13 @@ class Request:
     sent: int = 0
     status: int = 0
     rule: Rule | None = field(default=None, repr=False)
+
+    @property
+    def begins(self) -> int | None:
+        """The first byte of the part of a file that it asks for; None when it asks for no part."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        asked = re.match(r"bytes=(\d+)-", headers.get("x-ms-range") or headers.get("range") or "")
+        return int(asked[1]) if asked else None
 
 
 class Cut(Exception):
@@ -148,7 +159,7 @@ class BrokenRegistry:
         with self._lock:
             self.requests.append(request)
             for rule in self._rules:
-                if not rule.fits(request.method, request.path) or rule.used >= rule.times:
+                if not rule.fits(request) or rule.used >= rule.times:
                     continue
                 if rule.skip:
                     rule.skip -= 1
@@ -221,7 +232,7 @@ class Proxy(BaseHTTPRequestHandler):
         self.wfile.flush()
         if rule.early:
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(5)
+            self.connection.settimeout(120)
             while self.connection.recv(CHUNK):
                 pass
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from tests.services import (
     GROUPS,
@@ -37,11 +40,21 @@ if TYPE_CHECKING:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile(
+    "tilth", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tilth")
+
 TILTH = Path(sys.executable).with_name("tilth")
 
 # Where `scripts/services` keeps what it started; the same rule as there.
 _CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 _SERVICES = Path(os.environ.get("TILTH_SERVICES") or Path(_CACHE, "tilth-services"))
+
+# Where they run in the background Ctrl-C may be ignored, and all that they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A variable of whoever runs the tests must not decide what they find.
 for _name in [name for name in os.environ if name.startswith("TILTH_")]:
@@ -67,6 +80,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder for what is temporary. What killed processes leave in it goes with what the tests leave."""
+    folder = tmp_path_factory.getbasetemp() / "tmp"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +132,7 @@ def run_cli(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     code: int | None = 0,
-    timeout: float = 120,
+    timeout: float = 600,
 ) -> Ended:
     """Run the real `tilth` in a process of its own and return how it ended.
 

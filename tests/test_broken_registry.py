@@ -27,7 +27,7 @@ class Client:
     """One kept connection to a registry."""
 
     def __init__(self, host: str, repository: str) -> None:
-        self.connection = http.client.HTTPConnection(host, timeout=30)
+        self.connection = http.client.HTTPConnection(host, timeout=180)
         self.repository = repository
 
     def send(
@@ -75,7 +75,9 @@ def test_without_a_rule_a_blob_goes_through_both_ways(
         ("GET", 200),
     ]
     assert broken_registry.received == len(CONTENT)
-    deadline = time.monotonic() + 5  # the last piece is counted when it has been sent, and may be read before
+    deadline = (
+        time.monotonic() + 180
+    )  # the last piece is counted when it has been sent, and may be read before
     while broken_registry.sent < len(CONTENT) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert broken_registry.sent == len(CONTENT)

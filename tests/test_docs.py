@@ -118,7 +118,7 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=300,
+                timeout=900,
                 check=False,
             )
             should_fail = re.search(r"^error: ", shown, re.MULTILINE) is not None

@@ -151,7 +151,7 @@ def test_three_classes_and_odd_names_are_learned_and_scored(
 def test_the_quickstart_trains_in_two_environments_and_the_second_run_is_all_cache(
     tilth: Callable[..., Any], tmp_path: Path
 ) -> None:
-    tilth("run", QUICKSTART / "pipeline.py", timeout=600)
+    tilth("run", QUICKSTART / "pipeline.py", timeout=1800)
     tilth("artifacts", "get", "report", "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")

@@ -85,7 +85,10 @@ def test_it_is_registered_checked_and_keeps_what_a_run_gives(
     tilth(*register, "--set", f"path={tmp_path / 'artifacts.db'}")
     tilth("stack", "register", "single-file", "-o", "local", "-a", "file", "--set")
     assert f"writes, reads and deletes in `{tmp_path / 'artifacts.db'}`" in tilth("stack", "check").stdout
-    assert "tilth-sqlite==1.0" in tilth("integration", "requirements", "--stack", "single-file").stdout
+    assert (
+        f"tilth-sqlite @ {PLUGIN.as_uri()}"
+        in tilth("integration", "requirements", "--stack", "single-file").stdout
+    )
 
     (tmp_path / "given.py").write_text(PIPELINE)
     tilth("run", "given.py")

@@ -39,7 +39,7 @@ def ask(registry: RegistryService, path: str, *, login: bool = False, trust: boo
     if registry.ca:
         context = ssl.create_default_context(cafile=registry.ca) if trust else ssl.create_default_context()
     try:
-        with urllib.request.urlopen(request, timeout=30, context=context) as response:
+        with urllib.request.urlopen(request, timeout=180, context=context) as response:
             return response.status
     except urllib.error.HTTPError as error:
         with error:
@@ -98,7 +98,7 @@ def test_an_identity_token_is_traded_for_a_token(registry_token: RegistryService
     def trade(token: str) -> int:
         form = f"grant_type=refresh_token&service=tilth-registry&refresh_token={token}".encode()
         try:
-            with urllib.request.urlopen(realm, data=form, timeout=30) as answer:
+            with urllib.request.urlopen(realm, data=form, timeout=180) as answer:
                 return answer.status if json.load(answer)["access_token"] else 0
         except urllib.error.HTTPError as error:
             with error:
@@ -155,7 +155,7 @@ def test_swift_wants_the_right_secret(swift: S3) -> None:
 
 def test_azurite_wants_the_key(azurite: AzureBlob) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{azurite.url}/{azurite.container}?restype=container&comp=list", timeout=30)
+        urllib.request.urlopen(f"{azurite.url}/{azurite.container}?restype=container&comp=list", timeout=180)
     refused.value.close()
     assert refused.value.code in (401, 403, 404)
     assert azurite.key in azurite.connection_string
@@ -176,7 +176,7 @@ def test_google_storage_refuses_to_write_over_what_is_there_when_asked_to(gcs: G
 
     def write() -> int:
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=180) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             with error:
@@ -204,7 +204,7 @@ class Shell:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=1800,
         )
 
 

@@ -16,6 +16,7 @@ The tree shows whose fault it is; a class exists where a caller would act differ
     │   ├── IndexUnavailable    the package index
     │   ├── RegistryUnavailable a container registry does not answer, or breaks off
     │   ├── RegistryRefused     a container registry does not do what it was asked
+    │   │   └── RegistryLacks   it knows no such requests or documents
     │   ├── ImageNotFound       no such image, tag or blob
     │   ├── ImageBroken         an image is not what its digest says
     │   ├── EngineUnavailable   a container engine is needed, and none answers
@@ -137,6 +138,10 @@ class RegistryUnavailable(OutsideError):
 
 class RegistryRefused(OutsideError):
     """A container registry answers, and does not do what it was asked: credentials, rights, space, limits."""
+
+
+class RegistryLacks(RegistryRefused):
+    """A container registry knows no such requests, or takes no such documents."""
 
 
 class ImageNotFound(OutsideError):

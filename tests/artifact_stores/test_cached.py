@@ -125,6 +125,22 @@ def test_what_there_is_to_look_at_comes_along(machine, made):
     assert list(here.objects.list()) == []
 
 
+def test_what_there_is_to_look_at_stays_in_its_folder(machine, made, tmp_path):
+    """Whoever may write to the store names it; a digest says nothing of it."""
+    here, there = machine("a"), machine("b")
+    folder, digest = made([1])
+    here.adopt(folder, digest)
+    here.sync(digest)
+    name = digest.removeprefix("sha256:")
+    here.objects.put(
+        f"artifacts/{name[:2]}/{name}.visualizations/%2e%2e/%2e%2e/%2e%2e/evil.html", b"<script>"
+    )
+    place = there.path(digest)
+    assert load_artifact(place) == [1]
+    written = [path for path in tmp_path.rglob("evil.html") if not path.is_relative_to(tmp_path / "objects")]
+    assert written == []
+
+
 @pytest.mark.parametrize("which", ["value", "artifact.json"])
 @pytest.mark.parametrize("how", ["changed", "cut", "gone"])
 def test_an_artifact_that_is_damaged_in_the_store_is_refused_and_can_be_made_again(

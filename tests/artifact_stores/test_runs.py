@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import socket
+import time
 import uuid
 
 import pytest
-from tests.engine.play import Project
+from tests.engine.play import Project, wait_until
 
 from tilth.client import artifacts, queries, submit
 from tilth.client.artifacts import open_objects
@@ -79,11 +82,11 @@ def bucket(moto_signed, home):
 def share(monkeypatch, used):
     """Have a stack be active whose artifact store is this one; None for the default stack."""
     local = Component(project="p", type="orchestrator", name="local", flavor="local")
-    components = {"orchestrator": local}
-    if used is not None:
-        components["artifact_store"] = Component(
-            project="p", type="artifact_store", name="bucket", flavor=used.flavor, settings=used.settings
-        )
+    used = used or ComponentUsed(flavor="local", component="local", settings={})
+    store = Component(
+        project="p", type="artifact_store", name="bucket", flavor=used.flavor, settings=used.settings
+    )
+    components = {"orchestrator": local, "artifact_store": store}
     stack = AssembledStack("shared", components)
     monkeypatch.setattr(submit, "active_stack", lambda *_, **__: stack)
 
@@ -184,8 +187,9 @@ def test_a_run_whose_store_is_gone_can_be_resumed_when_it_is_back(project, bucke
         flavor="s3", settings={**bucket.settings, "endpoint": "http://127.0.0.1:9"}, component="bucket"
     )
     share(monkeypatch, nowhere)
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+    with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
         project.run()
+    assert "; then `tilth runs resume flow-1` goes on" in caught.value.mend
     ran(project)
     monkeypatch.setattr(artifacts, "_opened", {})
     (run,) = project.records(Run)
@@ -193,3 +197,37 @@ def test_a_run_whose_store_is_gone_can_be_resumed_when_it_is_back(project, bucke
     monkeypatch.setattr(artifacts, "open_objects", lambda home, used: real(home, bucket))
     ended = project.resume(run.name)
     assert set(ended.states.values()) <= {"completed", "cached"}
+
+
+@pytest.fixture
+def deaf():
+    """A server that takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.faults
+def test_ctrl_c_twice_ends_a_run_whose_store_does_not_answer(tmp_path, home, deaf):
+    """Its library waits for minutes, and what waits for it must not."""
+    (tmp_path / "tilth.toml").touch()
+    project = Project(tmp_path, Home(home))
+    project.write(PIPELINE)
+    settings = {"bucket": "b", "endpoint": deaf, "key": "k", "secret": "secret:S3"}
+    with project.at_home():
+        open_secrets(project.home).set("S3", "hunter2-hunter2")
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    for arguments in (
+        ("component", "register", "deaf", "--type", "artifact_store", "--flavor", "s3", *given),
+        ("stack", "register", "deaf", "-o", "local", "-a", "deaf", "--set"),
+    ):
+        with project.start(*arguments) as command:
+            assert command.wait(60) == 0, command.stderr
+    with project.start("run", "pipeline.py") as command:
+        wait_until(lambda: (tmp_path / "ran.txt").exists() and "total" in (tmp_path / "ran.txt").read_text())
+        command.signal(signal.SIGINT)
+        time.sleep(0.5)
+        command.signal(signal.SIGINT)
+        assert command.wait(20) == 130
+        assert "Traceback" not in command.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +15,6 @@ from tests.services import own_name
 from tilth.secrets import open_secrets
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.engine.play import Command, Project
     from tests.services import BaseImages, DockerEngine, RegistryService
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.registry, pytest.mark.usefixtures("only_the_index")]
 def tilth(project: Project, *arguments: str, code: int = 0) -> Command:
     """A command that ended as it should."""
     with project.start(*arguments) as command:
-        assert command.wait(120) == code, command.stderr
+        assert command.wait() == code, command.stderr
     return command
 
 
@@ -91,11 +91,99 @@ def test_the_password_of_a_key_is_a_variable(
     tilth(built, "builds", "verify", reference, "--key", public)
 
 
+def test_a_key_may_be_a_secret(
+    built: Project, registry_plain: RegistryService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = keys(tmp_path, "kept", "open sesame")
+    secrets = open_secrets(built.home)
+    secrets.set("SIGNING_KEY", Path(private).read_text())
+    secrets.set("COSIGN_PASSWORD", "open sesame")
+    monkeypatch.delenv("COSIGN_PASSWORD", raising=False)
+    Path(private).unlink()
+    asked = ("build", "pipeline.py", "--registry", f"{registry_plain.host}/{own_name()}", "--only", "one")
+    unknown = tilth(built, *asked, "--sign", "secret:SIGNING", code=1).stderr
+    assert "SIGNING_KEY" in unknown  # what was meant
+    secrets.set("NO_KEY", "no key at all")
+    assert "cannot be read" in tilth(built, *asked, "--sign", "secret:NO_KEY", code=1).stderr
+    reference = tilth(built, *asked, "--sign", "secret:SIGNING_KEY").stdout.split()[1]
+    tilth(built, "builds", "verify", reference, "--key", public)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("engine", ["podman", "containerd"])
+def test_other_engines_are_given_images_once(
+    built: Project, docker_engine: DockerEngine, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The containerd is the one that the Docker engine has, in a namespace of its own."""
+    own, system = "/var/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock"
+    namespace = own_name()
+    monkeypatch.setenv("CONTAINERD_ADDRESS", own if Path(own).exists() else system)
+    monkeypatch.setenv("CONTAINERD_NAMESPACE", namespace)
+    # An environment that no other test has: they share the engine.
+    source = (built.folder / "pipeline.py").read_text()
+    built.write(source.replace("find_links=", f"variables={{'OWN': '{own_name()}'}}, find_links="))
+    asked = ("build", "pipeline.py", "--load", engine, "--only", "one")
+    try:
+        name = tilth(built, *asked).stdout.split()[1].removeprefix(f"{engine}:")
+        assert tilth(built, *asked).stderr == ""
+        listed = (
+            ["ctr", "images", "check"] if engine == "containerd" else ["podman", "image", "inspect", name]
+        )
+        shown = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+        assert name in shown or "dev.tilth.environment" in shown
+    finally:
+        tilth(built, "env", "prune", "--all")
+    if engine == "podman":
+        assert subprocess.run(["podman", "image", "exists", name], check=False).returncode == 1
+    else:
+        ctr = ["ctr", "images", "list", "--quiet"]
+        assert subprocess.run(ctr, check=True, capture_output=True, text=True).stdout == ""
+        subprocess.run(["ctr", "namespaces", "remove", namespace], check=False, capture_output=True)
+
+
 def test_signing_needs_a_registry(built: Project, tmp_path: Path) -> None:
     private, _ = keys(tmp_path, "mine")
     assert "nothing to sign" in tilth(built, "build", "pipeline.py", "--sign", private, code=1).stderr
     said = tilth(built, "build", "pipeline.py", "--sign", private, "--output", "x", code=2).stderr
     assert "`--sign` is for images in a registry" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--registry", ""], 1, "`--registry` is empty"),
+        (["--registry", "ghcr/acme"], 1, "`ghcr` is not the host of a registry"),
+        (["--registry", "localhost:abc/acme"], 1, "`localhost:abc` is not the host of a registry"),
+        (["--registry", "http://127.0.0.1/acme"], 1, "`http:` is not the host of a registry"),
+        (["--registry", "127.0.0.1:1/Acme"], 1, "write `acme`"),
+        (["--registry", "127.0.0.1:1/acme", "--load", "docker"], 2, "`--registry` and `--load` exclude"),
+        (["--registry", "127.0.0.1:1/acme", "--output", "x"], 2, "`--registry` and `--output` exclude"),
+        (["--output", "images.tar.gz"], 1, "ends in `.tar`"),
+        (["--platform", "arm64"], 1, "write `linux/arm64`"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_built(
+    built: Project, arguments: list[str], code: int, told: str
+) -> None:
+    command = tilth(built, "build", "pipeline.py", *arguments, code=code)
+    assert told in command.stderr
+    assert "Traceback" not in command.stderr
+    assert "building" not in command.stderr
+    assert not list(built.folder.glob("images.*"))
+
+
+def test_a_plan_of_ready_images_says_that_there_is_nothing_to_build(
+    built: Project, base_images: BaseImages
+) -> None:
+    built.write(
+        "from tilth import Environment, pipeline, step\n"
+        f"ready = Environment('ready', image={base_images.registry['3.11']!r})\n"
+        "@step(environment=ready)\ndef first() -> int:\n    return 1\n"
+        "@pipeline\ndef one():\n    first()\n"
+    )
+    told = tilth(built, "build", "pipeline.py", "--plan")
+    assert told.stdout == ""
+    assert "there is nothing to build" in told.stderr
 
 
 def test_attached_documents_are_listed_when_asked(built: Project, registry_plain: RegistryService) -> None:
@@ -131,6 +219,23 @@ def test_the_registry_of_a_stack_is_used_with_its_login(
 
 
 @pytest.mark.docker
+def test_the_registry_of_a_stack_says_how_layers_are_compressed(
+    built: Project, registry_plain: RegistryService
+) -> None:
+    settings = {"host": registry_plain.host, "prefix": own_name(), "compression": "zstd"}
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    tilth(built, "component", "register", "small", "--type", "container_registry", "--flavor", "oci", *given)
+    tilth(built, "stack", "register", "small", "-o", "local", "-a", "local", "-c", "small", "--set")
+    reference = tilth(built, "build", "pipeline.py", "--only", "one").stdout.split()[1]
+    told = subprocess.run(
+        ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference.partition(':one')[0]}@{reference.partition('@')[2]}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    kinds = [layer["mediaType"].rpartition("+")[2] for layer in json.loads(told.stdout)["layers"]]
+    assert kinds[0] == "gzip"  # the base's
+    assert set(kinds[1:]) == {"zstd"}
+
+
 def test_a_plan_tells_of_images_and_names_the_stack(
     built: Project, docker_engine: DockerEngine, base_images: BaseImages
 ) -> None:

@@ -113,12 +113,15 @@ def test_a_hundred_thousand_files_take_little_longer_than_walking_them(
         for each in range(1000):
             (folder / str(each)).touch()
     code = "import os, sys\nfor root, _, files in os.walk(sys.argv[1]):\n    [os.lstat(f'{root}/{f}') for f in files]"
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, home.root], check=True)
-    walked = time.perf_counter() - began
-    began = time.perf_counter()
-    found = holdings.look(home)
-    took = time.perf_counter() - began
-    assert [(each.kind, each.number) for each in found.holdings] == [("environments", 100)]
-    print(f"walked in {walked:.2f} s, looked in {took:.2f} s")
-    assert took < 4 * walked + 1
+    ratios = []
+    while not ratios or (
+        min(ratios) >= 4 and len(ratios) < 10
+    ):  # others may have taken the processor meanwhile
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code, home.root], check=True)
+        walked = time.perf_counter() - began
+        began = time.perf_counter()
+        found = holdings.look(home)
+        ratios.append((time.perf_counter() - began) / walked)
+        assert [(each.kind, each.number) for each in found.holdings] == [("environments", 100)]
+    assert min(ratios) < 4

@@ -122,6 +122,7 @@ components:
     refused = cli("stack", "import", file)
     assert refused.code == 1
     assert "artifact store `models`" in refused.err
+    assert "`--name" not in refused.err  # of no use: it is the component that differs
     assert cli("component", "show", "models", "--json").json["settings"]["bucket"] == "other"
     assert "artifact store models: replaced" in cli("stack", "import", file, "--force").err
     assert cli("component", "show", "models", "--json").json["settings"]["bucket"] == "b"
@@ -129,6 +130,7 @@ components:
 
 
 REGISTER = ("component", "register", "models", "--type", "artifact_store", "--flavor", "s3")
+FSSPEC = (*REGISTER[:-1], "fsspec")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,14 @@ REGISTER = ("component", "register", "models", "--type", "artifact_store", "--fl
         ((*REGISTER, "--set", SECRET), 2, "`--set KEY=VALUE`"),
         ((*REGISTER, "--set", "bucket=a", "--set", "bucket=b"), 2, "given twice"),
         ((*REGISTER, "--set", "bucket=a", "--set", f"secret={SECRET}"), 1, "written out"),
+        ((*FSSPEC, "--set", "url=nowhere"), 1, "has to begin with a protocol"),
+        ((*FSSPEC, "--set", f"url=sftp://me:{SECRET}@host/x"), 1, "has a password in it"),
+        ((*FSSPEC, "--set", "url=a://b", "--set", f'storage_options={{"password": "{SECRET}'), 1, "as JSON"),
+        (
+            (*FSSPEC, "--set", "url=a://b", "--set", f'storage_options={{"token": "{SECRET}"}}'),
+            1,
+            "written out",
+        ),
         (("component", "register", "a", "--type", "store", "--flavor", "s3"), 1, "`artifact_store`"),
         (("component", "register", "a", "--flavor", "s3"), 2, "`--type`"),
         (("component", "show", "modells"), 1, "no component `modells`"),
@@ -216,11 +226,35 @@ def test_listing_loads_no_flavor_and_no_library_of_one() -> None:
     assert not any(name.startswith("tilth.orchestrators") for name in loaded)
 
 
+PIPELINE = "from tilth import pipeline, step\n@step\ndef one() -> int:\n    return 1\n@pipeline\ndef p():\n    one()\n"
+
+
+def test_a_run_on_a_stack_whose_orchestrator_was_deleted_is_refused(cli: Cli, project) -> None:
+    """Else it would run on this machine, which nobody asked for."""
+    (project / "inner/p.py").write_text(PIPELINE)
+    assert cli("component", "register", "boxes", "--type", "orchestrator", "--flavor", "docker").code == 0
+    assert cli("stack", "register", "boxed", "-o", "boxes", "-a", "local", "--set").code == 0
+    assert cli("component", "delete", "boxes", "--force").code == 0
+    for command in ("run", "plan"):
+        said = cli(command, "p.py")
+        assert said.code == 1
+        assert "stack `boxed` has no orchestrator" in said.err
+        assert "`tilth stack update boxed -o NAME`" in said.err
+    assert cli("runs", "list", "--json").json == []
+
+
+def test_a_store_that_cannot_be_opened_is_told_before_anything_runs(cli: Cli, cloud: None, project) -> None:
+    (project / "inner/p.py").write_text(PIPELINE)
+    said = cli("run", "--stack", "cloud", "p.py")
+    assert said.code == 1
+    assert "secret `KEY`" in said.err
+    assert "component `models` names it" in said.err
+    assert "started" not in said.err
+    assert cli("runs", "list", "--json").json == []
+
+
 def test_a_run_remembers_the_stack_it_was_on(cli: Cli, project) -> None:
-    (project / "inner/p.py").write_text(
-        "from tilth import pipeline, step\n@step\ndef one() -> int:\n    return 1\n"
-        "@pipeline\ndef p():\n    one()\n"
-    )
+    (project / "inner/p.py").write_text(PIPELINE)
     shared = project / "shared"
     cli(
         "component",

@@ -69,7 +69,7 @@ def write(project: Project, base: str, *requirements: str) -> None:
 def build(project: Project, *arguments: str, code: int = 0) -> Any:
     """What `tilth build --json` printed; what it said where it should fail."""
     with project.start("build", "pipeline.py", *arguments, *(["--json"] if code == 0 else [])) as command:
-        assert command.wait(120) == code, command.stderr
+        assert command.wait() == code, command.stderr
     return json.loads(command.stdout) if code == 0 else command.stderr
 
 
@@ -204,6 +204,23 @@ def test_layouts_are_written_as_folder_and_as_file(built: Project, tmp_path: Pat
         assert json.loads(told.stdout)["Digest"] == images[1]["image"]
 
 
+@pytest.mark.parametrize("form", ["oci:layout", "oci-archive:images.tar"])
+def test_all_images_of_a_pipeline_are_in_one_layout(built: Project, tmp_path: Path, form: str) -> None:
+    kind, _, place = form.partition(":")
+    out = tmp_path / "out"
+    images = build(built, "--output", str(out / place))
+    for image in images:
+        tag = image["references"][0].rpartition(":")[2]
+        told = subprocess.run(
+            ["skopeo", "inspect", f"{kind}:{out / place}:{tag}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert json.loads(told.stdout)["Digest"] == image["image"]
+    assert [each.name for each in out.iterdir()] == [place]
+
+
 @pytest.mark.docker
 def test_an_engine_is_loaded_without_a_registry(built: Project, docker_engine: DockerEngine) -> None:
     (image,) = build(built, "--load", "docker", "--only", "one")
@@ -232,6 +249,33 @@ def test_what_is_attached_can_be_read_back(built: Project, registry_plain: Regis
     assert record["image"] == image["image"]
 
 
+def test_what_could_not_be_attached_is_attached_by_the_next_build(
+    built: Project, broken_registry: BrokenRegistry
+) -> None:
+    from tilth.images.referrers import list_attached
+    from tilth.oci.references import parse
+    from tilth.oci.registry import Registry
+
+    registry = f"{broken_registry.host}/{own_name()}"
+    broken_registry.rule("PUT", r"/manifests/", status=403, skip=1, times=99)
+    assert "does not allow" in build(built, "--registry", registry, "--only", "one", code=1)
+    broken_registry.heal()
+    (image,) = build(built, "--registry", registry, "--only", "one")
+    place = parse(image["references"][0])
+    assert len(list_attached(Registry(broken_registry.host), place.repository, place.digest)) == 3
+    assert image["warnings"] == []
+
+
+def test_a_registry_that_takes_images_alone_is_no_error(
+    built: Project, broken_registry: BrokenRegistry
+) -> None:
+    registry = f"{broken_registry.host}/{own_name()}"
+    broken_registry.rule("PUT", r"/manifests/sha256", status=400, skip=1, times=1)
+    (image,) = build(built, "--registry", registry, "--only", "one")
+    assert any("SBOM" in warning for warning in image["warnings"])
+    assert [each["id"] for each in build(built, "--registry", registry, "--only", "one")] == [image["id"]]
+
+
 def test_a_plan_says_what_would_be_built_and_why(
     built: Project, registry_plain: RegistryService, base_images: BaseImages
 ) -> None:
@@ -246,6 +290,17 @@ def test_a_plan_says_what_would_be_built_and_why(
     assert plan() == [("reuse", "it is built")] * 2
     write(built, base_images.registry["3.11"], "alpha==2.0")
     assert plan()[0] == ("build", "the environment has changed")
+
+
+def test_what_was_built_before_the_last_change_is_known_to_be_built(
+    built: Project, base_images: BaseImages, tmp_path: Path
+) -> None:
+    build(built, "--only", "one")
+    write(built, base_images.registry["3.11"], "alpha==2.0")
+    build(built, "--only", "one")
+    write(built, base_images.registry["3.11"])
+    (layout,) = build(built, "--only", "one", "--plan", "--output", str(tmp_path / "layout"))
+    assert (layout["plan"], layout["why"]) == ("build", "layouts are written anew")
 
 
 def test_builds_are_listed_and_shown(built: Project) -> None:
@@ -412,6 +467,20 @@ def test_an_image_for_an_architecture_that_is_not_here(
         check=True,
     )
     assert json.loads(told.stdout)["architecture"] == "arm64"
+
+
+def test_an_environment_says_itself_which_platform_it_is_for(
+    built: Project, base_images: BaseImages, tmp_path: Path
+) -> None:
+    write(built, for_arm(base_images.layouts["3.11"], tmp_path / "arm"))
+    assert "is not there for `linux/amd64`" in build(built, code=1)
+    source = (built.folder / "pipeline.py").read_text()
+    (built.folder / "pipeline.py").write_text(
+        source.replace("find_links", 'platform="linux/arm64", find_links')
+    )
+    assert {each["platform"] for each in build(built)} == {"linux/arm64"}
+    # What the command line says counts more.
+    assert "is not there for `linux/amd64`" in build(built, "--platform", "linux/amd64", code=1)
 
 
 def for_arm(layout: str, to: Path) -> str:

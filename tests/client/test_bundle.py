@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -416,3 +417,15 @@ def test_a_repository_of_somebody_else_is_read(project: Path, store: Home) -> No
     for each in [project, *project.rglob("*")]:
         os.chown(each, 1234, 1234)
     assert names(pack(project, store)) == {"main.py", ".gitignore"}
+
+
+def test_a_large_file_is_unpacked_in_little_memory(project: Path, store: Path, tmp_path: Path) -> None:
+    (project / "data.bin").write_bytes(bytes(64 << 20))
+    bundle = pack(project, store)
+    tracemalloc.start()
+    try:
+        unpack(bundle.path, tmp_path / "out")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "out" / "data.bin").stat().st_size == 64 << 20

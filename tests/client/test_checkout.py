@@ -268,7 +268,7 @@ def test_everything_works_without_a_network(past: Past, tmp_path: Path) -> None:
         variables = {**os.environ, **past.variables}
         done = subprocess.run(
             [*alone, sys.executable, "-m", "tilth.cli", *arguments], cwd=past.folder, env=variables,
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
 

@@ -57,7 +57,7 @@ def started(tmp_path: Path) -> Callable[..., str]:
         environment = {**os.environ, "TILTH_PROGRESS": "plain", "NO_COLOR": "1"}
         ended = subprocess.run(
             [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True,
-            errors="surrogateescape", timeout=60, check=False,
+            errors="surrogateescape", timeout=300, check=False,
         )  # fmt: skip
         assert ended.returncode == code, ended.stderr
         return ended.stdout if code == 0 else ended.stderr

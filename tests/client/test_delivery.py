@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from functools import partial
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.engine.play import wait_until
+from tests.ports import free_port, wait_for_port
 
 from tilth.artifact_stores.folder import FolderStore
 from tilth.client.bundle import make_bundle
 from tilth.client.code_root import find_code_root
 from tilth.client.delivery import IN_IMAGE, plan_delivery
-from tilth.engine.delivery import bundle_key, deliver, fetch_code
+from tilth.engine.delivery import bundle_key, deliver, fetch_code, login
 from tilth.errors import DefinitionError, NotFound, OutsideError, SetupError, UnknownOption
 from tilth.home import Home
 from tilth.records import CodeDelivery
@@ -222,9 +221,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("host", "id"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / name], check=True)
     shutil.copy(keys / "id.pub", keys / "authorized")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = {
         "Port": port, "ListenAddress": "127.0.0.1", "AuthorizedKeysFile": keys / "authorized", "PidFile": keys / "pid",
         "PasswordAuthentication": "no", "UsePAM": "no", "StrictModes": "no", "PermitRootLogin": "prohibit-password",
@@ -240,17 +237,12 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             f"ssh -q -F none -i {keys / 'id'} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no "
             f"-o UserKnownHostsFile={keys / 'known'}",
         )
-
-        def answers() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(answers, "sshd")
+        wait_for_port(port)
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         yield f"ssh://{user}@127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(180)
 
 
 def test_over_ssh(project: Path, remote: Path, ssh: str, tmp_path: Path) -> None:
@@ -326,6 +318,29 @@ def test_over_http_with_a_password(project: Path, http: str, tmp_path: Path) -> 
     kept = b"".join(path.read_bytes() for path in tmp_path.joinpath("far").rglob("*") if path.is_file())
     kept += b"".join(path.read_bytes() for path in tmp_path.joinpath("there").rglob("*") if path.is_file())
     assert b"s3cret-token" not in kept
+
+
+def test_a_password_is_given_to_the_host_of_the_repository_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submodule may name any other."""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.name")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "kept")
+
+    def filled(host: str) -> str:
+        return subprocess.run(
+            ["git", "credential", "fill"],
+            input=f"protocol=https\nhost={host}\n\n",
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"},
+            capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+
+    with login("https://git.example:8443/team/repo.git", "s3cret-token"):
+        assert "password=s3cret-token" in filled("git.example:8443")
+        for other in ("git.example", "evil.example", "git.example.evil:8443"):
+            assert "s3cret-token" not in filled(other)
+        named = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=True)
+        assert named.stdout == "kept\n"
+    assert os.environ["GIT_CONFIG_COUNT"] == "1"
 
 
 def test_a_bundle_is_put_once_and_unpacked(project: Path, home: Path, tmp_path: Path) -> None:

@@ -33,6 +33,14 @@ def test_a_detached_run_outlives_the_command_that_started_it(counted: Project) -
     wait_until(lambda: not processes_of(counted.home))
 
 
+def test_a_module_of_the_project_does_not_stand_in_for_one_that_the_driver_imports(counted: Project) -> None:
+    for name in ("json", "msgspec", "secrets"):
+        (counted.folder / f"{name}.py").write_text("raise RuntimeError('this is the project')\n")
+    with counted.start("run", "--detach", "pipeline.py") as command:
+        assert command.wait() == 0, command.stderr
+    wait_until(lambda: counted.last_run().state is State.COMPLETED)
+
+
 def test_a_detached_run_is_cancelled_as_any_other(counted: Project) -> None:
     (counted.folder / "hold").touch()
     with counted.start("run", "--detach", "pipeline.py") as command:

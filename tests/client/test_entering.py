@@ -132,7 +132,7 @@ def test_an_open_environment_is_held(past: Past) -> None:
     users = past.home.environments / f".{past.venv().name}.users"
     marker = past.folder / "open"
     with subprocess.Popen(
-        [TILTH, "env", "shell", "own", "--", "sh", "-c", f'touch "{marker}"; exec sleep 60'],
+        [TILTH, "env", "shell", "own", "--", "sh", "-c", f'touch "{marker}"; exec sleep 600'],
         cwd=past.folder,
         env={**os.environ, **past.variables},
     ) as process:
@@ -140,7 +140,7 @@ def test_an_open_environment_is_held(past: Past) -> None:
         with alone(users) as unused:
             assert not unused
         process.send_signal(signal.SIGTERM)  # is passed on
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(180) == 128 + signal.SIGTERM
     with alone(users) as unused:
         assert unused
 
@@ -203,7 +203,7 @@ def on_a_terminal(
         os.execve(TILTH, ["tilth", *arguments], {**os.environ, **past.variables, "TERM": "dumb", **variables})
     shown = seen = b""
     waiting = list(typed)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         if waiting and waiting[0][0] in seen:
             os.write(terminal, waiting.pop(0)[1])

@@ -156,7 +156,7 @@ def test_a_chatty_step_does_not_wait_for_the_terminal() -> None:
             progress(StepLine("train", None, f"line {number}", "stdout"))
         took = time.perf_counter() - began
     # A redraw for each would take minutes; the bound is far from both.
-    assert took < 10
+    assert took < 60
     assert all(f"line {number}\n" in terminal.getvalue() for number in (0, 9999, 19999))
 
 

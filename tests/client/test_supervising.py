@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
-from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -17,42 +15,16 @@ from tilth.client.supervising import (
     lock_supervisor,
     supervisor_environment,
     supervisor_records,
-    tilth_requirement,
 )
-from tilth.errors import SetupError
 from tilth.home import Home
 from tilth.records import Run, roles
+from tilth.stack.installed import installed_requirement
 from tilth.store import open_store
-
-
-class Installed(Distribution):
-    """An installation of tilth from somewhere."""
-
-    def __init__(self, origin: dict[str, object] | None) -> None:
-        self._origin = origin
-
-    def read_text(self, filename: str) -> str | None:
-        if filename == "direct_url.json":
-            return json.dumps(self._origin) if self._origin else None
-        return "Metadata-Version: 2.1\nName: tilth\nVersion: 1.2.3\n"
-
-    def locate_file(self, path: object) -> Path:
-        raise NotImplementedError
-
-
-def test_tilth_comes_from_where_it_was_installed_from(tmp_path: Path) -> None:
-    assert tilth_requirement(Installed(None)) == "tilth==1.2.3"
-    folder = {"url": tmp_path.as_uri(), "dir_info": {"editable": True}}
-    assert tilth_requirement(Installed(folder)) == f"tilth @ {tmp_path.as_uri()}"
-    commit = {"url": "https://host/tilth.git", "vcs_info": {"vcs": "git", "commit_id": "ab" * 20}}
-    assert tilth_requirement(Installed(commit)) == f"tilth @ git+https://host/tilth.git@{'ab' * 20}"
-    with pytest.raises(SetupError, match="is gone"):
-        tilth_requirement(Installed({"url": (tmp_path / "gone").as_uri(), "dir_info": {}}))
 
 
 def test_requirements_of_components_come_along() -> None:
     declared = supervisor_environment(["boto3>=1.30", "boto3>=1.30"]).to_json()
-    assert declared["requirements"] == [tilth_requirement(), "boto3>=1.30"]
+    assert declared["requirements"] == [installed_requirement("tilth"), "boto3>=1.30"]
 
 
 @pytest.mark.network

@@ -123,15 +123,19 @@ def test_two_answers_to_one_question_are_refused(options: dict[str, Any], told: 
 
 
 def test_a_ready_image_may_be_run_as_somebody_with_variables() -> None:
-    Environment(
-        "x",
-        image="a",
-        user="1000",
-        working_directory="/srv",
-        variables={"A": "1"},
-        secrets=["B"],
-        platform="linux/arm64",
-    )
+    options = {
+        "image": "a",
+        "user": "1000",
+        "working_directory": "/srv",
+        "variables": {"A": "1"},
+        "secrets": ["B"],
+        "platform": "linux/arm64",
+    }
+    declared = Environment("x", **options).to_json()
+    assert {name: declared[name] for name in options if name != "secrets"} == {
+        name: value for name, value in options.items() if name != "secrets"
+    }
+    assert "B" in declared["secrets"]
 
 
 def test_a_misspelt_option_names_the_nearest() -> None:

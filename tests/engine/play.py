@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tilth.records import Record
 
 R = TypeVar("R", bound="Record")
+PATIENCE_S = 180.0  # for what comes in a moment, on a machine that is too busy by far
+# What tells "at once" from "when the step has slept enough", on such a machine too: steps sleep for ten minutes.
+SOON_S = 60.0
 PROJECTS = Path(__file__).parent.parent / "projects"
 
 
@@ -197,7 +200,7 @@ class Command:
     stdout: str = ""
     stderr: str = ""
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Its exit code; what it printed is in `stdout` and `stderr`."""
         try:
             self.stdout, self.stderr = self.process.communicate(timeout=timeout)
@@ -216,7 +219,7 @@ class Command:
         """As `kill -9` does."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
-        self.stdout, self.stderr = self.process.communicate(timeout=10)
+        self.stdout, self.stderr = self.process.communicate(timeout=PATIENCE_S)
 
     def __enter__(self) -> Command:
         return self
@@ -229,12 +232,12 @@ class Command:
                 stream.close()
 
 
-def wait_until(condition: Callable[[], Any], what: str = "", timeout: float = 15) -> Any:
+def wait_until(condition: Callable[[], Any], what: str = "") -> Any:
     """Wait until `condition()` is true, and give what it gave."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout:g} s in vain for {what or condition}")
+            pytest.fail(f"waited {PATIENCE_S:g} s in vain for {what or condition}")
         time.sleep(0.01)
     return found
 

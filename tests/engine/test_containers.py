@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.engine.play import processes_of, wait_until
+from tests.services import own_name
 
 from tilth.errors import DefinitionError, EngineUnavailable, ImageNotFound, SetupError
 from tilth.orchestrators import Task
@@ -83,7 +84,7 @@ def greedy() -> int:
 
 @step(environment=small, timeout="1s")
 def slow():
-    time.sleep(60)
+    time.sleep(600)
 
 @pipeline(failure_mode="continue")
 def ends():
@@ -146,7 +147,7 @@ def boxed(project: Project, docker_engine: DockerEngine) -> Iterator[Project]:
     register(project, docker_engine)
     yield project
     for run in project.records(Run):
-        assert containers(run.id) == []
+        wait_until(lambda run=run: not containers(run.id), "the end of its containers")
 
 
 def completed(played: Played) -> Played:
@@ -178,12 +179,12 @@ def test_each_end_of_a_step_is_told_apart(boxed: Project) -> None:
     played = boxed.run()
     told = {each.step: each.failure for each in played.records}
     reasons = {step: failure.reason if failure else "" for step, failure in told.items()}
+    assert reasons.pop("greedy") in ("out_of_memory", "killed")  # Docker loses the event now and then
     assert reasons == {
         "raises": "exception",
         "dies": "killed",
         "crashes": "killed",
         "leaves": "exited",
-        "greedy": "out_of_memory",
         "slow": "timeout",
     }
     assert told["raises"]
@@ -220,7 +221,7 @@ def test_a_cancelled_run_ends_its_containers(boxed: Project) -> None:
     with boxed.start("runs", "cancel", boxed.last_run().name) as command:
         assert command.wait() == 0
     wait_until(lambda: boxed.last_run().state is State.CANCELLED)
-    assert containers(boxed.last_run().id) == []
+    wait_until(lambda: not containers(boxed.last_run().id), "the end of its containers")
 
 
 def test_a_secret_comes_to_the_step_and_nowhere_else(boxed: Project) -> None:
@@ -298,7 +299,9 @@ def test_an_image_is_made_and_loaded_where_that_is_asked_for(
     project: Project, docker_engine: DockerEngine
 ) -> None:
     register(project, docker_engine, delivery="image")
-    project.write(SOURCE)
+    # Images are named by what is in them. Nobody else may have these, for they are removed.
+    own = f'requirements=["alpha==1.0"], variables={{"OWN": "{own_name()}"}}'
+    project.write(SOURCE.replace('requirements=["alpha==1.0"]', own))
     played = completed(project.run())
     builds = project.records(Build)
     assert {each.name for each in builds} == {"small", "other"}

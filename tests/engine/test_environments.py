@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.engine.play import is_alive, processes_of, wait_until
+from tests.engine.play import SOON_S, is_alive, processes_of, wait_until
 
 from tilth.engine import events
 from tilth.engine.driver import Driver
@@ -222,7 +222,7 @@ def test_a_client_killed_while_environments_are_locked_and_made_leaves_nothing_h
         with project.start("run", "pipeline.py") as command:
             time.sleep(rng.uniform(0.1, 1.2))
             command.kill()
-        wait_until(lambda: not processes_of(project.home), "the end of all processes", timeout=10)
+        wait_until(lambda: not processes_of(project.home), "the end of all processes")
     for run in project.records(Run):
         if run.state is State.RUNNING:
             assert project.resume(run.name).run.state is State.COMPLETED
@@ -232,14 +232,14 @@ def test_a_client_killed_while_environments_are_locked_and_made_leaves_nothing_h
 
 
 SLOW_UV = """#!/bin/sh
-case "$2" in {slow}) echo $$ > {began}.new; mv {began}.new {began}; exec sleep 30;; esac
+case "$2" in {slow}) echo $$ > {began}.new; mv {began}.new {began}; exec sleep 600;; esac
 exec {uv} "$@"
 """
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("while_", ["locking", "imports are checked", "steps run"])
-def test_ctrl_c_while_an_environment_is_made_ends_all_within_two_seconds(
+def test_ctrl_c_while_an_environment_is_made_ends_all_long_before_it_is_made(
     project: Project, tmp_path_factory: pytest.TempPathFactory, while_: str
 ) -> None:
     project.write(EXCLUDING)
@@ -257,10 +257,10 @@ def test_ctrl_c_while_an_environment_is_made_ends_all_within_two_seconds(
         wait_until(began.exists, "uv")
         clock = time.monotonic()
         command.signal(signal.SIGINT)
-        assert command.wait(10) == 130
-        assert time.monotonic() - clock < 2
-    wait_until(lambda: not is_alive(int(began.read_text())), "the end of uv", timeout=2)
-    assert processes_of(project.home) == []
+        assert command.wait() == 130
+        assert time.monotonic() - clock < SOON_S
+    wait_until(lambda: not is_alive(int(began.read_text())), "the end of uv")
+    wait_until(lambda: not processes_of(project.home), "the end of all processes")
     states = [each.state for each in project.records(Run)]
     assert states == ([State.COMPLETED, State.CANCELLED] if while_ == "steps run" else [])
 

@@ -36,7 +36,7 @@ class Counting:
         self.refusals = 1 << 30  # how often `error` is raised
 
     def write(self, changes: Sequence[Change], *, holding: Run | None = None) -> Any:
-        self.may_write.wait(10)
+        self.may_write.wait(180)
         self.writes += 1
         if self.error and self.writes <= self.refusals:
             raise self.error

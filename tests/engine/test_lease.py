@@ -65,7 +65,7 @@ def test_of_many_threads_one_gets_the_lease(tmp_path: Path) -> None:
         try:
             with Lease(tmp_path, "run-1"):
                 inside.append(number)
-                done.wait(5)
+                done.wait(180)
         except Conflict:
             refused.append(number)
             if len(refused) == 7:

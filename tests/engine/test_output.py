@@ -168,7 +168,7 @@ def test_a_hundred_thousand_lines_are_quick_and_complete(project: Project) -> No
     )
     began = time.monotonic()
     played = project.run()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120  # 1 s on an idle machine; for each line alone it would be minutes
     lines = played.lines("chatty")
     assert len(lines) == 100_000
     assert lines[::25_000] == ["line 0", "line 25000", "line 50000", "line 75000"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.engine.play import SOON_S, wait_until
 
 from tilth.engine import events
 from tilth.errors import SetupError
+from tilth.records import StepRun
 
 if TYPE_CHECKING:
     from tests.engine.play import Played, Project
@@ -36,7 +39,7 @@ SLEEPS = """
     @step
     def meet(name: str, other: str) -> bool:
         Path(name).touch()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while not Path(other).exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         return Path(other).exists()
@@ -207,17 +210,17 @@ TIMEOUTS = """
     from tilth import Retry, pipeline, step
 
 
-    @step(timeout="300ms")
+    @step(timeout="3000ms")
     def too_long() -> int:
         print("begun", flush=True)
-        time.sleep(60)
+        time.sleep(600)
 
 
-    @step(timeout=0.3)
+    @step(timeout=3.0)
     def deaf() -> int:
         while True:
             try:
-                time.sleep(60)
+                time.sleep(600)
             except KeyboardInterrupt:
                 pass
 
@@ -240,12 +243,12 @@ def test_a_step_is_stopped_after_its_timeout_also_when_it_does_not_listen(projec
     project.write(TIMEOUTS)
     began = time.monotonic()
     played = project.run(workers=3)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < SOON_S
     assert played.states == {"too_long": "failed", "deaf": "failed", "other": "completed"}
     for step in ("too_long", "deaf"):
         failure = played.steps[step].failure
         assert failure is not None
-        assert (failure.reason, failure.message) == ("timeout", "it was stopped after its timeout of 0.3 s")
+        assert (failure.reason, failure.message) == ("timeout", "it was stopped after its timeout of 3 s")
     assert played.lines("too_long") == ["begun"]
 
 
@@ -271,7 +274,8 @@ MODES = """
     @step
     def running() -> int:
         note("running-begins")
-        time.sleep(0.5)
+        while not Path("go").exists():  # until that is recorded
+            time.sleep(0.01)
         note("running-ends")
         return 1
 
@@ -293,6 +297,27 @@ MODES = """
         downstream(fails())
         later(running())
 """
+
+
+def play(project: Project, mode: str) -> Played:
+    """Let `running` go on when the failure is known, where it is to go on."""
+    project.write(MODES)
+
+    def let_go() -> None:
+        wait_until(lambda: any(each.failure for each in recorded(project)), "the failure")
+        (project.folder / "go").touch()
+
+    watcher = threading.Thread(target=let_go)
+    if mode != "fail_fast":
+        watcher.start()
+    played = project.run(failure_mode=mode, workers=2)
+    if mode != "fail_fast":
+        watcher.join()
+    return played
+
+
+def recorded(project: Project) -> list[StepRun]:
+    return project.records(StepRun) if project.home.database.exists() else []
 
 
 @pytest.mark.parametrize(
@@ -318,8 +343,7 @@ MODES = """
 def test_a_failure_means_for_the_others_what_the_failure_mode_says(
     project: Project, mode: str, states: dict[str, str], calls: list[str]
 ) -> None:
-    project.write(MODES)
-    played = project.run(failure_mode=mode, workers=2)
+    played = play(project, mode)
     assert played.run.state.value == "failed"
     assert played.run.failure is not None
     assert played.run.failure.message == "step `fails`: bad"
@@ -333,6 +357,5 @@ def failures(played: Played) -> dict[str, str]:
 
 
 def test_a_failed_run_says_which_steps_were_not_reached(project: Project) -> None:
-    project.write(MODES)
-    played = project.run(failure_mode="continue", workers=2)
+    played = play(project, "continue")
     assert failures(played) == {"fails": "exception", "downstream": "upstream"}

@@ -388,7 +388,11 @@ from tilth.home import Home
 home = Home(Path(sys.argv[1]))
 count = 0
 until = time.monotonic() + float(sys.argv[2])
-while time.monotonic() < until:
+over = Path(sys.argv[3])  # there when nobody uses environments any more
+is_last = False
+while not is_last:
+    # On a slow machine nothing may have been there in that time.
+    is_last = over.exists() or (count > 0 and time.monotonic() > until)
     stock = pruning.survey(home)
     removed = pruning.remove(stock, pruning.decide(stock, pruning.Wishes(all=True)), home)
     count += len(removed.gone)
@@ -419,18 +423,19 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
 @pytest.mark.slow
 @pytest.mark.faults
 def test_ten_processes_that_use_and_prune_at_once_never_miss_a_file(
-    here: Here, started: list[subprocess.Popen[str]]
+    here: Here, started: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     where = (here.home.root, here.root, here.interpreter.executable)
     users = [start(USE, *where, number) for number in range(6)]
-    pruners = [start(PRUNE, here.home.root, 8) for _ in range(4)]
+    pruners = [start(PRUNE, here.home.root, 8, tmp_path / "over") for _ in range(4)]
     started += [*users, *pruners]
     for each in users:
-        out, errors = each.communicate(timeout=120)
+        out, errors = each.communicate(timeout=600)
         assert (each.returncode, out) == (0, "done\n"), errors
+    (tmp_path / "over").touch()
     removed = 0
     for each in pruners:
-        out, errors = each.communicate(timeout=60)
+        out, errors = each.communicate(timeout=600)
         assert each.returncode == 0, errors
         removed += int(out)
     assert removed > 0
@@ -447,17 +452,19 @@ def test_a_prune_that_is_killed_leaves_nothing_half_removed_in_use(
     build_wheel(links, "many", "1.0", files={"many/__init__.py": "", **many})
     lock = here.lock("many", "alpha", find_links=["links"])
     other = here.lock("alpha", name="other")
-    cut = 0
-    for turn in range(6):
+    cut = turn = 0
+    while turn < 6 or not cut:  # when a prune has gone how far depends on how busy the machine is
+        assert turn < 100, "no prune was cut in the middle: the test did not test anything"
+        turn += 1
         venvs.realise(lock, here.home)
         venvs.realise(other, here.home)
         (environment,) = (each for each in environments(here) if each.name in lock.digest)
-        process = start(PRUNE, here.home.root, 0.5)
+        process = start(PRUNE, here.home.root, 0.5, tmp_path / "over")
         started.append(process)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while environment.exists() and time.monotonic() < deadline:
             time.sleep(0.0005)
-        time.sleep(turn * 0.004)
+        time.sleep(turn % 6 * 0.004)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         cut += any(here.home.environments.glob(".tmp-*")) or any(here.home.wheels.glob(".tmp-*"))
@@ -471,7 +478,6 @@ def test_a_prune_that_is_killed_leaves_nothing_half_removed_in_use(
             assert venvs.changed_files(made) == []
             subprocess.run([made.python, "-c", "import alpha, beta"], check=True)
             held.close()
-    assert cut, "no prune was cut in the middle: the test did not test anything"
     prune(here)
     assert list(here.home.environments.glob(".tmp-*")) == []
     assert list(here.home.wheels.glob(".tmp-*")) == []

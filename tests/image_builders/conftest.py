@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tilth import Environment
@@ -17,24 +19,35 @@ from tilth.image_builders import Derived, ImageBuilder, Work
 from tilth.image_builders.docker import DockerBuilder, DockerBuilderSettings
 from tilth.image_builders.podman import PodmanBuilder, PodmanBuilderSettings
 from tilth.image_builders.recipes import Recipe, recipe_of
-from tilth.images.bases import Base
+from tilth.images.bases import Base, BaseLayer
 from tilth.images.options import container_options
+from tilth.oci.descriptors import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.services import BaseImages, DockerEngine
 
-SECRET = "hunter2-of-the-build"
+SECRET = f"hunter2-{uuid.uuid4().hex}"  # of this process alone: what is in memory is looked for
 
 
-def base_of(place: str, images: BaseImages, **config: Any) -> Base:
+def base_of(place: str, images: BaseImages, **said: Any) -> Base:
     """The base image with Python 3.11 in a place, as `inspect_base` would describe it."""
     layout, _, _ = images.layouts["3.11"].rpartition(":")
     index = json.loads(Path(layout, "index.json").read_text())
     digest = index["manifests"][0]["digest"]
-    known = {"layers": (), "os": "linux", "architecture": "amd64", "python": "/usr/bin/python3.11",
-             "version": "3.11.2", "libc": "glibc 2.36", "config": config}  # fmt: skip
+    manifest = json.loads(Path(layout, "blobs", "sha256", digest.removeprefix("sha256:")).read_text())
+    config = json.loads(Path(layout, "blobs", "sha256", manifest["config"]["digest"][7:]).read_text())
+    layers = tuple(
+        BaseLayer(
+            descriptor=Descriptor(media_type=each["mediaType"], digest=each["digest"], size=each["size"]),
+            diff_id=diff_id,
+        )
+        for each, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True)
+    )
+    known = {"layers": layers, "identity": manifest["config"]["digest"],
+             "os": "linux", "architecture": "amd64", "python": "/usr/bin/python3.11",
+             "version": "3.11.2", "libc": "glibc 2.36", "config": said}  # fmt: skip
     if place == "layout":
         return Base(
             reference=f"oci:{images.layouts['3.11']}", source=f"layout:{layout}", digest=digest, **known
@@ -52,7 +65,6 @@ def base_of(place: str, images: BaseImages, **config: Any) -> Base:
         return Base(
             reference=images.registry["3.11"], source=f"registry:{host}/{repository}", digest=digest, **known
         )
-    manifest = json.loads(Path(layout, "blobs", "sha256", digest.removeprefix("sha256:")).read_text())
     return Base(
         reference=f"docker:{images.engine['3.11']}",
         source="engine:docker",
@@ -71,8 +83,10 @@ class Site:
     start: str  # what a `FROM` takes here
     lines: list[str] = field(default_factory=list)
     left: set[str] = field(default_factory=set)  # in an engine
+    below: Base | None = None  # of the last recipe
 
     def recipe(self, base: Base | None = None, **options: Any) -> Recipe:
+        self.below = base
         declared = container_options(Environment("training", **options).to_json())
         recipe = recipe_of("training", declared, root=self.root, base=base, home=self.home)
         assert recipe is not None
@@ -85,11 +99,23 @@ class Site:
     def derive(self, recipe: Recipe, *, refresh: bool = False) -> Derived:
         self.lines.clear()
         work = Work(
-            home=self.home, secret={"token": SECRET}.__getitem__, tell=self.lines.append, refresh=refresh
+            home=self.home,
+            secret={"token": SECRET}.__getitem__,
+            tell=self.lines.append,
+            refresh=refresh,
+            known=self.known,
         )
         derived = self.builder.derive(recipe, work)
         self.left |= {derived.engine} - {""}
         return derived
+
+    def known(self) -> dict[str, BaseLayer]:
+        if self.below is None or not self.below.source.startswith("layout:"):
+            return {}
+        return {
+            each.diff_id: msgspec.structs.replace(each, source=self.below.source)
+            for each in self.below.layers
+        }
 
     def look(self, derived: Derived) -> dict[str, Any]:
         """Config of the image, read by a tool that knows nothing of tilth."""

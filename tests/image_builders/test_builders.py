@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -74,7 +75,9 @@ class TestAnyEngine:
         )
         assert all(SECRET.encode() not in each for each in found)
         assert subprocess.run(["grep", "-rqF", SECRET, str(rootfs)], check=False).returncode == 1
-        assert not list(Path("/dev/shm").glob("tilth-*/key"))
+        for each in Path("/dev/shm").glob("tilth-*/key"):  # others build too
+            with contextlib.suppress(FileNotFoundError):
+                assert each.read_text() != SECRET
 
     def test_a_command_that_fails_is_named_with_what_it_said(self, any_site: Site) -> None:
         recipe = any_site.dockerfile(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def base(digest: str = "1", **config: Any) -> Base:
     return Base(
         reference="python:3.12-slim", source="registry:docker.io/library/python", digest=f"sha256:{digest * 64}",
+        identity=f"sha256:{digest * 64}",
         os="linux", architecture="amd64", layers=(), config=config, python="", version="", libc="",
     )  # fmt: skip
 
@@ -47,14 +48,15 @@ def test_everything_that_changes_the_result_changes_the_key(site: Site) -> None:
         site.recipe(base(User="app"), system_packages=["git"]),
         site.dockerfile("FROM a\n"),
         site.dockerfile("FROM a\n", build_args={"A": "1"}),
-        site.dockerfile("FROM a\n", build_target="x"),
+        site.dockerfile("FROM a AS x\n", build_target="x"),
         site.dockerfile("FROM a\n", build_secrets=["token"]),
         site.dockerfile("FROM a\n", platform="linux/arm64"),
         site.dockerfile("FROM a\n", system_packages=["git"]),
         site.dockerfile("FROM b\n"),
+        site.dockerfile("FROM a\nCOPY a /a\n"),
     ]
     (site.root / "a").write_text("2")
-    recipes.append(site.dockerfile("FROM b\n"))
+    recipes.append(site.dockerfile("FROM a\nCOPY a /a\n"))
     assert len({each.key for each in recipes}) == len(recipes)
 
 
@@ -92,3 +94,22 @@ def test_a_dockerfile_or_context_that_is_not_there_is_named(
     with pytest.raises(DefinitionError) as caught:
         site.recipe(**options)
     assert told in str(caught.value)
+
+
+def test_the_digest_behind_a_from_is_in_the_key_and_built_on(site: Site) -> None:
+    (site.root / "Dockerfile").write_text("FROM a:1\nRUN true\n")
+    options = container_options(Environment("x", dockerfile="Dockerfile").to_json())
+
+    def recipe(now: str) -> Any:
+        found = recipe_of("x", options, root=site.root, base=None, home=site.home, resolve=lambda _: now)
+        assert found is not None
+        return found
+
+    one, other = (recipe(f"docker.io/library/a@sha256:{digit * 64}") for digit in "12")
+    assert one.key != other.key
+    assert one.asked == other.asked
+    assert one.pinned == f"FROM docker.io/library/a@sha256:{'1' * 64}\nRUN true\n"
+    assert one.dockerfile == "FROM a:1\nRUN true\n"
+    # From another registry it is the same image; one of an engine is named as it was.
+    assert recipe(f"mirror.example/a@sha256:{'1' * 64}").key == one.key
+    assert recipe(f"sha256:{'3' * 64}").pinned == one.dockerfile

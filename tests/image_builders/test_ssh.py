@@ -7,16 +7,16 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from tests.image_builders.conftest import SECRET, base_of
+from tests.ports import free_port, wait_for_port
 from tests.services import own_name
 
 from tilth.errors import BuildFailed, DefinitionError, EngineUnavailable
@@ -56,23 +56,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshBuilderSetti
     there.write_text("\n".join(["#!/bin/sh", *said, f'exec {uv} "$@"', ""]))
     there.chmod(0o700)
     Path("/run/sshd").mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = {
         "Port": port, "ListenAddress": "127.0.0.1", "AuthorizedKeysFile": folder / "key.pub", "PidFile": "none",
         "PasswordAuthentication": "no", "UsePAM": "no", "StrictModes": "no", "PermitRootLogin": "prohibit-password",
+        "SetEnv": f"TMPDIR={tempfile.gettempdir()}",  # the log of a failure stays
     }  # fmt: skip
     assert SSHD is not None
     command = [SSHD, "-D", "-e", "-f", "/dev/null", "-h", folder / "host"]
     command += [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
     with open(folder / "log", "w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
-            for _ in range(100):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
+            wait_for_port(port)
             yield SshBuilderSettings(
                 host=f"{getpass.getuser()}@127.0.0.1",
                 port=port,

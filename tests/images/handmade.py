@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tilth.home import Home
 
-QUICK = Patience(tries=4, first_wait_s=0.02, connect_s=2, silence_s=5)
+QUICK = Patience(tries=4, first_wait_s=0.02, connect_s=60, silence_s=60)
 DEBIAN = b"\0GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\n\0"
 PYTHON = b"\x7fELF...\0003.11.2\0..."
 
@@ -119,6 +119,7 @@ def as_base(image: Image, source: str) -> Base:
         reference=source,
         source=source,
         digest=image.digest,
+        identity=digest_of(image.config),
         os="linux",
         architecture="amd64",
         layers=tuple(BaseLayer(descriptor=each.descriptor, diff_id=each.diff_id) for each in image.layers),

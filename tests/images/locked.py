@@ -97,6 +97,7 @@ def like(interpreter: Interpreter, **changes: Any) -> Base:
         reference="debian-py",
         source="registry:example.com/debian-py",
         digest=digest_of(b"base"),
+        identity=digest_of(b"config of the base"),
         os="linux",
         architecture=architecture,
         layers=(

@@ -148,7 +148,7 @@ def test_bytecode_that_nothing_here_can_write_is_an_error(workshop: Workshop) ->
         version=base.version,
         libc=base.libc,
         machine={"amd64": "x86_64", "arm64": "aarch64"}[base.architecture],
-        digest=base.digest,
+        digest=base.identity,
         here=workshop.interpreter,
     )
     workshop.image("alpha")
@@ -272,7 +272,7 @@ def test_the_layers_of_an_interpreter_elsewhere_are_the_same(workshop: Workshop)
         version=base.version,
         libc=base.libc,
         machine=machine,
-        digest=base.digest,
+        digest=base.identity,
         here=workshop.interpreter,
     )
     there = workshop.image("alpha")

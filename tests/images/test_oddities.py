@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 import sys
+import uuid
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -311,12 +312,12 @@ def test_a_dozen_real_packages_import_in_a_container(
     base, layout = base_of(base_images.layouts["3.11"], workshop.interpreter)
     workshop.base = base
     workshop.interpreter = in_image(
-        python=base.python, version=base.version, libc=base.libc, machine="x86_64", digest=base.digest,
+        python=base.python, version=base.version, libc=base.libc, machine="x86_64", digest=base.identity,
         here=workshop.interpreter,
     )  # fmt: skip
     image = workshop.image(*REAL, settings=ImageSettings(user="1000:1000"))
     place = write_layout(image, workshop.home, tmp_path / "layout", layout)
-    archive, name = tmp_path / "image.tar", f"tilth-tests/{image.digest[7:19]}:real"
+    archive, name = tmp_path / "image.tar", f"tilth-tests/{uuid.uuid4().hex[:12]}:real"
     subprocess.run(
         ["skopeo", "copy", "--quiet", f"oci:{place}", f"docker-archive:{archive}:{name}"], check=True
     )

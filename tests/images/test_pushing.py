@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tests.images.handmade import as_base, make_image, noise, put_layer, registries, write_layout
 
@@ -158,6 +162,42 @@ def test_layers_of_the_base_are_copied_between_registries_as_a_stream(
     assert json.loads(seen)["Layers"] == [each.descriptor.digest for each in image.layers]
 
 
+def test_a_broken_copy_of_a_layer_of_the_base_is_taken_from_where_the_base_is(
+    registry_plain: RegistryService, registry_tls: RegistryService, there: Home, tmp_path: Path
+) -> None:
+    elsewhere = Home(tmp_path / "elsewhere")
+    below = make_image(elsewhere, {"base": noise(40_000)})
+    source = f"{registry_plain.host}/{registry_plain.repository('whole')}"
+    push(below, f"{source}:it", registries(), elsewhere)
+    image = make_image(there, {"own": noise(1000)}, base=as_base(below, f"registry:{source}"))
+    layer = below.layers[0].descriptor
+    copy = BlobStore(there.images).path(layer.digest)
+    copy.write_bytes(b"x" * layer.size)
+
+    plain, tls = registries(), registries(ca=registry_tls.ca)
+    clients = lambda host: (tls if host == registry_tls.host else plain)(host)  # noqa: E731
+    target = f"{registry_tls.host}/{registry_tls.repository('whole')}:it"
+    assert push(image, target, clients, there).blobs == {"copied": 1, "sent": 2, "remade": 1}
+    assert not copy.exists()
+    skopeo("copy", "--src-tls-verify=false", f"docker://{target}", f"oci:{tmp_path}/read:it")
+
+
+def test_a_broken_layer_in_the_layout_of_a_base_names_the_base(
+    registry_plain: RegistryService, there: Home, tmp_path: Path
+) -> None:
+    elsewhere = Home(tmp_path / "elsewhere")
+    below = make_image(elsewhere, {"base": noise(40_000)})
+    layout = write_layout(tmp_path / "layout", below, elsewhere)
+    image = make_image(there, {"own": noise(1000)}, base=as_base(below, f"layout:{layout.path}"))
+    broken = layout.blobs.path(below.layers[0].descriptor.digest)
+    broken.chmod(0o644)
+    broken.write_bytes(b"x" * below.layers[0].descriptor.size)
+    target = f"{registry_plain.host}/{registry_plain.repository('broken-base')}:it"
+    with pytest.raises(ImageBroken, match="a layer of the base image") as caught:
+        push(image, target, registries(), there)
+    assert str(layout.path) in caught.value.mend
+
+
 @pytest.mark.parametrize("which", ["registry_password", "registry_token"])
 def test_a_layer_is_mounted_where_one_has_to_log_in(
     request: pytest.FixtureRequest, there: Home, which: str
@@ -268,37 +308,56 @@ def test_a_cut_connection_in_the_middle_of_a_blob_is_mended(
     skopeo("inspect", "--tls-verify=false", f"docker://{registry_plain.host}/{name.partition('/')[2]}")
 
 
+PROGRAM = (
+    "import sys,msgspec\nfrom pathlib import Path\nfrom tilth.home import Home\n"
+    "from tilth.images.making import Image\nfrom tilth.images.pushing import push_image\n"
+    "from tilth.oci.references import parse\nfrom tilth.oci.registry import Registry\n"
+    "home=Home(Path(sys.argv[1]))\nimage=msgspec.json.decode((home.root/'image.json').read_bytes(),type=Image)\n"
+    "push_image(image,parse(sys.argv[2]),Registry,home)\n"
+)
+
+
+def push_elsewhere(image: Image, to: str, home: Home) -> subprocess.Popen[bytes]:
+    """A push in a process of its own."""
+    (home.root / "image.json").write_bytes(msgspec.json.encode(image))
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(home.root), to], stderr=subprocess.PIPE)
+
+
+def wait_until_received(broken: BrokenRegistry, amount: int) -> None:
+    deadline = time.monotonic() + 60
+    while broken.received < amount:
+        assert time.monotonic() < deadline, broken.requests
+        time.sleep(0.02)
+
+
 def test_a_killed_push_leaves_nothing_that_the_next_one_minds(
     broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
 ) -> None:
-    """A push in a process of its own, killed while it sends."""
-    import signal
-    import sys
-    import time
-
     image = make_image(there, {"first": noise(900_000)}, {"second": noise(1_000_000)})
     name = f"{broken_registry.host}/{registry_plain.repository('killed')}:it"
     broken_registry.rule("", r"/blobs/uploads/", bytes_per_s=400_000, times=99)
-    import msgspec
-
-    (there.root / "image.json").write_bytes(msgspec.json.encode(image))
-    program = (
-        "import sys,msgspec\nfrom pathlib import Path\nfrom tilth.home import Home\n"
-        "from tilth.images.making import Image\nfrom tilth.images.pushing import push_image\n"
-        "from tilth.oci.references import parse\nfrom tilth.oci.registry import Registry\n"
-        "home=Home(Path(sys.argv[1]))\nimage=msgspec.json.decode((home.root/'image.json').read_bytes(),type=Image)\n"
-        "push_image(image,parse(sys.argv[2]),Registry,home)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, str(there.root), name])
-    deadline = time.monotonic() + 30
-    while broken_registry.received < 300_000 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert broken_registry.received >= 300_000
+    with push_elsewhere(image, name, there) as process:
+        wait_until_received(broken_registry, 300_000)
+        process.kill()
     broken_registry.heal()
     assert push(image, name, registries(), there).digest == image.digest
     skopeo("inspect", "--tls-verify=false", f"docker://{registry_plain.host}/{name.partition('/')[2]}")
+
+
+def test_an_interrupted_push_ends_at_once(
+    broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
+) -> None:
+    image = make_image(there, {"first": noise(2_000_000)}, {"second": noise(2_000_000)})
+    name = f"{broken_registry.host}/{registry_plain.repository('interrupted')}:it"
+    broken_registry.rule("", r"/blobs/uploads/", bytes_per_s=4000, times=99)  # minutes
+    with push_elsewhere(image, name, there) as process:
+        wait_until_received(broken_registry, 1000)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert b"KeyboardInterrupt" in said
 
 
 def test_too_many_layers_are_refused_before_anything_is_sent(there: Home) -> None:

@@ -20,7 +20,8 @@ from tilth.errors import ImageBroken, ImageNotFound, SetupError
 from tilth.home import Home
 from tilth.images.pushing import push_image
 from tilth.images.signing import private_key, sign_image
-from tilth.images.verifying import public_key, signature_tag, verify_image
+from tilth.images.verifying import PAYLOAD, SIGNATURE, is_of, public_key, signature_tag, verify_image
+from tilth.oci.descriptors import Descriptor
 from tilth.oci.references import Reference
 
 if TYPE_CHECKING:
@@ -209,3 +210,11 @@ def test_what_is_no_key_is_an_error_that_does_not_show_it(tmp_path: Path) -> Non
         public_key(b"nothing")
     with pytest.raises(SetupError):
         private_key(pem_of(new_key(), "p"))
+
+
+def test_a_signature_in_no_known_letters_is_none() -> None:
+    key = new_key().public_key()
+    described = Descriptor(
+        media_type=PAYLOAD, digest=f"sha256:{'0' * 64}", size=1, annotations={SIGNATURE: "ü"}
+    )
+    assert not is_of(key, described, b"x")

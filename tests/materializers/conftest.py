@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tilth.materializers.artifacts import load_artifact, save_artifact, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-# Each example writes and reads files: how long that takes is the machine's affair.
-settings.register_profile("files", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("files")
 
 
 class RoundTripper:

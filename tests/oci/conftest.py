@@ -1,4 +1,4 @@
-"""Clients of the services' registries, with small patience, and blobs of a few bytes."""
+"""Clients of the services' registries, which try again soon, and blobs of a few bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.broken_registry import BrokenRegistry
     from tests.services import RegistryService
 
-QUICK = Patience(tries=4, first_wait_s=0.02, connect_s=2, silence_s=2)
+QUICK = Patience(tries=4, first_wait_s=0.02, connect_s=60, silence_s=60)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
+from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -23,6 +24,8 @@ class ResumingRegistry(ThreadingHTTPServer):
         self.host = f"127.0.0.1:{self.server_address[1]}"
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, bytearray] = {}
+        # One request at a time for an upload: of one that was cut off, all that came is taken before the next.
+        self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -47,7 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         upload = self._upload()
-        self._answer(204 if upload in self.server.uploads else 404, upload)
+        with self.server.turns[upload]:
+            self._answer(204 if upload in self.server.uploads else 404, upload)
 
     def do_HEAD(self) -> None:
         self._answer(200 if self.path.rpartition("/")[2] in self.server.blobs else 404)
@@ -56,15 +60,17 @@ class _Handler(BaseHTTPRequestHandler):
         upload = self._upload()
         content = self.server.uploads[upload]
         begins = int(self.headers.get("Content-Range", "0-").partition("-")[0])
-        if begins != len(content):
-            return self._answer(416, upload)
-        self._take(content)
-        return self._answer(202, upload)
+        with self.server.turns[upload]:
+            if begins != len(content):
+                return self._answer(416, upload)
+            self._take(content)
+            return self._answer(202, upload)
 
     def do_PUT(self) -> None:
         upload = self._upload()
-        self._take(self.server.uploads[upload])
-        content = bytes(self.server.uploads.pop(upload))
+        with self.server.turns[upload]:
+            self._take(self.server.uploads[upload])
+            content = bytes(self.server.uploads.pop(upload))
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         self.server.blobs[digest] = content
         self._answer(201)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tilth.errors import SetupError
+from tilth.oci.connections import certificate_folders
 from tilth.oci.credentials import ConfigCredentials, Login, docker_credentials
 
 if TYPE_CHECKING:
@@ -123,3 +124,36 @@ def test_a_login_shows_nothing_of_itself() -> None:
 
 def test_no_file_is_no_login(tmp_path: Path) -> None:
     assert ConfigCredentials([tmp_path / "none"]).login("r.example") is None
+
+
+def test_a_helper_that_speaks_in_no_known_letters_is_told_later(config: Any) -> None:
+    config({"credHelpers": {"r.example": "odd"}}, odd=r"printf '\377\376'")
+    login = docker_credentials().login("r.example")
+    assert login is not None
+    assert login.empty
+    assert "no login that can be read" in login.problem
+
+
+@pytest.mark.parametrize("content", [{"credHelpers": ["r.example"]}, {"auths": "r.example"}])
+def test_a_part_of_the_file_that_is_something_else_is_named(config: Any, content: Any) -> None:
+    config(content)
+    with pytest.raises(SetupError, match="damaged") as caught:
+        docker_credentials().login("r.example")
+    assert f"`{next(iter(content))}`" in caught.value.why
+
+
+def test_a_user_without_a_folder_has_the_logins_that_variables_name(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers run as any number, which no list of users has."""
+    config({"auths": {"r.example": encoded("me:x")}})
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert docker_credentials().login("r.example") == Login("me", "x")
+    assert certificate_folders("r.example") == []
+    monkeypatch.delenv("DOCKER_CONFIG")
+    assert docker_credentials().login("r.example") is None

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.oci.conftest import QUICK, new_blob
+from tests.ports import free_port, wait_for_port
 
 from tilth.errors import RegistryRefused
 from tilth.oci.registry import Registry
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def full_registry(mount: Callable[..., Path], tmp_path: Path) -> Iterator[str]:
     """A registry of its own with 2 MB of space."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    port = free_port()
+    host = f"127.0.0.1:{port}"
     config = tmp_path / "registry.yml"
     config.write_text(
         "version: 0.1\nlog: {level: error}\n"
@@ -32,11 +30,7 @@ def full_registry(mount: Callable[..., Path], tmp_path: Path) -> Iterator[str]:
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
     try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(host.partition(":")[2]))) == 0:
-                    break
-            time.sleep(0.05)
+        wait_for_port(port)
         yield host
     finally:
         process.terminate()

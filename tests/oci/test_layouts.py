@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,31 @@ def test_an_image_is_found_by_its_name_and_another_takes_it_over(tmp_path: Path)
     assert "`v1`, `v2`" in caught.value.why
     with pytest.raises(ImageNotFound, match="no image `v3`"):
         layout.find("v3")
+
+
+def test_images_that_are_added_at_once_are_all_in_the_index(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path / "store")
+    names = [f"v{number}" for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: make_layout(tmp_path / "oci", store, name), names))
+    layout = Layout(tmp_path / "oci")
+    assert sorted(each.annotations[NAME] for each in layout.manifests()) == sorted(names)
+    assert sorted(each.name for each in layout.path.iterdir()) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_the_index_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.json").write_text('{"mine": 1}')
+    with pytest.raises(SetupError, match="something else than an OCI layout") as caught:
+        Layout(tmp_path / "site").make()
+    assert caught.value.mend
+    (tmp_path / "site" / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    torn = "{"
+    (tmp_path / "site" / "index.json").write_text(torn)
+    image = Descriptor(media_type=MANIFEST, digest=f"sha256:{'0' * 64}", size=1)
+    with pytest.raises(ImageBroken, match="cannot be read"):
+        Layout(tmp_path / "site").add(image)
+    assert (tmp_path / "site" / "index.json").read_text() == torn
 
 
 def test_a_tar_of_a_layout_reads_the_same(tmp_path: Path) -> None:

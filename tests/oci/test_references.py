@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tilth.errors import DefinitionError
-from tilth.oci.references import Reference, parse
+from tilth.oci.references import Reference, check_host, check_repository, parse
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -71,3 +71,50 @@ def test_a_wrong_name_says_which_part_is_wrong(text: str, told: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         parse(text)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["ghcr.io", "localhost", "localhost:5000", "127.0.0.1:80", "[::1]:5000"])
+def test_a_host_of_a_registry_is_taken(host: str) -> None:
+    assert check_host(host) == host
+
+
+def test_docker_hub_has_one_name() -> None:
+    assert check_host("index.docker.io") == "docker.io"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "ghcr",
+        "foo bar",
+        "localhost:abc",
+        "oci:",
+        "http:",
+        "..",
+        "127.0.0.1:99999",
+        "ünï.example",
+        "a" * 10_000,
+    ],
+)
+def test_what_is_no_host_of_a_registry_is_told(host: str) -> None:
+    with pytest.raises(DefinitionError, match="is not the host of a registry") as caught:
+        check_host(host)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_password_in_a_host_is_not_shown() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        check_host("me:hunter2@ghcr.io")
+    assert "hunter2" not in str(caught.value)
+    assert "docker login" in caught.value.mend
+
+
+def test_a_repository_alone_is_not_called_an_image() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        check_repository("Team/App")
+    assert caught.value.summary == "`Team/App` is not the name of a repository"
+    assert caught.value.mend == "write `team/app`"
+    with pytest.raises(DefinitionError, match="more than 255") as caught:
+        check_repository("a" * 10_000)
+    assert len(str(caught.value)) < 400

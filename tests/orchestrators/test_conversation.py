@@ -59,14 +59,14 @@ async def talk(bench: Bench, place: Path, function: str, **settings: Any) -> Any
     door = Door(place)
     process = start(bench, place, **settings)
     try:
-        connected = await asyncio.wait_for(door.come_in(), 20)
+        connected = await asyncio.wait_for(door.come_in(), 180)
         conversation = Conversation(connected, bench.answer)
         conversation.when_closed = conversation.over
         task = bench.task(function)
-        done = await asyncio.wait_for(conversation.step(task.folder), 20)
+        done = await asyncio.wait_for(conversation.step(task.folder), 180)
         is_called = conversation.is_called
         conversation.close()
-        return done, is_called, task.folder, await asyncio.to_thread(process.wait, 20)
+        return done, is_called, task.folder, await asyncio.to_thread(process.wait, 180)
     finally:
         if process.poll() is None:
             process.kill()

@@ -11,7 +11,7 @@ import pytest
 
 from tilth.errors import BuildFailed, EngineUnavailable, SetupError, TilthError
 from tilth.orchestrators import Task
-from tilth.orchestrators.docker import DockerFlavor, DockerSettings, command, explain
+from tilth.orchestrators.docker import DockerFlavor, DockerSettings, command, engine_lost, explain
 from tilth.stack.flavors import Context
 
 
@@ -93,6 +93,22 @@ def test_an_engine_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineUnavailable, match="`podman` does not answer"):
         DockerFlavor().check(DockerSettings(engine="podman"), Context.__new__(Context))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b'printed\nlevel=error msg="error waiting for container: unexpected EOF"\n', "error waiting for"),
+        (b"Cannot connect to the Docker daemon at x. Is the docker daemon running?\n", "Cannot connect"),
+        (b"error waiting for container: said by the step\nand more\n", ""),
+        (b"", ""),
+    ],
+)
+def test_an_engine_that_went_away_is_told_from_a_step_that_exits_with_its_code(
+    said: bytes, told: str
+) -> None:
+    assert told in engine_lost(said)
+    assert bool(engine_lost(said)) == bool(told)
 
 
 @pytest.mark.docker

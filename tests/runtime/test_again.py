@@ -84,7 +84,7 @@ def again(python: Path, folder: Path, *options: str, typed: Sequence[str] = ()) 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     return done.returncode, done.stdout

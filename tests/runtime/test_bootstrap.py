@@ -44,7 +44,7 @@ def told(*flags: str, cloudpickle: str = "", first: bool = True, **variables: st
     base = getattr(sys, "_base_executable", sys.executable)
     environment = {**os.environ, "PYTHONPATH": "", **variables}
     ended = subprocess.run(
-        [base, "-S", *flags, "-c", program], env=environment, capture_output=True, check=True, timeout=60
+        [base, "-S", *flags, "-c", program], env=environment, capture_output=True, check=True, timeout=300
     )
     found: dict[str, Any] = json.loads(ended.stdout)
     return found

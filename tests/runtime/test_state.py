@@ -49,7 +49,7 @@ def left(step: str, *, imports: str = IMPORTS, growth: int = 1 << 30, cwd: Any =
     """Why the process should not go on after this step; what can be put back must have been."""
     program = PROGRAM.format(imports=imports, step=step, growth=growth)
     ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=cwd, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", program], cwd=cwd, capture_output=True, timeout=300, check=False
     )
     assert ended.returncode == 0, ended.stderr.decode()
     told = json.loads(ended.stdout[ended.stdout.index(b'{"before"') :])

@@ -41,11 +41,11 @@ def sees():
 
 @step
 def threads():
-    threading.Thread(target=time.sleep, args=(60,), name="mine", daemon=True).start()
+    threading.Thread(target=time.sleep, args=(600,), name="mine", daemon=True).start()
 
 @step
 def children():
-    return subprocess.Popen(["sleep", "60"], stdout=-3, stderr=-3).pid
+    return subprocess.Popen(["sleep", "600"], stdout=-3, stderr=-3).pid
 
 @step
 def fails():
@@ -53,7 +53,8 @@ def fails():
 
 @step
 def waits():
-    time.sleep(60)
+    open("waits", "w").close()
+    time.sleep(600)
 
 @step
 def asks():
@@ -69,7 +70,7 @@ class Supervisor:
         self._step_folder = step_folder
         self._given = 0
         ours, theirs = socket.socketpair()
-        ours.settimeout(30)
+        ours.settimeout(180)
         bootstrap = Path(tilth.__file__).parent / "runtime" / "bootstrap.py"
         settings = {"fd": theirs.fileno(), "roots": [str(folder)], "cwd": str(folder)}
         self.process = subprocess.Popen(
@@ -145,7 +146,7 @@ def test_one_step_after_another_runs_in_one_process(worker: Supervisor) -> None:
     assert value(done) == 3
     done = worker.run("add", "output", a="x", b="y")
     assert value(done) == "xy"
-    ready, _, _ = select.select([worker.process.stdout], [], [], 5)
+    ready, _, _ = select.select([worker.process.stdout], [], [], 180)
     assert ready
     assert os.read(worker.process.stdout.fileno(), 1000) == b"adding 1 2\nadding x y\n"  # type: ignore[union-attr]
 
@@ -193,8 +194,8 @@ def test_a_worker_ends_with_its_children_when_nobody_listens(worker: Supervisor)
     assert is_alive(child)
     worker.start("waits")
     worker.socket.shutdown(socket.SHUT_RDWR)
-    assert worker.process.wait(10) != 0
-    ends = time.monotonic() + 5
+    assert worker.process.wait(180) != 0
+    ends = time.monotonic() + 180
     while is_alive(child) and time.monotonic() < ends:
         time.sleep(0.01)
     assert not is_alive(child)
@@ -209,7 +210,9 @@ def test_an_interrupt_between_steps_is_harmless(worker: Supervisor) -> None:
 
 def test_an_interrupt_fails_the_step_that_runs(worker: Supervisor) -> None:
     folder = worker.start("waits")
-    time.sleep(0.1)
+    ends = time.monotonic() + 180
+    while not (worker.folder / "waits").exists() and time.monotonic() < ends:
+        time.sleep(0.01)
     worker.process.send_signal(signal.SIGINT)
     assert not worker.hear()["completed"]
     assert read_json(folder / "result.json")["type"] == "KeyboardInterrupt"

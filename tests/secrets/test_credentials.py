@@ -26,4 +26,4 @@ def test_a_missing_login_names_the_host_it_should_open(secrets: Secrets) -> None
     with pytest.raises(NotFound, match="`company`") as caught:
         logins({"a.example": "company"}, secrets)
     assert caught.value.why == "it should open `a.example`"
-    assert caught.value.mend == "`tilth secret set company`"
+    assert caught.value.mend == "`tilth secret set company` sets it"

@@ -97,7 +97,7 @@ def test_an_unknown_name_offers_the_nearest_and_how_to_set_it(secrets: Secrets) 
     secrets.set("HF_TOKEN", "hunter2")
     with pytest.raises(NotFound) as caught:
         secrets.get("HF_TOKE")
-    assert caught.value.mend == "did you mean `HF_TOKEN`? else `tilth secret set HF_TOKE`"
+    assert caught.value.mend == "did you mean `HF_TOKEN`? `tilth secret set HF_TOKE` sets it"
 
 
 def test_deleting_an_unknown_name_deletes_none(secrets: Secrets) -> None:
@@ -220,7 +220,7 @@ def test_ten_processes_that_set_secrets_at_once_all_keep_them(home: Path, secret
     running = [
         subprocess.Popen([sys.executable, "-c", script, str(home), f"n{number}"]) for number in range(10)
     ]
-    assert [each.wait(60) for each in running] == [0] * 10
+    assert [each.wait(180) for each in running] == [0] * 10
     secrets = open_secrets(Home(home))
     assert {name: secrets.get(name) for name in secrets.names()} == {
         f"n{number}-{i}": f"value n{number} {i}" for number in range(10) for i in range(5)

@@ -71,6 +71,8 @@ def test_two_packages_with_one_flavor_are_both_named(installed):
         ("Ftp = 3", "`int`, and no `Flavor`"),
         (GOOD.replace('"ftp"', '"sftp"'), "calls itself `artifact_store.sftp`"),
         (GOOD.replace("settings = Settings", "settings = dict"), "no struct of msgspec"),
+        (GOOD.replace("host: str", "host: 'Hots'"), "NameError: name 'Hots' is not defined"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
 def test_a_flavor_that_cannot_be_used_says_why_and_whose_it_is(installed, code, reason):

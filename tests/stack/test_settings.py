@@ -121,7 +121,7 @@ def test_a_setting_that_is_missing_says_what_it_means():
 
 
 def test_what_a_flavor_says_of_its_settings_together_is_told():
-    with pytest.raises(DefinitionError, match="do not go together") as caught:
+    with pytest.raises(DefinitionError, match="cannot be used") as caught:
         read_settings(FTP, {"host": "h", "tls": True})
     assert "`tls` needs another `port`" in caught.value.why
 

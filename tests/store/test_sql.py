@@ -136,10 +136,9 @@ def test_a_reader_does_not_wait_for_a_writer(store):
     other = sqlite3.connect(store.database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        begin = time.monotonic()
+        # One that waited would be told, after a minute, that the database is held.
         with open_store(Home(store.database.path.parent)) as another:
             assert another.get(Run, run.id) == run
-        assert time.monotonic() - begin < 10
     finally:
         other.close()
 

@@ -131,7 +131,7 @@ def test_a_home_inside_a_file_is_told(tmp_path):
 
 
 def test_a_folder_that_may_not_be_written_to_is_told():
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # where everybody may go
     folder.chmod(0o555)
     root = os.geteuid() == 0
     try:

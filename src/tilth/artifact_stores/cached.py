@@ -209,7 +209,7 @@ class CachedArtifactStore:
         try:
             found = [each.key for each in self.objects.list(prefix)]
             for key in found:
-                target = aside / unescape(checked_key(key.removeprefix(prefix)))
+                target = aside / checked_key(unescape(key.removeprefix(prefix)))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self.objects.get(key, target)
             if found:

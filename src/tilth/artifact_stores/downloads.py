@@ -48,20 +48,46 @@ class Download:
                 if error is None:
                     raise self._failure(failure) from failure
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether something is here that another call brought."""
+        return self.have > 0 or bool(self._kept())
+
     def write(self, block: bytes) -> None:
         """Add what comes next."""
         assert self._file is not None
+        rest = memoryview(block)
         try:
-            self._file.write(block)
+            while rest:  # a disk that is nearly full takes a part of it, without an error
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise self._failure(error) from error
         self.have += len(block)
+
+    def keep(self, offset: int, block: bytes) -> None:
+        """Keep what came though something before it did not, for the next call."""
+        path = self._kept_at(offset)
+        try:
+            path.write_bytes(block)
+        except OSError:  # it is brought again
+            path.unlink(missing_ok=True)
+
+    def take(self, offset: int, size: int) -> bytes | None:
+        """What a call before kept of this place, once; None when it kept nothing, or something else."""
+        path = self._kept_at(offset)
+        try:
+            block = path.read_bytes()
+            path.unlink()
+        except FileNotFoundError:
+            return None
+        return block if len(block) == size else None
 
     def restart(self) -> None:
         """Throw away what is here."""
         assert self._file is not None
         self._file.truncate(0)
         self.have = 0
+        self._forget_kept()
 
     def finish(self, digest: str, *, where: str) -> None:
         """Put the file into its place.
@@ -71,6 +97,7 @@ class Download:
         """
         assert self._file is not None
         try:
+            self._forget_kept()
             if digest and (found := file_digest(self._aside)) != digest:
                 self._aside.unlink()
                 raise refuse_other(self._key, where, digest, found)
@@ -78,6 +105,16 @@ class Download:
             self._aside.rename(self._target)
         except OSError as error:
             raise self._failure(error) from error
+
+    def _kept_at(self, offset: int) -> Path:
+        return self._aside.with_suffix(f".{offset}.part")
+
+    def _kept(self) -> list[Path]:
+        return list(self._aside.parent.glob(f"{self._aside.stem}.*.part"))
+
+    def _forget_kept(self) -> None:
+        for each in self._kept():
+            each.unlink(missing_ok=True)
 
     def _open(self) -> None:
         while True:

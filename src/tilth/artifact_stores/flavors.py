@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.errors import DefinitionError, SetupError, UnknownOption, nearest
-from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
+from tilth.stack.flavors import REFERENCE, SecretText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,13 @@ class LocalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     path: str = ""
+
+    def __post_init__(self) -> None:
+        if self.path and not Path(self.path).expanduser().is_absolute():
+            raise ValueError(
+                f"`path` is `{self.path}`, which would be another folder wherever a run is started; "
+                f"give `{Path(self.path).absolute()}`"
+            )
 
 
 class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +66,10 @@ class S3Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = ""
     ca: str = ""
 
+    def __post_init__(self) -> None:
+        _check_name("bucket", self.bucket)
+        _check_endpoint(self.endpoint)
+
 
 class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bucket of Google Cloud Storage.
@@ -75,6 +87,10 @@ class GcsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str = ""
     endpoint: str = ""
     service_account: SecretText = ""
+
+    def __post_init__(self) -> None:
+        _check_name("bucket", self.bucket)
+        _check_endpoint(self.endpoint)
 
 
 class AzureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,6 +116,14 @@ class AzureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sas: SecretText = ""
     connection: SecretText = ""
 
+    def __post_init__(self) -> None:
+        _check_name("container", self.container)
+        _check_endpoint(self.endpoint)
+        if sum(map(bool, (self.key, self.sas, self.connection))) > 1:
+            raise ValueError("one of `key`, `sas` and `connection` is enough, and no more than one is taken")
+        if not (self.account or self.connection or (self.endpoint and not self.key)):
+            raise ValueError("which account it is in, `account` or `connection` has to say")
+
 
 class FsspecSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Any URL that fsspec knows: `sftp://…`, `hdfs://…`, `smb://…`.
@@ -111,6 +135,47 @@ class FsspecSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     storage_options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if "://" not in self.url:
+            raise ValueError(f"`url` is `{self.url}`, and has to begin with a protocol, as `sftp://`")
+        # Not repeated: it has a password in it.
+        if _LOGIN_IN_URL(self.url):
+            raise ValueError(
+                "`url` has a password in it, and settings are kept as they are, and shown; leave it out, and give "
+                '`--set storage_options=\'{"password": "secret:NAME"}\'` after `tilth secret set NAME`'
+            )
+        if name := _written_out(self.storage_options):
+            raise ValueError(
+                f"`{name}` in `storage_options` is a secret that is written out, and settings are kept as they are, "
+                "and shown; `tilth secret set NAME`, and give it as `secret:NAME`"
+            )
+
+
+def _check_name(setting: str, name: str) -> None:
+    if not name.strip():
+        raise ValueError(f"`{setting}` is empty")
+
+
+def _check_endpoint(endpoint: str) -> None:
+    if endpoint and not re.match(r"https?://[^/]", endpoint):
+        raise ValueError(f"`endpoint` is `{endpoint}`, and has to be as `https://HOST`")
+
+
+def _written_out(options: Mapping[str, Any]) -> str:
+    """The name of an option that is called like a secret, and does not name one."""
+    for name, value in options.items():
+        if isinstance(value, dict):
+            if inner := _written_out(value):
+                return inner
+        elif isinstance(value, str) and value and not value.startswith(REFERENCE) and _SECRET_NAME(name):
+            return name
+    return ""
+
+
+_LOGIN_IN_URL = re.compile(r"://[^/@:]*:[^/@]+@").search
+# What file systems of fsspec call their secrets. Files that hold one are named by paths.
+_SECRET_NAME = re.compile(r"(password|passwd|passphrase|secret|token|account_key|connection_string)$").search
 
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,18 +221,27 @@ def open_objects(
     given = _revealed(msgspec.to_builtins(checked), reveal, revealed)
     try:
         import_module(_LIBRARY[flavor])
-        provider = _provider(flavor, given, home)
     except ImportError as error:
         raise SetupError(
             f"an artifact store of flavor `{flavor}` needs what is not installed: `{error.name or error}`",
             mend=f"`tilth integration install {flavor}`",
+        ) from error
+    try:
+        provider = _provider(flavor, given, home)
+    except ImportError as error:  # of an fsspec protocol, which says what it needs
+        raise SetupError(
+            f"an artifact store of flavor `{flavor}` needs what is not installed beside `{_LIBRARY[flavor]}`",
+            why=str(error),
+            mend="`tilth integration install --package NAME`, with the name of what is missing",
         ) from error
     except ValueError as error:
         told = str(error)
         for each in revealed:
             told = told.replace(each, "***")
         raise DefinitionError(
-            f"an artifact store of flavor `{flavor}` cannot be opened with its settings", why=told
+            f"an artifact store of flavor `{flavor}` cannot be opened with its settings",
+            why=told,
+            mend="change them: `tilth component update NAME --set …`, or the secrets they name",
         ) from None
     except Exception as error:
         from tilth.artifact_stores.remote import credentials_missing  # here for cost
@@ -222,16 +296,9 @@ def _plain_secrets(flavor: str, settings: msgspec.Struct) -> list[str]:
 def _folder(settings: LocalSettings) -> ObjectStore | None:
     if not settings.path:
         return None
-    path = Path(settings.path).expanduser()
-    if not path.is_absolute():
-        raise DefinitionError(
-            f"the path of the artifact store `{settings.path}` is not absolute",
-            why="it would be another folder wherever a run is started",
-            mend=f"give `{path.absolute()}`",
-        )
     from tilth.artifact_stores.folder import FolderStore
 
-    return FolderStore(path)
+    return FolderStore(Path(settings.path).expanduser())
 
 
 def _server(settings: ServerSettings, home: Home) -> ObjectStore:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores.objects import ObjectStore
 
 _ASIDE = ".aside"
+_TRIES = 50
 
 
 class FolderStore:
@@ -40,11 +41,11 @@ class FolderStore:
                 written = file_digest(aside)  # what is there now, not what was meant to be
                 if digest and written != digest:
                     raise refuse_other(key, self.where, digest, written)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                aside.rename(place)
+                _move(aside, place)
             finally:
                 aside.unlink(missing_ok=True)
-            _flush_folder(place.parent)
+            with contextlib.suppress(FileNotFoundError):  # deleted already
+                _flush_folder(place.parent)
         except OSError as error:
             raise self._failure(error, f"`{key}` cannot be written") from error
         return written
@@ -84,8 +85,14 @@ class FolderStore:
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         top = self.root / checked_prefix(prefix)
+
+        def refuse(error: OSError) -> None:
+            # A folder below may be deleted meanwhile, which must not end the list.
+            if not isinstance(error, FileNotFoundError) or error.filename == os.fspath(top):
+                raise error
+
         try:
-            for folder, folders, names in os.walk(top, onerror=_raise):
+            for folder, folders, names in os.walk(top, onerror=refuse):
                 if Path(folder) == self.root and _ASIDE in folders:
                     folders.remove(_ASIDE)
                 for name in names:
@@ -167,13 +174,21 @@ def _write(aside: Path, source: Path | bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _move(aside: Path, place: Path) -> None:
+    for again in range(_TRIES, -1, -1):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            aside.rename(place)
+            return
+        except (FileNotFoundError, FileExistsError):
+            # Who deletes what is beside it takes folders away that are empty just then.
+            if not again:
+                raise
+
+
 def _flush_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _raise(error: OSError) -> None:
-    raise error

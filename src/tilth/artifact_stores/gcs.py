@@ -96,8 +96,12 @@ class GoogleStorage:
                 )
                 if answer.status_code != 308:
                     break
-                offset = _received(answer)
-        note.unlink(missing_ok=True)
+                arrived = _received(answer)
+                if arrived <= offset:
+                    raise ConnectionError(f"nothing of what was sent from byte {offset} on has arrived")
+                offset = arrived
+        if answer.ok or answer.status_code in (404, 410):
+            note.unlink(missing_ok=True)  # done, or forgotten; else it goes on there
         self._refuse_other(key, self._told(answer), whole)
 
     def look(self, key: str) -> Kept | None:
@@ -247,7 +251,11 @@ def _session(service_account: str, *, anonymous: bool) -> Any:
     if anonymous:
         return AuthorizedSession(AnonymousCredentials())
     if service_account:
-        credentials: Any = Credentials.from_service_account_info(json.loads(service_account), scopes=[_SCOPE])
+        try:
+            told = json.loads(service_account)
+        except ValueError:  # whose text would show a part of it
+            raise ValueError("`service_account` is not the JSON of a service account's key") from None
+        credentials: Any = Credentials.from_service_account_info(told, scopes=[_SCOPE])
     else:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
     return AuthorizedSession(credentials)

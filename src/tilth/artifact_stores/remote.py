@@ -37,6 +37,7 @@ class Trouble(Enum):
     """What can be wrong with a store, as far as somebody would do something else about it."""
 
     CREDENTIALS = "it does not accept the credentials"
+    CLOCK = "its clock and the one of this machine do not agree"
     RIGHTS = "these credentials may not do that"
     BUCKET = "there is no such bucket"
     SPACE = "there is no space left in it"
@@ -49,6 +50,7 @@ class Trouble(Enum):
 _MEND = {
     Trouble.CREDENTIALS: "see that the credentials in the component's settings, or of the provider's own tools, "
     "are those of this store and have not run out",
+    Trouble.CLOCK: "set the clock of this machine, as from a time server; a few minutes are too much",
     Trouble.RIGHTS: "let them read, write, list and delete below the prefix",
     Trouble.BUCKET: "make it, or mend its name in the component's settings",
     Trouble.SPACE: "delete what is not needed any more, or raise the quota",
@@ -142,7 +144,7 @@ class RemoteStore:
         kept = self._look(key)
         wanted = digest or kept.digest
         with Download(target, key=key, version=wanted or kept.version) as download:
-            resumed = download.have > 0
+            resumed = download.is_begun
             if download.have > kept.size:
                 download.restart()
             self._bring(key, kept, download)
@@ -202,25 +204,38 @@ class RemoteStore:
         return kept
 
     def _bring(self, key: str, kept: Kept, download: Download) -> None:
-        """Add what is missing, in order: then the length of what is here says where to go on."""
+        """Add what is missing, in order: then the length of what is here says where to go on.
+
+        When a part fails, the parts after it that came as a whole are kept beside, for the next call.
+        """
         start = download.have
         parts = [Part(each.number, start + each.offset, each.size) for each in plan_parts(kept.size - start)]
         if kept.size == start:
             return
+
+        def bring(part: Part) -> bytes:
+            block = download.take(part.offset, part.size)
+            return self._piece(key, part, kept.version) if block is None else block
+
         if len(parts) == 1:
-            download.write(self._piece(key, parts[0], kept.version))
+            download.write(bring(parts[0]))
             return
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-download") as pool:
-            coming = [pool.submit(self._piece, key, part, kept.version) for part in parts[:AT_ONCE]]
+            coming = {part: pool.submit(bring, part) for part in parts[:AT_ONCE]}
             try:
-                for number in range(len(parts)):
-                    content = coming.pop(0).result()
+                for number, part in enumerate(parts):
+                    content = coming.pop(part).result()
                     if (ahead := number + AT_ONCE) < len(parts):
-                        coming.append(pool.submit(self._piece, key, parts[ahead], kept.version))
+                        coming[parts[ahead]] = pool.submit(bring, parts[ahead])
                     download.write(content)
-            finally:
-                for each in coming:
+            except BaseException:
+                for each in coming.values():
                     each.cancel()
+                pool.shutdown()
+                for part, each in coming.items():
+                    if not each.cancelled() and each.exception() is None:
+                        download.keep(part.offset, each.result())
+                raise
 
     def _piece(self, key: str, part: Part, version: str) -> bytes:
         if part.size == 0:

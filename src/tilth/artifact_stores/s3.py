@@ -28,7 +28,7 @@ _TROUBLE = {
     "InvalidClientTokenId": Trouble.CREDENTIALS,
     "ExpiredToken": Trouble.CREDENTIALS,
     "AuthorizationHeaderMalformed": Trouble.CREDENTIALS,
-    "RequestTimeTooSkewed": Trouble.CREDENTIALS,
+    "RequestTimeTooSkewed": Trouble.CLOCK,
     "AccessDenied": Trouble.RIGHTS,
     "AllAccessDisabled": Trouble.RIGHTS,
     "403": Trouble.RIGHTS,

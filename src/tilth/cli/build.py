@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 @click.option("--load", "engine", type=click.Choice(["docker", "podman", "containerd"]), help="Load into a container engine.")  # fmt: skip  # noqa: E501
 @click.option("--builder", metavar="NAME", help="The image builder; by default the stack's.")
 @click.option(
-    "--platform", metavar="PLATFORM", help="As `linux/arm64`; by default this machine's architecture."
+    "--platform",
+    metavar="PLATFORM",
+    help="As `linux/arm64`; by default the environment's, else this machine's.",
 )
 @click.option(
     "--sign", metavar="KEY", help="Sign what is in the registry: a private key's path, or `secret:NAME`."
@@ -68,8 +70,9 @@ def build(
             mend="name the file of a pipeline: `tilth build FILE`",
         )
     given = given_parameters(parameters)
-    if options["registry"] and options["output"]:
-        raise Misuse("`--registry` and `--output` exclude each other")
+    for other, name in (("output", "`--output`"), ("engine", "`--load`")):
+        if options["registry"] and options[other]:
+            raise Misuse(f"`--registry` and {name} exclude each other", mend="build once for each")
     if options["sign"] and (options["output"] or options["engine"]):
         raise Misuse("`--sign` is for images in a registry", mend="leave `--output` and `--load` out")
     from tilth.client.images import BuildOptions, build_file, build_supervisor, plan_builds
@@ -110,6 +113,9 @@ def _show_plan(planned: Sequence[Any]) -> None:
     from tilth.cli.tables import table
     from tilth.client.wording import short_digest
 
+    if not planned:
+        click.echo("there is nothing to build: its environments are ready images", err=True)
+        return
     rows = [
         {
             "environments": ", ".join(each["environments"]),
@@ -233,7 +239,9 @@ def show(*, name: str, with_attached: bool, as_json: bool) -> None:
         "used by": ", ".join(users),
         "log": found.log,
         "warnings": "\n".join(found.warnings),
-        "failure": found.failure.message if found.failure else "",
+        "failure": "\n".join(filter(None, (found.failure.message, found.failure.mend)))
+        if found.failure
+        else "",
     }
     click.echo(f"build {found.id[-12:]}")
     click.echo(pairs({name: value for name, value in facts.items() if value}))

@@ -103,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _hush()
+    if code == INTERRUPTED:
+        _leave_threads_behind(code)
     sys.exit(code)
 
 
@@ -136,6 +138,15 @@ def _run(arguments: list[str]) -> int:
         click.echo("error: this is a bug in tilth; please report it with the lines above", err=True)
         return FAILED
     return result if isinstance(result, int) else DONE
+
+
+def _leave_threads_behind(code: int) -> None:
+    """End now where the interpreter would wait for threads first, as one that a store does not answer."""
+    import threading
+
+    if threading.active_count() > 1:  # daemons too: those of a pool are waited for
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _print_traceback(error: Exception) -> None:

@@ -295,7 +295,12 @@ def _ask(file: Path, replaced: Sequence[str]) -> None:
     if not sys.stdin.isatty():
         raise Conflict(
             f"what is here under the same name differs from `{file}`: {told}",
-            mend="`--force` replaces it; `--name NAME` imports the stack under another name",
+            mend="`--force` replaces it; "
+            + (
+                "`--name NAME` imports the stack under another name"
+                if all(each.startswith("stack ") for each in replaced)
+                else f"or give what differs another name in `{file}`"
+            ),
         )
     click.confirm(f"replace {told} by what is in {file}?", abort=True, err=True)
 

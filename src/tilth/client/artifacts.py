@@ -54,6 +54,17 @@ def open_objects(home: Home, used: ComponentUsed | None) -> ObjectStore | None:
         return cast("ObjectStore", _opened.setdefault(key, OnUse(open_now)))
 
 
+def check_store(home: Home, used: ComponentUsed | None) -> None:
+    """Open the object store of a run that is about to start; nobody is asked anything.
+
+    Raises:
+        TilthError: It has no such flavor, settings are wrong, a secret or a library is missing.
+    """
+    objects = open_objects(home, used)
+    if objects is not None:
+        _ = objects.where
+
+
 class OnUse:
     """An object store that is opened when it is first asked for something."""
 

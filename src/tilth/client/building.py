@@ -17,7 +17,7 @@ import msgspec
 
 from tilth.client.wording import duration, size
 from tilth.environments import background
-from tilth.errors import SetupError, TilthError
+from tilth.errors import RegistryLacks, SetupError, TilthError
 from tilth.records import Build, BuiltLayer, Failure, State, now
 from tilth.store import Put
 
@@ -78,6 +78,13 @@ class Destination:
     engine: str = ""
 
     @property
+    def settings(self) -> ImageSettings:
+        """Of images that go there, as far as environments say nothing else."""
+        from tilth.images.settings import ImageSettings
+
+        return ImageSettings(compression=self.registry.compression) if self.registry else ImageSettings()
+
+    @property
     def is_nowhere(self) -> bool:
         """Whether images stay among the blobs of this machine."""
         return not (self.registry or self.layout or self.engine)
@@ -105,6 +112,7 @@ class Images:
     attach: bool = True
     key: EllipticCurvePrivateKey | None = None
     base_seconds: Mapping[str, float] = field(default_factory=dict)
+    _folder: Path | None = field(default=None, init=False)  # what becomes a `.tar` when all images are in it
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
         """The builds of all, each found or made; several at a time, and their records written.
@@ -112,10 +120,28 @@ class Images:
         Raises:
             TilthError: The first that cannot be made; its failure is recorded, and the others are kept.
         """
-        return background.at_once(self.find_or_make, wanted, threads=4)
+        if not self.to.layout.endswith(".tar"):
+            return background.at_once(self.find_or_make, wanted, threads=4)
+        from tilth.environments.files import scratch
+        from tilth.oci.layouts import Layout, write_tar
+
+        with scratch(self.home.images) as folder:  # beside the blobs, which are linked and not copied
+            self._folder = folder / "layout"
+            builds = background.at_once(self.find_or_make, wanted, threads=4)
+            with self._layout_explained():
+                Path(self.to.layout).parent.mkdir(parents=True, exist_ok=True)
+                if wanted:
+                    write_tar(Layout(self._folder), Path(self.to.layout))
+        return builds
 
     def find_or_make(self, wanted: Wanted) -> Build:
         """The build of one image."""
+        from tilth.images.pruning import keep
+
+        with contextlib.closing(keep(self.home)):
+            return self._find_or_make(wanted)
+
+    def _find_or_make(self, wanted: Wanted) -> Build:
         build = self.find(wanted)
         if build is None:
             return self.make(wanted)
@@ -149,13 +175,13 @@ class Images:
 
     def why(self, wanted: Wanted) -> str:
         """Why an image that was not found has to be made."""
+        if self.store.find(Build, key=wanted.key, state=State.COMPLETED, limit=1).items:
+            return "layouts are written anew" if self.to.layout else f"it was built, and is not {self._where}"
         before = next(iter(self.store.find(Build, name=wanted.name, state=State.COMPLETED, limit=1)), None)
         if before is None:
             return "there is none of this environment yet"
-        if before.key == wanted.key:
-            return f"it was built, and is not {self._where}"
         if before.base_digest != wanted.base.digest:
-            return f"its base `{wanted.base.reference}` has changed"
+            return f"its base `{wanted.base.title}` has changed"
         return (
             "the environment has changed"
             if before.environment != wanted.lock.digest
@@ -168,6 +194,7 @@ class Images:
 
         clock = time.perf_counter()
         seconds: dict[str, float] = dict(self.base_seconds)
+        warnings: list[str] = []
         self.tell(f"image `{wanted.name}`: building, as {self.why(wanted)}")
         try:
             with self._telling_of(wanted) as doing:
@@ -182,7 +209,7 @@ class Images:
                 )
                 seconds["layers"] = round(time.perf_counter() - clock, 3)
                 doing.append(f"its layers are made, and it is not {self._where} yet")
-                references, sent, reused = self._deliver(wanted, image, seconds)
+                references, sent, reused = self._deliver(wanted, image, seconds, warnings)
         except TilthError as error:
             failure = Failure(
                 reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
@@ -210,13 +237,13 @@ class Images:
             bytes_sent=sent,
             bytes_reused=reused,
             seconds=seconds,
-            warnings=image.warnings,
+            warnings=(*image.warnings, *warnings),
         )
         self.store.add(build)
         return build
 
     def _deliver(
-        self, wanted: Wanted, image: Image, seconds: dict[str, float]
+        self, wanted: Wanted, image: Image, seconds: dict[str, float], warnings: list[str]
     ) -> tuple[tuple[str, ...], int, int]:
         """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
         references: list[str] = []
@@ -227,35 +254,43 @@ class Images:
 
         clock = time.perf_counter()
         if self.to.registry is not None:
-            from tilth.images.pushing import push_image
+            from tilth.images.pushing import push_image, tag_image
 
             reference = self._reference(wanted)
-            pushed = push_image(image, reference, self.registries, self.home, remake=remake)
+            # By its digest first: the tag is what others find it by, and says that all that belongs to it is there.
+            untagged = msgspec.structs.replace(reference, tag="")
+            pushed = push_image(image, untagged, self.registries, self.home, remake=remake)
             references.append(str(reference.at(image.digest)))
             sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)
             if self.attach:
                 clock = time.perf_counter()
-                self._attach(wanted, image, reference)
+                warnings += self._attach(wanted, image, reference)
                 seconds["attach"] = round(time.perf_counter() - clock, 3)
             self._sign(wanted, image.digest)
+            tag_image(image, reference, self.registries)
         if self.to.layout:
             from tilth.images.loading import write_layout
 
-            layout = Path(self.to.layout)
-            try:
+            layout = self._folder or Path(self.to.layout)
+            with self._layout_explained():
                 write_layout(image, layout, self.home, self.registries, name=wanted.tag, remake=remake)
-            except OSError as error:
-                raise SetupError(
-                    f"`{layout}` cannot be written to",
-                    why=(error.strerror or str(error)).lower(),
-                    mend="name a folder that you may write to, or a file that ends in `.tar`",
-                ) from error
             references.append(f"oci:{self.to.layout}:{wanted.tag}")
         if self.to.engine:
             references.append(self._load(wanted, image, remake))
             seconds["load"] = round(time.perf_counter() - clock, 3)
         return tuple(references), sent, reused
+
+    @contextlib.contextmanager
+    def _layout_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SetupError(
+                f"`{self.to.layout}` cannot be written to",
+                why=(error.strerror or str(error)).lower(),
+                mend="name a folder that you may write to, or a file that ends in `.tar`",
+            ) from error
 
     @property
     def _where(self) -> str:
@@ -312,10 +347,17 @@ class Images:
 
     def _is_loaded(self, wanted: Wanted, build: Build) -> bool:
         """Whether the engine still has an image under its name."""
-        from tilth.images.engines import Engine
+        from tilth.images.engines import Engine, containerd
 
         name = f"tilth/{wanted.name}:{wanted.key[:_KEY]}"
-        if self.to.engine == "containerd" or f"{self.to.engine}:{name}" not in build.references:
+        if self.to.engine == "containerd":
+            name = f"docker.io/{name}"
+            needed = f"loading the image of environment `{wanted.name}`"
+            return (
+                f"containerd:{name}" in build.references
+                and name in containerd("images", "list", "--quiet", needed_for=needed).split()
+            )
+        if f"{self.to.engine}:{name}" not in build.references:
             return False
         return (Engine(kind="podman") if self.to.engine == "podman" else Engine()).has(name)
 
@@ -330,8 +372,8 @@ class Images:
             wanted.lock, wanted.base, wanted.settings, self.home, code=wanted.code, offline=self.offline
         )
 
-    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> None:
-        """Attach what tells of an image: its SBOM, its lock, and how it was made."""
+    def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> list[str]:
+        """Attach what tells of an image: its SBOM, its lock, and how it was made. Gives what to warn of."""
         from tilth.client.contents import Contents, exported
         from tilth.client.environments import environment_record
         from tilth.images.referrers import attach_documents, build_record
@@ -342,14 +384,18 @@ class Images:
             "settings": msgspec.to_builtins(wanted.settings),
             "key": wanted.key,
         }
-        attach_documents(
-            self.registries(reference.registry),
-            reference.repository,
-            image.digest,
-            sbom=exported(contents, "cyclonedx", self.home).text,
-            lock=wanted.lock.text,
-            build=build_record(image, wanted.lock.digest, inputs),
-        )
+        try:
+            attach_documents(
+                self.registries(reference.registry),
+                reference.repository,
+                image.digest,
+                sbom=exported(contents, "cyclonedx", self.home).text,
+                lock=wanted.lock.text,
+                build=build_record(image, wanted.lock.digest, inputs),
+            )
+        except RegistryLacks as error:
+            return [f"SBOM, lock and build record are not beside the image: {error.summary}"]
+        return []
 
     def _is_here(self, build: Build) -> bool:
         from tilth.oci.blobs import BlobStore

@@ -47,8 +47,10 @@ _LEFT_OUT = frozenset(
 # A file may change twice within one tick of the file system's clock, so a young one is not remembered.
 _YOUNG_NS = 2_000_000_000
 # In a hook these name the repository that runs it, which need not be the project's.
-_GIT_VARIABLES = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
-_GIT = (
+GIT_VARIABLES = frozenset(
+    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
+)
+GIT = (
     "git",
     "--no-optional-locks",
     "-c",
@@ -287,10 +289,10 @@ def _without_ignored(names: list[bytes], root: Path, home: Home, ignored: Ignore
 
 def _git(root: Path, *arguments: str) -> bytes | None:
     """What git prints; None when there is no git, or no repository."""
-    variables = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
+    variables = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
     try:
         ended = subprocess.run(
-            [*_GIT, *arguments],
+            [*GIT, *arguments],
             cwd=root,
             env=variables,
             stdin=subprocess.DEVNULL,

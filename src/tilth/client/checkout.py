@@ -7,8 +7,10 @@
     parameters.json     of the pipeline; for a run
     step/               the step's folder as its runtime gets it, `inputs/NAME/` with copies; for a step
     run                 runs the step again, here
+    enter               of an environment of containers: opens a shell in one; for a run, `enter-NAME`
 
-Nothing in it is needed by tilth, and pruning the home folder does not break it.
+Nothing in it is needed by tilth, and pruning the home folder does not break it; where environments are images, those
+have to stay in the engine.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from tilth import environments as envs
 from tilth.client.artifacts import open_artifacts
 from tilth.client.bundle import bundle_path
 from tilth.client.copies import Copies
-from tilth.client.entering import different_client
+from tilth.client.entering import SHELL, different_client
 from tilth.client.environments import ProjectEnvironments
 from tilth.client.lookup import Reference, find_run, find_step_run, parse_reference
 from tilth.client.recorded import any_interpreter, client_differences, open_environment, open_run
+from tilth.client.reopening import contained
 from tilth.client.wording import moment, short_digest
 from tilth.engine.archives import unpack
 from tilth.engine.attempts import step_spec
@@ -37,8 +40,11 @@ from tilth.engine.nodes import NodeState
 from tilth.engine.reuse import Reuse
 from tilth.engine.values import Values
 from tilth.environments.files import explaining_full_disk, remove_tree
+from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import Conflict, NotFound, SetupError, TilthError
 from tilth.home import Home
+from tilth.orchestrators import Task
+from tilth.orchestrators.docker import container
 from tilth.orchestrators.runtimes import installed_runtime
 from tilth.records import Environment, OutputRef, StepRun
 from tilth.runtime.folder import write_json
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tilth.client.recorded import RecordedRun
+    from tilth.client.reopening import Contained
     from tilth.engine.nodes import Unit
     from tilth.environments import Locked
     from tilth.ir.pipeline import Node, Pipeline
@@ -64,12 +71,14 @@ class CheckedOut:
         name: As `churn-3` or `churn-3/train`.
         pipeline: That of the run.
         step_run: None for a whole run.
+        in_container: Whether the step runs in one.
     """
 
     folder: Path
     name: str
     pipeline: Pipeline
     step_run: StepRun | None
+    in_container: bool = False
 
 
 def check_out(wanted: str, folder: Path, *, offline: bool, tell: Callable[[str], None]) -> CheckedOut:
@@ -96,7 +105,7 @@ def check_out(wanted: str, folder: Path, *, offline: bool, tell: Callable[[str],
                 checkout.step(step_run, name)
             else:
                 checkout.run()
-    return CheckedOut(folder, name, recorded.pipeline, step_run)
+    return CheckedOut(folder, name, recorded.pipeline, step_run, bool(checkout.contained))
 
 
 @contextlib.contextmanager
@@ -159,14 +168,18 @@ class _Checkout:
         self._folder = folder
         self._offline = offline
         self._tell = tell
+        self.contained: dict[str, Contained] = {}  # environments of containers, by name
+        self._locks: dict[str, Locked] = {}
 
     def run(self) -> None:
         """The whole run: code, one venv for each environment, parameters."""
         self._code()
         what = {}
-        for name in self._run.environments:
-            self._venv(self._lock(name), name, f".venv-{name}")
-            what[f".venv-{name}/"] = f"environment `{name}`, made from pylock.{name}.toml"
+        for name, digest in self._run.environments.items():
+            what.update(self._environment(self._recorded_as(digest), name, f".venv-{name}"))
+            if name in self.contained:
+                self._enter(name, f"enter-{name}", f".venv-{name}")
+                what[f"enter-{name}"] = "opens a shell in a container with it, or runs a command"
         _write(self._aside / "parameters.json", json.dumps(self._run.parameters, indent=2) + "\n")
         what["parameters.json"] = "what the pipeline was called with"
         if any(node.environment is None for node in self._pipeline.nodes):
@@ -186,17 +199,21 @@ class _Checkout:
         unit = state.unit(step_run.index, values)
         self._code()
         if step_run.environment:
-            lock: Locked | None = self._lock(digest=step_run.environment)
-            assert lock is not None
-            declared = node.environment or lock.name
-            self._venv(lock, declared, ".venv")
+            environment = self._recorded_as(step_run.environment)
+            declared = node.environment or environment.name
+            what = self._environment(environment, declared, ".venv")
+            lock: Locked | None = self._locks[declared]
             python = ".venv/bin/python"
-            what = {".venv/": f"environment `{declared}`, made from pylock.{declared}.toml"}
         else:
             python, lock = self._interpreter(step_run), None
             what = {"(client)": f"it runs in the client's interpreter, {python}"}
         self._step_folder(unit, step_run, name, values)
-        self._script(name, python, lock, node.secrets)
+        if self.contained:
+            self._enter(declared, "enter", ".venv")
+            what["enter"] = "opens a shell in a container with it, or runs a command: `./enter python`"
+            self._contained_script(name, declared, node.secrets)
+        else:
+            self._script(name, python, lock, node.secrets)
         what["step/"] = "what it is given: `step.json`, and copies of its inputs"
         what["run"] = "runs it again here, and compares what it gives; `./run --debug` does so under pdb"
         if node.secrets:
@@ -221,17 +238,42 @@ class _Checkout:
     def _code(self) -> None:
         unpack(bundle_path(self._run.bundle, self._home), self._aside / "code")
 
-    def _lock(self, name: str = "", *, digest: str = "") -> Locked:
-        environment = self._store.get(Environment, digest or self._run.environments[name])
+    def _recorded_as(self, digest: str) -> Environment:
+        return self._store.get(Environment, digest)
+
+    def _lock(self, name: str) -> Locked:
+        environment = self._recorded_as(self._run.environments[name])
         return open_environment(
             environment, self._store, self._home, within=self._recorded, offline=self._offline
         )
 
-    def _venv(self, lock: Locked, name: str, place: str) -> None:
-        envs.make_at(
-            lock, self._aside / place, self._home, moves_to=self._folder / place, offline=self._offline
-        )
-        _write(self._aside / f"pylock.{name}.toml", lock.text)
+    def _environment(self, environment: Environment, name: str, place: str) -> dict[str, str]:
+        """Have an environment at a place, or where it is an image in the engine; gives what there is, by file."""
+        lock_file = f"pylock.{name}.toml"
+        if not environment.base:
+            lock = open_environment(
+                environment, self._store, self._home, within=self._recorded, offline=self._offline
+            )
+            self._venv(lock, place, self._folder / place)
+            what = {f"{place}/": f"environment `{name}`, made from {lock_file}"}
+        else:
+            with contained(
+                environment, self._recorded, self._store, self._home, offline=self._offline, tell=self._tell
+            ) as found:
+                self.contained[name], lock = found, found.lock
+                image = found.place.image
+                if found.place.prefix is None:
+                    what = {"(image)": f"environment `{name}` is the image `{image}` in the engine"}
+                else:
+                    self._venv(lock, place, Path(IN_IMAGE))
+                    made = f"made from {lock_file} to be mounted into a container of `{image}`"
+                    what = {f"{place}/": f"environment `{name}`, {made}"}
+        self._locks[name] = lock
+        _write(self._aside / lock_file, lock.text)
+        return what
+
+    def _venv(self, lock: Locked, place: str, moves_to: Path) -> None:
+        envs.make_at(lock, self._aside / place, self._home, moves_to=moves_to, offline=self._offline)
 
     def _interpreter(self, step_run: StepRun | None) -> str:
         """The client's, with a word where it is not what it was."""
@@ -330,6 +372,9 @@ class _Checkout:
         }
         found = {}
         for name in names:
+            if name in self._locks:
+                found[name] = self._locks[name]
+                continue
             with contextlib.suppress(TilthError):  # one that cannot be had here is left out of account
                 found[name] = self._lock(name)
         return found
@@ -342,22 +387,8 @@ class _Checkout:
             secrets: Their names by variable. Whoever runs the script gives the values.
         """
         here = self._folder
-        _, cwd = self._recorded.moved(here / "code")
-        if not (
-            self._aside / Path(cwd).relative_to(here) if Path(cwd).is_relative_to(here) else Path(cwd)
-        ).is_dir():
-            cwd = str(here / "code")  # a folder without files, which no bundle has
-        settings = json.dumps({"folder": str(here / "step"), "cwd": cwd, "name": name})
-        lines = [
-            "#!/bin/sh",
-            f"# Runs step {name} again, as it is checked out here; `./run --help` tells how.",
-            f"tilth={shlex.quote(str(installed_runtime().bootstrap))}",
-            'if [ ! -f "$tilth" ]; then',
-            '    echo "error: tilth is not at $tilth any more" >&2',
-            f'    echo "  hint: check {name} out again" >&2',
-            "    exit 1",
-            "fi",
-        ]
+        settings = self._settings(name)
+        lines = self._beginning(name)
         flags = ""
         if lock is not None:
             venv = shlex.quote(str(here / ".venv"))
@@ -368,21 +399,98 @@ class _Checkout:
                 *(f"export {key}={shlex.quote(value)}" for key, value in sorted(lock.variables.items())),
             ]
             python, flags = str(here / python), " -I"
-        for variable, secret in secrets.items():
-            told = f"error: variable `{variable}` is not set; the step gets secret `{secret}` in it"
-            hint = f"  hint: `tilth runs rerun {name} --local` gives it what is kept"
-            lines += [
-                f'if [ -z "${{{variable}+set}}" ]; then',
-                f"    printf '%s\\n' {shlex.quote(told)} {shlex.quote(hint)} >&2",
-                "    exit 1",
-                "fi",
-            ]
+        lines += _wanting(secrets, name)
         lines.append(
             f'exec {shlex.quote(python)}{flags} "$tilth" again {shlex.quote(installed_runtime().cloudpickle)} '
             f'{shlex.quote(settings)} "$@"'
         )
-        _write(self._aside / "run", "\n".join(lines) + "\n")
-        (self._aside / "run").chmod(0o755)
+        self._program("run", lines)
+
+    def _settings(self, name: str) -> str:
+        """What is told to what runs the step; see `runtime.again`."""
+        return json.dumps({"folder": str(self._folder / "step"), "cwd": self._cwd(), "name": name})
+
+    def _cwd(self) -> str:
+        here = self._folder
+        _, cwd = self._recorded.moved(here / "code")
+        at = self._aside / Path(cwd).relative_to(here) if Path(cwd).is_relative_to(here) else Path(cwd)
+        return cwd if at.is_dir() else str(here / "code")  # a folder without files, which no bundle has
+
+    def _beginning(self, name: str) -> list[str]:
+        return [
+            "#!/bin/sh",
+            f"# Runs step {name} again, as it is checked out here; `./run --help` tells how.",
+            f"tilth={shlex.quote(str(installed_runtime().bootstrap))}",
+            'if [ ! -f "$tilth" ]; then',
+            '    echo "error: tilth is not at $tilth any more" >&2',
+            f'    echo "  hint: check {name} out again" >&2',
+            "    exit 1",
+            "fi",
+        ]
+
+    def _program(self, name: str, lines: list[str]) -> None:
+        _write(self._aside / name, "\n".join(lines) + "\n")
+        (self._aside / name).chmod(0o755)
+
+    def _contained_script(self, name: str, environment: str, secrets: Mapping[str, str]) -> None:
+        """What runs the step in a container, as `orchestrators.docker` would, but on a terminal."""
+        runtime = installed_runtime()
+        found = self.contained[environment]
+        python = [str(found.place.python), "-I", str(runtime.bootstrap), "again", runtime.cloudpickle]
+        inside = [*python, self._settings(name)]
+        lines = [*self._beginning(name), *_wanting(secrets, name)]
+        before = ""
+        if secrets:
+            # As variables of the container, `docker inspect` would show them.
+            lines += [
+                f"cd {shlex.quote(str(self._folder / 'step'))} && rm -f .secrets-* || exit 1",
+                "secrets=$PWD/$(umask 077 && mktemp .secrets-XXXXXXXX) || exit 1",
+                *(_kept(variable) for variable in secrets),
+            ]
+            inside = ["/bin/sh", "-c", '. "$0"; rm -f "$0"; exec "$@"']
+            before = f' "$secrets" {shlex.join([*python, self._settings(name)])}'
+        starts = self._starts(found, ".venv", inside, reads=runtime.folders, cwd=self._cwd())
+        self._program("run", [*lines, *starts[:-1], f'{starts[-1]}{before} "$@"'])
+
+    def _enter(self, environment: str, program: str, place: str) -> None:
+        """What opens a shell in a container with an environment."""
+        found = self.contained[environment]
+        script = f'[ $# -gt 0 ] && exec "$@"; {SHELL}'
+        starts = self._starts(found, place, ["/bin/sh", "-c", script, environment], reads=[], cwd=self._cwd())
+        told = f"# Opens a shell in a container with environment {environment}, or runs a command there."
+        self._program(program, ["#!/bin/sh", told, *starts[:-1], f'{starts[-1]} "$@"'])
+
+    def _starts(
+        self, found: Contained, place: str, inside: list[str], *, reads: list[Path], cwd: str
+    ) -> list[str]:
+        """The lines of a script that start a container which sees the checkout; what it is given may be added."""
+        settings, here = found.settings, found.place
+        task = Task(
+            label=found.name,
+            folder=self._folder,
+            python=here.python,
+            prefix=self._folder / place if here.prefix is not None else None,
+            variables={**here.variables, "PS1": f"({found.name}) $ "},
+            cwd=cwd,
+            image=here.image,
+            run=self._run.id,
+        )
+        # `--name` would have to be another each time.
+        options = [
+            each for each in container(task, settings, "NAME", reads) if each not in ("--name", "NAME")
+        ]
+        started = shlex.join([inside[0], here.image, *inside[1:]])
+        engine, hint = settings.engine, "install it, or check the step out on a machine that has it"
+        return [
+            f"if ! command -v {engine} >/dev/null; then",
+            f'    echo "error: environment {found.name} is one of containers, and there is no {engine}" >&2',
+            f'    echo "  hint: {hint}" >&2',
+            "    exit 1",
+            "fi",
+            "terminal=",
+            "if [ -t 0 ] && [ -t 1 ]; then terminal=--tty; fi",
+            f"exec {shlex.join(options)} --pull=never --interactive $terminal --entrypoint {started}",
+        ]
 
     def _paths(self, lock: Locked) -> list[str]:
         if not lock.system:
@@ -405,6 +513,27 @@ class _Checkout:
             "shared with tilth's store: replace one rather than change it. What the project kept out of version\n"
             "control is not in its code. This folder can be deleted at any time.\n",
         )
+
+
+def _wanting(secrets: Mapping[str, str], name: str) -> list[str]:
+    """Lines of a script that ends where a secret's variable is not set."""
+    lines = []
+    for variable, secret in secrets.items():
+        told = f"error: variable `{variable}` is not set; the step gets secret `{secret}` in it"
+        hint = f"  hint: `tilth runs rerun {name} --local` gives it what is kept"
+        lines += [
+            f'if [ -z "${{{variable}+set}}" ]; then',
+            f"    printf '%s\\n' {shlex.quote(told)} {shlex.quote(hint)} >&2",
+            "    exit 1",
+            "fi",
+        ]
+    return lines
+
+
+def _kept(variable: str) -> str:
+    """A line of a script that adds a variable's value to the file of secrets, quoted."""
+    quoted = f"""$(printf '%s.' "${variable}" | sed "s/'/'\\\\\\\\''/g")"""
+    return f"""value={quoted}; printf "export {variable}='%s'\\n" "${{value%.}}" >>"$secrets\""""
 
 
 def _references(shown: Any) -> dict[tuple[str, str], str]:

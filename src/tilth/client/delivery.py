@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tilth.client.bundle import GIT, GIT_VARIABLES
 from tilth.environments.uv import without_credentials
 from tilth.errors import DefinitionError, OutsideError, SetupError, UnknownOption, nearest
 from tilth.records import CodeDelivery
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
 
 WAYS = ("bundle", "git", "image")
 IN_IMAGE = "/opt/code"
-_GIT_VARIABLES = frozenset(
-    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
-)
-
-_GIT = (
-    "git",
-    "--no-optional-locks",
-    "-c",
-    "safe.directory=*",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.quotePath=false",
-)
 
 
 def plan_delivery(
@@ -171,20 +158,11 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    variables = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES}
+    variables = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
     variables |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # never waits for somebody to type
-    options = (
-        "--no-optional-locks",
-        "-c",
-        "safe.directory=*",
-        "-c",
-        "core.fsmonitor=false",
-        "-c",
-        "core.quotePath=false",
-    )
     try:
         return subprocess.run(
-            ["git", *options, *arguments],
+            [*GIT, *arguments],
             cwd=root,
             env=variables,
             stdin=subprocess.DEVNULL,

@@ -29,7 +29,8 @@ def drive_in_background(run: Run, home: Home, store: Store, *, offline: bool = F
         RunFailed: The process ended before it drove the run. It can be resumed.
     """
     log = home.runs / run.id / LOG
-    command = [sys.executable, "-m", "tilth.cli", "runs", "resume", run.name]
+    # `-P`: the folder that the command was called in may have a `json.py`.
+    command = [sys.executable, "-P", "-m", "tilth.cli", "runs", "resume", run.name]
     if offline:
         command.append("--offline")
     with open(log, "ab") as file:

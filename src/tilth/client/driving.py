@@ -17,7 +17,7 @@ from tilth.client.reporting import reported
 from tilth.engine import events
 from tilth.engine.driver import Driver
 from tilth.engine.resources import this_machine
-from tilth.errors import NotFound
+from tilth.errors import NotFound, OutsideError, SetupError
 from tilth.orchestrators.this_machine import LocalOrchestrator
 from tilth.records import Failure, Run, State, StepRun, now
 from tilth.settings import worker_count
@@ -115,6 +115,10 @@ def drive_run(
     try:
         with reported(run, home, store):
             ended = _run_loop(drive)
+    except (OutsideError, SetupError) as error:
+        if "runs resume" not in error.mend:
+            error.mend = "; ".join(filter(None, (error.mend, f"then `tilth runs resume {run.name}` goes on")))
+        raise
     finally:
         forget_for_reuse(environments.leave(), store, listener)
     listener(events.RunFinished(ended, time.perf_counter() - clock))

@@ -19,12 +19,14 @@ from tilth import environments as envs
 from tilth.client.driving import forget_for_reuse
 from tilth.client.environments import Changed
 from tilth.client.lookup import find_environment, find_run, find_step_run, parse_reference
-from tilth.client.recorded import client_differences, open_environment, open_run
+from tilth.client.recorded import client_differences, newest_user, open_environment, open_run
+from tilth.client.reopening import contained
 from tilth.client.secrets import step_secrets
 from tilth.client.wording import counted, duration
 from tilth.errors import NotFound, SetupError, TilthError, nearest
 from tilth.home import Home
 from tilth.orchestrators import Task
+from tilth.orchestrators.docker import container
 from tilth.orchestrators.local import step_variables
 from tilth.records import Environment, Run, StepRun, now
 from tilth.settings import home_folder
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tilth.client.recorded import RecordedRun
+    from tilth.client.reopening import Contained
     from tilth.environments import Locked, Realised
     from tilth.store import Store
 
@@ -65,13 +68,19 @@ def enter(wanted: str, command: Sequence[str], *, offline: bool, tell: Callable[
         NotFound: There is no such environment, step or program.
     """
     home = Home(home_folder())
-    with contextlib.closing(open_store(home)) as store, _inside(wanted, store, home, offline, tell) as inside:
-        if command:
-            return foreground(_found(command, inside), inside.variables)
-        if sys.stdin.isatty():
-            tell(f"{inside.told}; `exit` leaves it")
-        with _shell(inside) as (shell, variables):
-            return foreground(shell, variables)
+    with contextlib.closing(open_store(home)) as store:
+        environment, run, step_run = _resolve(wanted, store)
+        if environment is not None and environment.base:
+            recorded = open_run(run, home) if run else newest_user(environment, store, home)
+            with contained(environment, recorded, store, home, offline=offline, tell=tell) as found:
+                return _in_container(found, recorded, step_run, command, home, tell)
+        with _inside(environment, run, step_run, store, home, offline, tell) as inside:
+            if command:
+                return foreground(_found(command, inside), inside.variables)
+            if sys.stdin.isatty():
+                tell(f"{inside.told}; `exit` leaves it")
+            with _shell(inside) as (shell, variables):
+                return foreground(shell, variables)
 
 
 def foreground(
@@ -119,9 +128,14 @@ def foreground(
 
 @contextlib.contextmanager
 def _inside(
-    wanted: str, store: Store, home: Home, offline: bool, tell: Callable[[str], None]
+    environment: Environment | None,
+    run: Run | None,
+    step_run: StepRun | None,
+    store: Store,
+    home: Home,
+    offline: bool,
+    tell: Callable[[str], None],
 ) -> Iterator[Inside]:
-    environment, run, step_run = _resolve(wanted, store)
     if environment is None:
         assert run is not None
         yield _client(run, step_run, store, home, tell)
@@ -154,6 +168,66 @@ def _inside(
         if changed:
             told = f"environment `{lock.name}` was changed while it was open"
             _put_aside(realised, Changed(lock.digest, opened, told), changed, store, home, tell)
+
+
+def _in_container(
+    found: Contained,
+    recorded: RecordedRun | None,
+    step_run: StepRun | None,
+    command: Sequence[str],
+    home: Home,
+    tell: Callable[[str], None],
+) -> int:
+    """Run a command, or a shell, in a container with the environment; it sees the current folder and the project."""
+    here = Path.cwd()
+    project = [recorded.root] if recorded is not None and recorded.root.is_dir() else []
+    task = Task(
+        label=found.name,
+        folder=here,
+        python=found.place.python,
+        prefix=found.place.prefix,
+        variables={**found.place.variables, "PS1": f"({found.name}) $ "},
+        roots=tuple(map(str, project)),
+        cwd=str(here),
+        image=found.place.image,
+        run=recorded.run.id if recorded is not None else "",
+    )
+    name = f"tilth-{found.name}-{os.urandom(5).hex()}"
+    if not command and sys.stdin.isatty():
+        told = f"Python {found.lock.python}, {counted(len(found.lock.packages), 'package')}"
+        tell(f"environment {found.name} in a container of `{found.place.image}`: {told}; `exit` leaves it")
+    with _secrets_file(_secrets(recorded, step_run, home, tell)) as (given, reads):
+        options = [*container(task, found.settings, name, reads), "--pull=never", "--interactive"]
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            options.append("--tty")
+        script = f"{given}{_COMMAND if command else SHELL}"
+        inside = ["--entrypoint", "/bin/sh", task.image, "-c", script, found.name, *command]
+        return foreground([*options, *inside], os.environ)
+
+
+SHELL = "command -v bash >/dev/null && exec bash --norc; exec sh"
+# $0 is the environment.
+_COMMAND = (
+    'command -v "$1" >/dev/null || '
+    '{ echo "error: environment \\`$0\\` has no program \\`$1\\` in its container" >&2; exit 1; }; exec "$@"'
+)
+
+
+@contextlib.contextmanager
+def _secrets_file(secrets: Mapping[str, str]) -> Iterator[tuple[str, list[Path]]]:
+    """What a shell in a container does to have secrets, and the file with them, which is gone afterwards.
+
+    As variables of the container, `docker inspect` would show them.
+    """
+    if not secrets:
+        yield "", []
+        return
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it, closed to everybody else
+    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="tilth-", dir=place) as folder:
+        file = Path(folder, "secrets")
+        file.write_text("".join(f"export {key}={shlex.quote(value)}\n" for key, value in secrets.items()))
+        yield f". {shlex.quote(str(file))}; ", [file]
 
 
 def _resolve(wanted: str, store: Store) -> tuple[Environment | None, Run | None, StepRun | None]:

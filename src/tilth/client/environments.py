@@ -437,25 +437,15 @@ def _find_changed(realised: Mapping[str, Realised]) -> list[tuple[str, Realised,
     return [each for each in looked if each[2]]
 
 
-def _base_again(name: str, environment: Environment, home: Home, target: ImageTarget | None) -> Interpreter:
+def _base_again(name: str, environment: Environment, target: ImageTarget | None) -> Interpreter:
     """The Python of the base that a recorded environment stands on."""
     if target is None:
         raise SetupError(
             f"environment `{name}` was made for containers and does not run outside of them",
             why=f"its Python is that of its base image, `{environment.base}`",
-            mend=_in_a_container(environment, home),
+            mend="run it on the stack that it was made for: `tilth runs rerun RUN`",
         )
     return target.interpreter({"name": name, "base_image": environment.base, "python": environment.python})
-
-
-def _in_a_container(environment: Environment, home: Home) -> str:
-    """How to enter an environment that was made for a base image."""
-    scheme, _, place = environment.base.partition(":")
-    engine, image = (scheme, place) if scheme in ("docker", "podman") else ("docker", environment.base)
-    folder = home.environments / environment.id.rpartition(":")[2]
-    if not folder.is_dir():
-        return "run it on the stack that it was made for: `tilth runs rerun RUN`"
-    return f"`{engine} run --rm -it -v {folder}:{IN_IMAGE}:ro {image} {IN_IMAGE}/bin/python`"
 
 
 def _names(lock: Locked) -> set[str]:
@@ -480,7 +470,7 @@ def reopen(
     opened = {}
     for name, (environment, lock) in records.items():
         if environment.base:
-            wanted = _base_again(name, environment, home, target)
+            wanted = _base_again(name, environment, target)
             opened[name] = envs.open_lock(
                 lock.text,
                 {**declared[name], "variables": environment.variables},

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from tilth.client.bases import BuiltBases
 from tilth.client.building import Destination, Images, Wanted, distinct
 from tilth.client.compilation import compile_file
 from tilth.client.environments import ProjectEnvironments
-from tilth.client.running import Bases, registry_client
+from tilth.client.registries import clients, repository_of, shared_bases, stack_registry
+from tilth.client.running import Bases
 from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
 from tilth.errors import DefinitionError, NotFound, nearest
 from tilth.home import Home
 from tilth.images.options import container_options
-from tilth.images.settings import ImageSettings
+from tilth.images.platforms import check_platform
 from tilth.oci.connections import load_httpx
 from tilth.orchestrators.docker import DockerSettings
 from tilth.records import Build, Run
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from tilth.store import Store
 
 BUILT = "it is built"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,23 @@ class BuildOptions:
     offline: bool = False
     sign: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is made.
+
+        Raises:
+            DefinitionError: It is so.
+        """
+        for name in ("registry", "output", "builder", "platform", "stack", "python", "sign"):
+            if getattr(self, name) == "":  # a variable of a script that is not set
+                raise DefinitionError(f"`--{name}` is empty", mend="give it a value, or leave it out")
+        if self.platform:
+            check_platform(self.platform)
+        if self.output and self.output.endswith(_COMPRESSED):
+            raise DefinitionError(
+                f"`{self.output}` would be compressed, and what an image consists of is so already",
+                mend="name a file that ends in `.tar`, or a folder",
+            )
+
 
 def build_file(
     target: str, parameters: Mapping[str, str], options: BuildOptions, *, tell: Callable[[str], None]
@@ -73,7 +93,7 @@ def build_file(
     """
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
-        images, wanted = _prepare(target, parameters, options, home, store, tell, act=True)
+        images, wanted, _ = _prepare(target, parameters, options, home, store, tell, act=True)
         return images.make_all(wanted)
 
 
@@ -81,8 +101,21 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
     """What `build_file` would do for each image, and why. Makes locks, and nothing else."""
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
-        images, wanted = _prepare(target, parameters, options, home, store, lambda _: None, act=False)
-        planned = []
+        images, wanted, stand_on = _prepare(
+            target, parameters, options, home, store, lambda _: None, act=False
+        )
+        planned: list[dict[str, Any]] = [
+            {
+                "environments": (name,),
+                "environment": "",  # not known before
+                "plan": "build",
+                "why": f"{what} must be built first",
+                "base": "",
+                "image": "",
+                "references": (),
+            }
+            for name, what in stand_on.unbuilt.items()
+        ]
         for each in wanted:
             found = images.find(each)
             planned.append(
@@ -91,7 +124,7 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
                     "environment": each.lock.digest,
                     "plan": "reuse" if found else "build",
                     "why": BUILT if found else images.why(each),
-                    "base": each.base.reference,
+                    "base": each.base.title,
                     "image": found.image if found else "",
                     "references": found.references if found else (),
                 }
@@ -118,7 +151,9 @@ def run_images(
     wanted = _wanted_by(running, environments, code)
     if not wanted:
         return {}
-    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None), tell)
+    images = Images(
+        Destination(engine=running.orchestrator.engine), store, home, _registries_of(running), tell
+    )
     builds = images.make_all(wanted)
     return {name: build for each, build in zip(wanted, builds, strict=True) for name in each.names}
 
@@ -136,12 +171,16 @@ def plan_images(
     Args:
         code: A bundle whose files go into them; it need not be there yet.
     """
-    images = Images(Destination(engine=running.orchestrator.engine), store, home, _clients(None))
+    images = Images(Destination(engine=running.orchestrator.engine), store, home, _registries_of(running))
     planned = []
     for each in _wanted_by(running, environments, code):
         found = images.find(each)
         planned.append((each, found, BUILT if found else images.why(each)))
     return planned
+
+
+def _registries_of(running: Running) -> Callable[[str], Registry]:
+    return clients(None) if running.target is None else running.target.built.registries
 
 
 def _wanted_by(running: Running, environments: ProjectEnvironments, code: Path | None) -> list[Wanted]:
@@ -167,7 +206,7 @@ def _prepare(
     tell: Callable[[str], None],
     *,
     act: bool,
-) -> tuple[Images, list[Wanted]]:
+) -> tuple[Images, list[Wanted], ImageTarget]:
     key = _key(options, home)
     loading = threading.Thread(target=load_httpx)  # takes as long as compiling, which is another process
     loading.start()
@@ -196,9 +235,15 @@ def _prepare(
     for name in ready:
         tell(f"environment `{name}` is the image `{declared[name].image}`: there is nothing to build")
     locks = {
-        name: lock for name in names if name not in ready and (lock := environments.lock(name)) is not None
+        name: lock
+        for name in names
+        if name not in ready and name not in target_.unbuilt and (lock := environments.lock(name)) is not None
     }
-    return images, distinct(locks, target_.base, lambda name: declared[name].settings())
+    return (
+        images,
+        distinct(locks, target_.base, lambda name: declared[name].settings(images.to.settings)),
+        target_,
+    )
 
 
 def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> list[Build]:
@@ -223,7 +268,7 @@ def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> l
             stack_requirements(stack), root=root, interpreter=interpreter, home=home, offline=options.offline
         )
         store.write(supervisor_records(lock))
-        return images.make_all(distinct({NAME: lock}, target.base, lambda _: ImageSettings()))
+        return images.make_all(distinct({NAME: lock}, target.base, lambda _: images.to.settings))
 
 
 def _workshop(
@@ -238,7 +283,7 @@ def _workshop(
     act: bool,
 ) -> tuple[Images, ImageTarget, AssembledStack]:
     """What makes images for a project, and what they stand on."""
-    from tilth.client.stacks import active_stack
+    from tilth.client.stacks import Stacks, active_stack
 
     stack = active_stack(home, root, options.stack, store=store)
     registry = _registry(stack, options, root, home)
@@ -248,28 +293,34 @@ def _workshop(
             why=f"stack `{stack.name}` has no container registry",
             mend="name one with `--registry`",
         )
-    clients = _clients(registry)
+    registries = clients(registry)
     bases = Bases(
         home,
-        registry=clients,
+        registry=registries,
         engine=_engine_of(stack),
         platform=options.platform or "",
         offline=options.offline,
     )
+    project = Stacks(store, root).project
+    # What is written to a layout or an engine stands on bases that are shared all the same.
+    sharing = registry or stack_registry(stack, root, home)
     builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
-    target_ = ImageTarget(
-        _orchestrator(stack, root, home),
+    built = BuiltBases(
         bases.find,
-        interpreter,
-        root=root,
-        home=home,
+        root,
+        home,
+        registries,
         builder=builder,
+        shared=shared_bases(sharing, registries, project, home, tell),
+        platform=options.platform or "",
         tell=tell,
         act=act,
+        offline=options.offline,
     )
+    target_ = ImageTarget(_orchestrator(stack, root, home), bases.find, interpreter, built)
     to = Destination(
         registry=registry,
-        repository=_project(store, root),
+        repository=repository_of(project),
         layout=options.output or "",
         engine=options.engine or "",
     )
@@ -277,7 +328,7 @@ def _workshop(
         to,
         store,
         home,
-        clients,
+        registries,
         tell,
         builder=builder_name,
         offline=options.offline,
@@ -309,16 +360,6 @@ def _chosen(asked: tuple[str, ...], known: list[str]) -> list[str]:
     return [name for name in known if not asked or name in asked]
 
 
-def _project(store: Store, root: Path) -> str:
-    """The repository of a project's images: its name, as registries allow."""
-    import re
-
-    from tilth.client.stacks import Stacks
-
-    plain = re.sub(r"[^a-z0-9]+", "-", Stacks(store, root).project.lower()).strip("-")
-    return plain or "tilth"
-
-
 def _registry(
     stack: AssembledStack, options: BuildOptions, root: Path, home: Home
 ) -> ContainerRegistry | None:
@@ -328,38 +369,17 @@ def _registry(
     if options.registry:
         from tilth.container_registries.protocol import OciContainerRegistry
         from tilth.oci.credentials import docker_credentials
+        from tilth.oci.references import check_host
 
         host, _, prefix = options.registry.removeprefix("https://").partition("/")
-        if not host or "://" in options.registry.removeprefix("https://"):
-            raise DefinitionError(
-                f"`{options.registry}` is no registry", mend="write `HOST[:PORT][/PREFIX]`: `ghcr.io/acme`"
-            )
+        host = check_host(host)
         return OciContainerRegistry(
             host,
             prefix=prefix.strip("/"),
             credentials=docker_credentials(),
             login_hint=f"`docker login {host}`",
         )
-    component = stack.component("container_registry")
-    if component is None:
-        return None
-    from tilth.client.stacks import open_component
-
-    opened = open_component("container_registry", component.used, home=home, root=root)
-    return cast("ContainerRegistry", opened)
-
-
-def _clients(registry: ContainerRegistry | None) -> Callable[[str], Registry]:
-    """Clients of registries by host: the stack's own with its login, others with Docker's. Each made once."""
-    made: dict[str, Registry] = {}
-
-    def client(host: str) -> Registry:
-        if host not in made:
-            own = registry is not None and registry.host == host
-            made[host] = registry.registry() if own and registry is not None else registry_client(host)
-        return made[host]
-
-    return client
+    return stack_registry(stack, root, home)
 
 
 def builder_of(
@@ -405,7 +425,7 @@ def project_registries(root: Path, home: Home, store: Store, named: str | None) 
     from tilth.client.stacks import active_stack
 
     stack = active_stack(home, root, named, store=store)
-    return _clients(_registry(stack, BuildOptions(), root, home))
+    return clients(_registry(stack, BuildOptions(), root, home))
 
 
 def attached_to(build: Build, registries: Callable[[str], Registry]) -> list[Attached]:

@@ -172,7 +172,7 @@ def install(
             f"`{sys.prefix}` belongs to the operating system, and nothing is installed into it",
             mend="install tilth into an environment of its own: `uv tool install tilth`",
         )
-    raise uv.explain(done, "of tilth itself")
+    raise uv.explain(done, "tilth")
 
 
 def without_flavors(packages: Iterable[str]) -> list[str]:

@@ -164,10 +164,12 @@ def _decide(
 ) -> tuple[bool, str, StepRun | None]:
     """(cached, why, the step run whose outputs would be taken)."""
     node = state.node
-    if reuse.allowed(node) and node.environment is not None and environments.lock(node.environment) is None:
-        if unbuilt := environments.unbuilt(node.environment):
-            return False, f"for environment `{node.environment}`, {unbuilt} must be built first", None
-        return False, f"environment `{node.environment}` is not locked yet", None
+    if reuse.allowed(node) and (name := node.environment) is not None:
+        unbuilt = environments.unbuilt(name)
+        if unbuilt:  # there may be a lock for what stands in for it: what it will stand on is not known
+            return False, f"for environment `{name}`, {unbuilt} must be built first", None
+        if environments.lock(name) is None:
+            return False, f"environment `{name}` is not locked yet", None
     try:
         state.resolve(values)
     except TilthError as error:
@@ -180,7 +182,7 @@ def _decide(
 def _environment(
     name: str, pipeline: Pipeline, environments: ProjectEnvironments, home: Home
 ) -> PlannedEnvironment:
-    lock = environments.lock(name)
+    lock = None if environments.unbuilt(name) else environments.lock(name)
     asked = environments.declared(name)[0].get("requirements", ())
     return PlannedEnvironment(
         name=name,

@@ -149,6 +149,7 @@ def open_environment(
     home: Home,
     *,
     within: RecordedRun | None = None,
+    target: ImageTarget | None = None,
     offline: bool = False,
 ) -> Locked:
     """The lock of a recorded environment.
@@ -156,11 +157,12 @@ def open_environment(
     Args:
         within: A run that used it; by default the newest that did. It tells where the project's own packages
             are; without one the lock alone has to do.
+        target: Of the stack it was made for, where that has containers.
     Raises:
         SetupError: It is for another platform, or a Python that is not installed.
         EnvironmentBroken: It cannot be had any more as it was.
     """
-    within = within or _newest_user(environment, store, home)
+    within = within or newest_user(environment, store, home)
     name = environment.name
     declared: Mapping[str, Any] = {"name": name, "variables": dict(environment.variables)}
     root = Path.cwd()
@@ -174,6 +176,7 @@ def open_environment(
         interpreter=any_interpreter(within, home),
         home=home,
         declared={name: declared},
+        target=target,
         offline=offline,
     )[name]
     if opened.digest != environment.id:
@@ -223,7 +226,8 @@ def _change(name: str, then: str | None, now: str | None) -> str:
     return f"`{name}` {then} is gone" if now is None else f"`{name}` {then} then, {now} now"
 
 
-def _newest_user(environment: Environment, store: Store, home: Home) -> RecordedRun | None:
+def newest_user(environment: Environment, store: Store, home: Home) -> RecordedRun | None:
+    """The newest run that used an environment and can be opened."""
     for run in walk(store, Run):
         if environment.id in run.environments.values():
             try:

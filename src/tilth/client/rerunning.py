@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,34 +13,32 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tilth.client import queries
 from tilth.client.checkout import check_out
-from tilth.client.driving import RunOptions
 from tilth.client.entering import different_client, foreground
-from tilth.client.environments import ProjectEnvironments
 from tilth.client.installed import client_environment, not_recorded
 from tilth.client.lookup import find_run
-from tilth.client.recorded import client_differences, open_locks, open_run
-from tilth.client.resuming import KEPT, own_code
-from tilth.client.running import make_images, running_as
-from tilth.client.secrets import run_secrets, step_secrets
+from tilth.client.recorded import client_differences
+from tilth.client.reopening import reopen_run
+from tilth.client.resuming import own_code
+from tilth.client.secrets import step_secrets
 from tilth.client.submit import compiled_in, new_run, start
 from tilth.client.wording import short_digest
 from tilth.engine import events
 from tilth.environments.files import scratch, sweep
 from tilth.errors import TilthError
 from tilth.home import Home
+from tilth.orchestrators.conversation import Door
 from tilth.runtime.folder import read_json
 from tilth.runtime.masking import Mask
-from tilth.settings import home_folder, setting
+from tilth.settings import home_folder
 from tilth.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tilth.client.driving import RunOptions
     from tilth.records import Run
 
 
@@ -107,9 +106,11 @@ def rerun_step(
         assert made.step_run is not None
         secrets, mask = step_secrets(made.pipeline, made.step_run.step, home)
         variables = {**os.environ, **secrets}
-        with _answers() as answers, _hiding(Mask() if debug else mask, stdout) as (out, err):
-            command = [str(folder / "run"), "--answers", str(answers), *(["--debug"] if debug else [])]
-            code = foreground(command, variables, pass_fds=[answers], stdout=out, stderr=err)
+        # No descriptor is inherited by a container: what is in there comes in by a socket in the folder.
+        door = folder / "step" / ".socket" if made.in_container else None
+        with _answers(door) as (answers, fds), _hiding(Mask() if debug else mask, stdout) as (out, err):
+            command = [str(folder / "run"), "--answers", answers, *(["--debug"] if debug else [])]
+            code = foreground(command, variables, pass_fds=fds, stdout=out, stderr=err)
         recorded, result = (
             read_json(folder / "step" / "recorded.json"),
             read_json(folder / "step" / "result.json"),
@@ -129,31 +130,9 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
-        recorded = open_run(found, home)
-        pipeline, interpreter = recorded.pipeline, recorded.interpreter(home)
-        secrets = run_secrets(pipeline, home)
-        kept = {name: value for name, value in found.options.items() if name in KEPT}
-        options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
-        offline = options.offline or setting("offline") == "1"
-        running = running_as(
-            found.stack,
-            found.orchestrator,
-            found.artifact_store,
-            root=recorded.root,
-            interpreter=interpreter,
-            home=home,
-            offline=offline,
-        )
-        environments = ProjectEnvironments(
-            pipeline,
-            root=recorded.root,
-            interpreter=interpreter,
-            home=home,
-            offline=offline,
-            given=open_locks(recorded, store, home, target=running.target, offline=offline),
-            target=running.target,
-            listener=listener,
-        )
+        opened = reopen_run(found, options, store, home, listener)
+        recorded, environments, interpreter = opened.recorded, opened.environments, opened.interpreter
+        pipeline, options = recorded.pipeline, opened.options
         if any(node.environment is None for node in pipeline.nodes) and (
             changed := client_differences(found, interpreter, store, home)
         ):
@@ -165,8 +144,8 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
             bundle=found.bundle,
             client=compiled_in(interpreter, client.id, found.client.git if found.client else None),
             options={**options.to_json(), "rerun_of": found.name},
-            running=running,
-            images=make_images(running, environments, store, home, listener, code=found.code),
+            running=opened.running,
+            images=opened.images,
             code=found.code,
         )
         folder = home.runs / new.id
@@ -179,7 +158,8 @@ def rerun(run: str, options: RunOptions, listener: events.Listener) -> Run:
         listener(events.Notice(_told(found, same=same, digests=environments.digests())))
         return start(
             new, pipeline, recorded.project, tree, environments, beside=not_recorded(client, store),
-            options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
+            options=options, listener=listener, home=home, store=store, secrets=opened.secrets,
+            running=opened.running,
         )  # fmt: skip
 
 
@@ -234,29 +214,66 @@ def _pump(reader: int, target: int, mask: Mask) -> None:
 
 
 @contextlib.contextmanager
-def _answers() -> Iterator[int]:
-    """A socket to inherit, at whose other end `Client` is answered while this lasts; see `runtime.worker`."""
+def _answers(door: Path | None) -> Iterator[tuple[str, list[int]]]:
+    """What to tell a step about where `Client` is answered while this lasts, and descriptors to inherit.
+
+    Args:
+        door: Where to listen for a step that inherits none.
+    """
+    if door is not None:
+        with _open_door(door):
+            yield str(door), []
+        return
     ours, theirs = socket.socketpair()
-
-    def listen() -> None:
-        with ours, ours.makefile("rb") as lines:
-            for line in lines:
-                message = json.loads(line)
-                reply: dict[str, Any] = {"answer": message["ask"]}
-                try:
-                    reply["result"] = queries.answer(message["method"], message["params"])
-                except TilthError as error:
-                    reply["error"] = error.to_json()
-                with contextlib.suppress(OSError):  # the step has ended meanwhile
-                    ours.sendall(json.dumps(reply).encode() + b"\n")
-        queries.close()  # in the thread that opened it
-
-    thread = threading.Thread(target=listen, name="tilth-answers")
+    thread = threading.Thread(target=_answer, args=[ours], name="tilth-answers")
     thread.start()
     try:
-        yield theirs.fileno()
+        yield str(theirs.fileno()), [theirs.fileno()]
     finally:
         with contextlib.suppress(OSError):
             theirs.shutdown(socket.SHUT_RDWR)  # whoever has inherited it
         theirs.close()
         thread.join()
+
+
+@contextlib.contextmanager
+def _open_door(path: Path) -> Iterator[None]:
+    """Answer whoever comes in by a socket at a path, while this lasts."""
+    door = Door(path)
+    loop = asyncio.new_event_loop()
+    coming = loop.create_task(door.come_in())
+    came: list[socket.socket] = []
+
+    def wait() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            came.append(loop.run_until_complete(coming))
+            came[0].setblocking(True)
+            _answer(came[0])
+        loop.close()
+
+    thread = threading.Thread(target=wait, name="tilth-answers")
+    thread.start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RuntimeError):  # it is closed: who came has gone again
+            loop.call_soon_threadsafe(coming.cancel)
+        for each in came:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _answer(connected: socket.socket) -> None:
+    """Answer one step until it hangs up."""
+    with connected, connected.makefile("rb") as lines:
+        for line in lines:
+            message = json.loads(line)
+            reply: dict[str, Any] = {"answer": message["ask"]}
+            try:
+                reply["result"] = queries.answer(message["method"], message["params"])
+            except TilthError as error:
+                reply["error"] = error.to_json()
+            with contextlib.suppress(OSError):  # the step has ended meanwhile
+                connected.sendall(json.dumps(reply).encode() + b"\n")
+    queries.close()  # in the thread that opened it

@@ -9,32 +9,27 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.client.artifacts import open_artifacts
-from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
-from tilth.client.environments import ProjectEnvironments
+from tilth.client.driving import cancelled_by_interrupt, drive_run
 from tilth.client.lookup import find_run
 from tilth.client.project import WorkingTree, code_in_image
-from tilth.client.recorded import open_locks, open_run
-from tilth.client.running import make_images, running_as
-from tilth.client.secrets import run_secrets
+from tilth.client.reopening import reopen_run
 from tilth.engine import events
 from tilth.engine.lease import Lease
 from tilth.engine.values import Values
 from tilth.errors import Conflict, NotFound
 from tilth.home import Home
 from tilth.records import Run, State, StepRun, now
-from tilth.settings import home_folder, setting
+from tilth.settings import home_folder
 from tilth.store import Put, open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from tilth.artifact_stores import ArtifactStore
+    from tilth.client.driving import RunOptions
     from tilth.client.recorded import RecordedRun
     from tilth.engine.environments import Code
     from tilth.store import Store
-
-# Of the options a run began with. Others are of the process that drove it: its terminal, its network.
-KEPT = frozenset({"cache", "failure_mode", "workers"})
 
 
 def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
@@ -57,34 +52,9 @@ def resume(run: str, options: RunOptions, listener: events.Listener) -> Run:
 def _resume(
     found: Run, folder: Path, options: RunOptions, listener: events.Listener, home: Home, store: Store
 ) -> Run:
-    recorded = open_run(found, home)
-    pipeline = recorded.pipeline
-    secrets = run_secrets(pipeline, home)
-    tree = own_code(recorded, folder, home, listener)
-    kept = {name: value for name, value in found.options.items() if name in KEPT}
-    options = msgspec.convert({**kept, **options.to_json()}, RunOptions)
-    offline = options.offline or setting("offline") == "1"
-    interpreter = recorded.interpreter(home)
-    running = running_as(
-        found.stack,
-        found.orchestrator,
-        found.artifact_store,
-        root=recorded.root,
-        interpreter=interpreter,
-        home=home,
-        offline=offline,
-    )
-    environments = ProjectEnvironments(
-        pipeline,
-        root=recorded.root,
-        interpreter=interpreter,
-        home=home,
-        offline=offline,
-        given=open_locks(recorded, store, home, target=running.target, offline=offline),
-        target=running.target,
-        listener=listener,
-    )
-    make_images(running, environments, store, home, listener, code=found.code)
+    opened = reopen_run(found, options, store, home, listener)
+    pipeline, options = opened.recorded.pipeline, opened.options
+    tree = own_code(opened.recorded, folder, home, listener)
     steps = list(walk(store, StepRun, run=found.id))
     attempts: dict[tuple[str, int | None], int] = {}
     for each in steps:
@@ -107,9 +77,9 @@ def _resume(
         holding=run,
     )
     return drive_run(
-        run, pipeline, tree, environments, options=options, listener=listener, home=home, store=store,
-        secrets=secrets, done=done, attempts=attempts,
-        orchestrator=running.orchestrator,
+        run, pipeline, tree, opened.environments, options=options, listener=listener, home=home, store=store,
+        secrets=opened.secrets, done=done, attempts=attempts,
+        orchestrator=opened.running.orchestrator,
     )  # fmt: skip
 
 

@@ -6,10 +6,14 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from tilth.client.bases import BuiltBases
+from tilth.client.registries import clients, registry_client, shared_bases, stack_registry
 from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
-from tilth.errors import ImageNotFound
+from tilth.errors import DefinitionError, ImageNotFound
 from tilth.orchestrators.this_machine import LocalOrchestrator
+from tilth.stack.assembled import required_types
+from tilth.stack.component_types import TYPES, label
 from tilth.store.logins import active_server
 
 if TYPE_CHECKING:
@@ -18,8 +22,10 @@ if TYPE_CHECKING:
 
     from tilth.client.environments import ProjectEnvironments
     from tilth.environments import Interpreter
+    from tilth.environments.files import Shared
     from tilth.home import Home
     from tilth.image_builders import ImageBuilder
+    from tilth.image_builders.sharing import SharedBases
     from tilth.images.bases import Base
     from tilth.ir.pipeline import Pipeline
     from tilth.oci.registry import Registry
@@ -68,23 +74,35 @@ def running_on(
         interpreter: The client's.
         tell, act: See `running_as`.
     Raises:
+        DefinitionError: It lacks a component that every stack has.
         TilthError: It cannot be used.
     """
+    for type_ in required_types():
+        if stack.component(type_) is None:
+            raise DefinitionError(
+                f"stack `{stack.name}` has no {label(type_)}",
+                why="its component was deleted",
+                mend=f"`tilth stack update {stack.name} -{TYPES[type_].option} NAME`",
+            )
     orchestrator, artifacts = stack.component("orchestrator"), stack.component("artifact_store")
-    used = orchestrator.used if orchestrator is not None and orchestrator.flavor != "local" else None
-    shared = (
-        artifacts.used
-        if artifacts is not None and (artifacts.flavor != "local" or artifacts.settings)
-        else None
-    )
+    assert orchestrator is not None
+    assert artifacts is not None
+    used = orchestrator.used if orchestrator.flavor != "local" else None
+    shared = artifacts.used if artifacts.flavor != "local" or artifacts.settings else None
     name = stack.name if used or shared else ""
     if shared is None:
         shared = server_store(home, root)
-    builder = None
-    if used is not None and (component := stack.component("image_builder")) is not None:
-        from tilth.client.stacks import open_component
+    builder = bases = None
+    registries: Callable[[str], Registry] = registry_client
+    if used is not None:
+        from tilth.client.stacks import Stacks, open_component
 
-        builder = cast("ImageBuilder", open_component("image_builder", component.used, root=root, home=home))
+        if (component := stack.component("image_builder")) is not None:
+            opened = open_component("image_builder", component.used, root=root, home=home)
+            builder = cast("ImageBuilder", opened)
+        registry = stack_registry(stack, root, home)
+        registries = clients(registry)
+        bases = shared_bases(registry, registries, Stacks(None, root).project, home, tell)
     return running_as(
         name,
         used,
@@ -93,6 +111,8 @@ def running_on(
         interpreter=interpreter,
         home=home,
         builder=builder,
+        registries=registries,
+        bases=bases,
         tell=tell,
         act=act,
         offline=offline,
@@ -118,6 +138,8 @@ def running_as(
     interpreter: Interpreter,
     home: Home,
     builder: ImageBuilder | None = None,
+    registries: Callable[[str], Registry] = registry_client,
+    bases: SharedBases | None = None,
     tell: Callable[[str], None] = lambda _: None,
     act: bool = True,
     offline: bool = False,
@@ -126,6 +148,8 @@ def running_as(
 
     Args:
         builder: What builds below the Python packages of images.
+        registries: Gives the client of a host.
+        bases: Where what it builds is shared with others.
         tell: Is told each line of such a build.
         act: Whether it may be built now.
     """
@@ -136,16 +160,27 @@ def running_as(
     orchestrator = cast("Orchestrator", open_component("orchestrator", used, root=root, home=home))
     target = None
     if orchestrator.in_containers:
-        bases = Bases(
+        found = Bases(
             home,
             engine=orchestrator.engine,
             with_layers=orchestrator.delivery != "mount",
             offline=offline,
             tell=tell,
+            registry=registries,
         )
-        target = ImageTarget(
-            orchestrator, bases.find, interpreter, root=root, home=home, builder=builder, tell=tell, act=act
+        built = BuiltBases(
+            found.find,
+            root,
+            home,
+            registries,
+            builder=builder,
+            shared=bases,
+            engine=orchestrator.engine if orchestrator.delivery == "mount" else "",
+            tell=tell,
+            act=act,
+            offline=offline,
         )
+        target = ImageTarget(orchestrator, found.find, interpreter, built)
     return Running(stack, orchestrator, target, used, artifact_store)
 
 
@@ -186,7 +221,8 @@ class Bases:
     Args:
         engine: Of an orchestrator whose containers are started from images that a container engine has: looked in
             first, and told to pull what it lacks.
-        platform: As images have it: `linux/arm64`.
+        platform: As images have it: `linux/arm64`. By default what an environment says; where that says nothing,
+            what a container engine has, else this machine's.
         with_layers: Whether images will stand on them, rather than have environments mounted.
         tell: Is told when something is pulled, which may take its time.
     """
@@ -209,29 +245,39 @@ class Bases:
         self._platform = platform
         self._with_layers = with_layers
         self._offline = offline
-        self._found: dict[str, Base] = {}
+        self._found: dict[tuple[str, str], Base] = {}
+        self._kept: Shared | None = None  # so that no blob of theirs is pruned before an image is made
 
-    def find(self, reference: str) -> Base:
+    def find(self, reference: str, platform: str = "") -> Base:
         """A base by its name.
 
+        Args:
+            platform: That an environment asks for.
         Raises:
             ImageNotFound: There is none of that name.
             OutsideError: Whoever has it does not answer.
         """
-        if reference not in self._found:
-            self._found[reference] = self._inspect(reference)
-        return self._found[reference]
+        if self._with_layers and self._kept is None:
+            from tilth.images.pruning import keep
 
-    def _inspect(self, reference: str) -> Base:
-        from tilth.images.inspecting import PLATFORM, inspect_base
+            self._kept = keep(self._home)
+        asked = (reference, self._platform or platform)
+        if asked not in self._found:
+            self._found[asked] = self._inspect(*asked)
+        return self._found[asked]
+
+    def _inspect(self, reference: str, platform: str) -> Base:
+        from tilth.images.inspecting import inspect_base
+        from tilth.images.platforms import own_platform
 
         def inspect(name: str) -> Base:
+            in_engine = name.partition(":")[0] in ("docker", "podman")
             return inspect_base(
                 name,
                 registry=self._registry,
                 home=self._home,
                 offline=self._offline,
-                platform=self._platform or PLATFORM,
+                platform=platform or ("" if in_engine else own_platform()),
                 with_layers=self._with_layers,
             )
 
@@ -243,35 +289,31 @@ class Bases:
             if self._offline:
                 raise
         self._tell(f"`{self._engine}` pulls the base image `{reference}`")
-        pull(self._engine, reference)
+        pull(self._engine, reference, platform)
         return inspect(f"{self._engine}:{reference}")
 
 
-def pull(engine: str, reference: str) -> None:
+def pull(engine: str, reference: str, platform: str = "") -> None:
     """Have a container engine fetch an image.
 
+    Args:
+        platform: By default the engine's own.
     Raises:
         ImageNotFound: It cannot.
     """
     answer = subprocess.run(
-        [engine, "pull", "--quiet", reference], capture_output=True, text=True, check=False
-    )
+        [engine, "pull", "--quiet", *(["--platform", platform] if platform else []), reference],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if answer.returncode != 0:
         raise ImageNotFound(
-            f"the base image `{reference}` is not in the engine, and `{engine} pull` does not get it",
+            f"the base image `{reference}` is not in the engine{f' for `{platform}`' if platform else ''}, "
+            f"and `{engine} pull` does not get it",
             why="\n".join(answer.stderr.strip().splitlines()[-3:]),
             mend="see whether the name is right, log in with "
             f"`{engine} login`, or name another: `Environment(..., base_image=…)`, "
             "or the orchestrator's setting `base_image`",
         )
-
-
-def registry_client(host: str) -> Registry:
-    """The client of a registry, with the logins that Docker knows."""
-    from tilth.oci.credentials import docker_credentials
-    from tilth.oci.registry import Registry
-
-    return Registry(host, credentials=docker_credentials())
 
 
 def _is_elsewhere(reference: str) -> bool:

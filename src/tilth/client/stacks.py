@@ -74,7 +74,11 @@ def context_of(
     def reveal(name: str) -> str:
         from tilth.secrets import open_secrets  # here for cost: most stacks name none
 
-        return open_secrets(home).get(name)
+        try:
+            return open_secrets(home).get(name)
+        except NotFound as error:
+            asker = f"component `{component}` names it" if component else ""
+            raise NotFound(error.summary, why=error.why or asker, mend=error.mend) from None
 
     context = Context(home, root, reveal, component)
     return context if listener is None else Context(home, root, reveal, component, listener)

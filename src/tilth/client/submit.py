@@ -17,7 +17,7 @@ import msgspec
 
 from tilth import __version__
 from tilth.client import checks
-from tilth.client.artifacts import open_artifacts
+from tilth.client.artifacts import check_store, open_artifacts
 from tilth.client.compilation import Compiled, compile_call, compile_file, in_client
 from tilth.client.delivery import plan_delivery
 from tilth.client.driving import RunOptions, cancelled_by_interrupt, drive_run
@@ -337,6 +337,7 @@ def start(
         beside: What else is to be recorded with it: its code, the client's environment.
     """
     this_machine(options.workers or worker_count()).check(pipeline.nodes)
+    check_store(home, run.artifact_store)
     folder = home.runs / run.id
     with contextlib.ExitStack() as held:
         with _explaining_full_disk(folder):

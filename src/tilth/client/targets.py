@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from tilth import environments as envs
 from tilth.environments.venvs import IN_IMAGE
-from tilth.errors import DefinitionError, ImageNotFound
+from tilth.errors import DefinitionError
 from tilth.images.fitting import MACHINES
 from tilth.images.options import container_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
+    from tilth.client.bases import BuiltBases
     from tilth.environments import Interpreter
-    from tilth.home import Home
-    from tilth.image_builders import ImageBuilder
     from tilth.images.bases import Base
-    from tilth.images.options import ContainerOptions
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Orchestrator
 
@@ -32,37 +28,28 @@ class ImageTarget:
     """The bases of the environments of one pipeline, and what their Pythons are.
 
     Args:
-        inspect: Gives the base with a name, as `python:3.12-slim`.
+        inspect: Gives the base with a name, as `python:3.12-slim`, for a platform, which may be empty.
         here: The client's interpreter, whose version an environment has that asks for none.
-        root: The code root, which Dockerfiles are relative to.
-        builder: What runs the commands that a Dockerfile or system packages need.
-        tell: Is told each line of such a build.
-        act: Whether it may be built now. Else what was never built stands on the base below it, as far as planning
-            goes; see `unbuilt`.
+        built: Gives the bases of environments that need commands run.
     """
 
     def __init__(
         self,
         orchestrator: Orchestrator,
-        inspect: Callable[[str], Base],
+        inspect: Callable[[str, str], Base],
         here: Interpreter,
-        *,
-        root: Path,
-        home: Home,
-        builder: ImageBuilder | None = None,
-        tell: Callable[[str], None] = lambda _: None,
-        act: bool = True,
+        built: BuiltBases,
     ) -> None:
         self._orchestrator = orchestrator
         self._inspect = inspect
         self._here = here
-        self._root = root
-        self._home = home
-        self._builder = builder
-        self._tell = tell
-        self._act = act
-        self._bases: dict[str, Base] = {}  # by digest
-        self.unbuilt: dict[str, str] = {}  # name of an environment -> what has to be built below it
+        self.built = built
+        self._bases: dict[str, Base] = {}  # by identity
+
+    @property
+    def unbuilt(self) -> dict[str, str]:
+        """By name of an environment, what has to be built below it."""
+        return self.built.unbuilt
 
     def interpreter(self, declared: Mapping[str, Any]) -> Interpreter:
         """What an environment is for.
@@ -76,50 +63,22 @@ class ImageTarget:
         wanted = declared.get("python")
         options = container_options(declared)
         minor = ".".join(wanted.split(".")[:2]) if wanted and wanted[0].isdigit() else self._here.minor
-        base = None
-        if not options.dockerfile:
-            base = self._inspect(options.image or options.base_image or self._orchestrator.base_image(minor))
-        base = self._derived(declared["name"], options, base)
-        self._bases[base.digest] = base
+        usual = options.image or options.base_image or self._orchestrator.base_image(minor)
+        if options.needs_engine:
+            base = self.built.base(declared["name"], options, usual)
+        else:
+            base = self.built.again(usual) or self._inspect(usual, options.platform)
+        self._bases[base.identity] = base
         if not wanted and not (options.base_image or options.image or options.dockerfile):
             wanted = minor  # of the client
         return interpreter_of(base, declared["name"], wanted or "", self._here)
 
-    def _derived(self, name: str, options: ContainerOptions, base: Base | None) -> Base:
-        """The base with what commands add to it, built unless it is known."""
-        if not options.needs_engine:
-            assert base is not None
-            return base
-        from tilth.image_builders import Work
-        from tilth.image_builders.deriving import find_derived
-        from tilth.image_builders.native import NativeBuilder
-        from tilth.image_builders.recipes import recipe_of
-        from tilth.secrets import open_secrets
-
-        recipe = recipe_of(name, options, root=self._root, base=base, home=self._home)
-        assert recipe is not None
-        derived = find_derived(recipe, self._home)
-        if derived is None and not self._act:
-            self.unbuilt[name] = "its Dockerfile" if options.dockerfile else "its system packages"
-            return base or self._inspect(
-                options.base_image or self._orchestrator.base_image(self._here.minor)
-            )
-        if derived is None:
-            work = Work(
-                home=self._home, secret=lambda secret: open_secrets(self._home).get(secret), tell=self._tell
-            )
-            derived = (self._builder or NativeBuilder()).derive(recipe, work)
-        if derived.engine and derived.builder == self._orchestrator.engine:
-            with contextlib.suppress(ImageNotFound):  # somebody removed it there
-                return self._inspect(f"{derived.builder}:{derived.engine}")
-        return self._inspect(derived.reference)
-
     def base(self, digest: str) -> Base:
-        """One that `interpreter` gave."""
+        """One that `interpreter` gave, by its identity."""
         return self._bases[digest]
 
     def pinned(self, digest: str) -> str:
-        """A base as it can be had again whatever its tag has become, from its digest."""
+        """A base as it can be had again whatever its tag has become, from its identity."""
         base = self.base(digest)
         scheme, _, place = base.source.partition(":")
         if scheme == "engine":
@@ -127,7 +86,9 @@ class ImageTarget:
         return f"{place}@{base.digest}" if scheme == "registry" else base.reference
 
     def image(self, digest: str) -> str:
-        """What a container engine starts."""
+        """What a container engine starts. A base that was built is looked for there now, and not before."""
+        if (there := self.built.in_engine(digest)) is not None:
+            self._bases[digest] = there
         return self.pinned(digest).removeprefix("docker:").removeprefix("podman:")
 
     def path(self, digest: str) -> str:
@@ -147,24 +108,24 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
     """
     if not base.python:
         raise DefinitionError(
-            f"environment `{name}` stands on `{base.reference}`, which has no Python",
+            f"environment `{name}` stands on `{base.title}`, which has no Python",
             mend="give a `base_image` that has one, such as `python:3.12-slim`",
         )
     if base.os != "linux" or base.architecture not in MACHINES:
         raise DefinitionError(
-            f"environment `{name}` stands on `{base.reference}`, which is for {base.platform}",
+            f"environment `{name}` stands on `{base.title}`, which is for {base.platform}",
             why="environments are locked for linux/amd64 and linux/arm64",
             mend="give a `base_image` for one of them",
         )
     if wanted and not _suits(wanted, base.version):
         raise DefinitionError(
-            f"environment `{name}` asks for Python {wanted}, and its base `{base.reference}` has {base.version}",
+            f"environment `{name}` asks for Python {wanted}, and its base `{base.title}` has {base.version}",
             mend="give a `base_image` with that Python, or ask for the one it has: "
             f'`python="{".".join(base.version.split(".")[:2])}"`',
         )
     if not base.libc:
         raise DefinitionError(
-            f"environment `{name}` stands on `{base.reference}`, whose C library is not known",
+            f"environment `{name}` stands on `{base.title}`, whose C library is not known",
             mend="give a `base_image` with glibc or musl",
         )
     return envs.in_image(
@@ -172,7 +133,7 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
         version=base.version,
         libc=base.libc,
         machine=MACHINES[base.architecture],
-        digest=base.digest,
+        digest=base.identity,
         here=here,
     )
 

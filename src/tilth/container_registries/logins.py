@@ -87,6 +87,22 @@ def said_by(*command: str, host: str, mend: str) -> str | None:
     return done.stdout.strip()
 
 
+def dockers_login(host: str, *, lasts_s: float, missing: str, mend: str) -> Lasting:
+    """What Docker's configuration knows, where nothing of the provider is installed.
+
+    Args:
+        lasts_s: How long a login of this provider lasts.
+        missing: What would give one, as `boto3 nor `aws``.
+    Raises:
+        RegistryRefused: It knows none either.
+    """
+    login = docker_credentials().login(host)
+    if login is not None and not login.empty:
+        return Lasting(login, lasts_s)
+    why = f"neither {missing} is installed, and Docker's configuration has no login for it"
+    raise no_login(host, why, mend)
+
+
 def no_login(host: str, why: str, mend: str) -> RegistryRefused:
     """What to raise when the provider gives no login."""
     return RegistryRefused(f"no login for registry `{host}` was given", why=why, mend=mend)

@@ -9,8 +9,9 @@ import msgspec
 from tilth.container_registries.logins import given_or_dockers
 from tilth.container_registries.protocol import OciContainerRegistry, RegistryFlavor
 from tilth.errors import DefinitionError
-from tilth.oci.references import parse
-from tilth.stack.flavors import SecretText  # noqa: TC001 - msgspec reads the annotations
+from tilth.oci.layers import Compression  # noqa: TC001 - msgspec reads the annotations
+from tilth.oci.references import check_host
+from tilth.stack.flavors import SecretText  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from tilth.stack.flavors import Context
@@ -28,6 +29,7 @@ class OciSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ca: A PEM file: the authority that signed its certificate.
         insecure: Trust whatever certificate answers.
         plain_http: Speak HTTP; by default to this machine itself alone.
+        compression: Of layers: `zstd` is smaller and quicker to unpack; Docker 20.10 and older cannot pull it.
     """
 
     host: str
@@ -38,6 +40,7 @@ class OciSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ca: str = ""
     insecure: bool = False
     plain_http: bool | None = None
+    compression: Compression = "gzip"
 
 
 class OciFlavor(RegistryFlavor[OciSettings]):
@@ -53,22 +56,17 @@ class OciFlavor(RegistryFlavor[OciSettings]):
         Raises:
             DefinitionError: They describe none.
         """
-        if parse(f"{settings.host}/name").registry != settings.host:
-            raise DefinitionError(
-                f"`{settings.host}` is not the host of a registry",
-                mend="write `HOST`, with a dot in it, or `HOST:PORT`",
-            )
+        host = check_host(settings.host)
         password = context.value(settings.password)
         if password and not settings.user:
             raise DefinitionError("the container registry has a password and no user", mend="set `user` too")
         return OciContainerRegistry(
-            settings.host,
+            host,
             prefix=settings.prefix,
-            credentials=given_or_dockers(
-                settings.host, settings.user, password, context.value(settings.token)
-            ),
+            credentials=given_or_dockers(host, settings.user, password, context.value(settings.token)),
             ca=settings.ca,
             insecure=settings.insecure,
             plain_http=settings.plain_http,
-            login_hint=f"`docker login {settings.host}`, or `user` and `password` in its settings",
+            login_hint=f"`docker login {host}`, or `user` and `password` in its settings",
+            compression=settings.compression,
         )

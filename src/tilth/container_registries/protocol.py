@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tilth.oci.credentials import Credentials
+    from tilth.oci.layers import Compression
     from tilth.stack.flavors import Context
 
 _PROBE = "tilth-check"  # a repository that nothing is ever put into
@@ -24,6 +25,11 @@ class ContainerRegistry(Protocol):
     @property
     def host(self) -> str:
         """As references to its images begin."""
+        ...
+
+    @property
+    def compression(self) -> Compression:
+        """Of the layers of images that are made for it: what it and those who pull from it take."""
         ...
 
     def repository(self, name: str) -> str:
@@ -51,6 +57,7 @@ class OciContainerRegistry:
         credentials: How one logs in there.
         login_hint: How the user mends a refused login.
         prepare: Called with each repository before the first push to it.
+        compression: Of the layers of images that are made for it.
         made_by_push: Whether a repository is there as soon as something is pushed to it.
     """
 
@@ -66,8 +73,10 @@ class OciContainerRegistry:
         insecure: bool = False,
         prepare: Callable[[str], None] | None = None,
         made_by_push: bool = True,
+        compression: Compression = "gzip",
     ) -> None:
         self.host = host
+        self.compression = compression
         self._made_by_push = made_by_push
         self._prefix = check_repository(prefix) if prefix else ""
         self._registry = Registry(

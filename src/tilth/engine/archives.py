@@ -12,7 +12,7 @@ import os
 import tempfile
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,8 +20,9 @@ from tilth.errors import DiskFull, HomeUnwritable, NotFound, SetupError
 
 if TYPE_CHECKING:
     import tarfile
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+_BLOCK = 1 << 20  # bytes
 _LEADS_ON = frozenset({b"", b".", b".."})
 
 
@@ -100,12 +101,19 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, root: bytes, bun
     file = archive.extractfile(member) if member.isreg() else None
     if file is None:
         raise _damaged(bundle, f"`{member.name}` is no file and no link")
-    content = file.read()
     is_program = bool(member.mode & 0o100)
     with open(path, "xb") as written:
-        written.write(content)
+        digest = content_digest(_written(file, written))
+        size = written.tell()
     os.chmod(path, 0o755 if is_program else 0o644)
-    return Entry(name, "program" if is_program else "file", content_digest(iter((content,))), len(content))
+    return Entry(name, "program" if is_program else "file", digest, size)
+
+
+def _written(source: IO[bytes], target: IO[bytes]) -> Iterator[bytes]:
+    """The blocks of a file, each when it is written to another."""
+    while block := source.read(_BLOCK):
+        target.write(block)
+        yield block
 
 
 def _is_below(path: bytes, root: bytes) -> bool:

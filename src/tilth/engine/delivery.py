@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tilth.engine.archives import unpack
 from tilth.errors import EnvironmentBroken, IndexUnavailable, NotFound, OutsideError, SetupError
@@ -84,7 +85,7 @@ def _check_out(code: CodeDelivery, folder: Path, home: Home, password: str) -> N
     from tilth.environments.building.repositories import check_out
 
     try:
-        with _login(password):
+        with login(code.url, password):
             check_out(code.url, code.commit, folder, home, what="the project's code")
     except IndexUnavailable as error:
         raise OutsideError(error.summary, why=error.why, mend=error.mend) from error
@@ -95,16 +96,23 @@ def _check_out(code: CodeDelivery, folder: Path, home: Home, password: str) -> N
 
 
 @contextmanager
-def _login(password: str) -> Iterator[None]:
-    """Have git use this password, for the repository and its submodules, and whoever set git up otherwise too."""
-    if not password:
+def login(url: str, password: str) -> Iterator[None]:
+    """Have git use this password for the host of a repository, and for no other: a submodule may be anywhere.
+
+    Args:
+        password: A token, or `USER:PASSWORD`; empty for none.
+    """
+    parts = urlsplit(url)
+    if not password or parts.scheme not in ("http", "https"):
         yield
         return
     user, colon, rest = password.partition(":")
+    count = int(os.environ.get("GIT_CONFIG_COUNT") or 0)  # of what whoever set git up gives it this way
+    host = parts.netloc.rpartition("@")[2]
     given = {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "credential.helper",
-        "GIT_CONFIG_VALUE_0": _HELPER,
+        "GIT_CONFIG_COUNT": str(count + 1),
+        f"GIT_CONFIG_KEY_{count}": f"credential.{parts.scheme}://{host}.helper",
+        f"GIT_CONFIG_VALUE_{count}": _HELPER,
         "TILTH_GIT_USER": user if colon else "x-access-token",  # which hosts take beside a token
         "TILTH_GIT_PASSWORD": rest if colon else password,
     }

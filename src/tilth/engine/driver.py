@@ -22,6 +22,7 @@ from tilth.engine.nodes import Nodes, NodeState, Unit
 from tilth.engine.recorder import Recorder
 from tilth.engine.reuse import SAME, Reuse
 from tilth.engine.values import Values
+from tilth.environments import background
 from tilth.errors import TilthError
 from tilth.records import Failure, Run, State, StepRun, now
 
@@ -167,7 +168,8 @@ class Driver:
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
             await self._launcher.close()
-            await asyncio.to_thread(self._journal.close)
+            # In no thread that the end of the loop, or of the process, would wait for: a second Ctrl-C is meant.
+            await asyncio.wrap_future(background.in_thread(self._journal.close))
         if self._broken is not None:
             raise self._broken
         return self._finish()

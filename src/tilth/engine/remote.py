@@ -232,24 +232,28 @@ class Follower:
                     output(stream, text + b"\n")
 
     async def _reply(self, number: int) -> None:
-        name = f"answers/{number:06}"
-        try:
-            if await asyncio.to_thread(self._channel.get, name) is not None:
-                return  # a driver before this one has
-            asked = await asyncio.to_thread(self._channel.get, f"questions/{number:06}")
-            reply: dict[str, Any]
+        """Answer a question, however often the store has to be tried: the step waits."""
+        while True:
             try:
-                reply = {
-                    "result": await asyncio.to_thread(self._answered_with, asked["method"], asked["params"])
-                }
-            except TilthError as error:
-                reply = {"error": error.to_json()}
-            except Exception as error:
-                logger.exception("a step asked `%s`", asked["method"])
-                reply = {"error": TilthError(f"{type(error).__name__}: {error}").to_json()}
-            await asyncio.to_thread(self._channel.put, name, reply)
-        except OutsideError as error:
-            logger.warning("a step was not answered: %s", error.summary)
+                return await self._reply_once(number)
+            except OutsideError as error:
+                logger.warning("a step is not answered yet: %s", error.summary)
+            await asyncio.sleep(self._poll_s)
+
+    async def _reply_once(self, number: int) -> None:
+        name = f"answers/{number:06}"
+        if await asyncio.to_thread(self._channel.get, name) is not None:
+            return  # a driver before this one has
+        asked = await asyncio.to_thread(self._channel.get, f"questions/{number:06}")
+        reply: dict[str, Any]
+        try:
+            reply = {"result": await asyncio.to_thread(self._answered_with, asked["method"], asked["params"])}
+        except TilthError as error:
+            reply = {"error": error.to_json()}
+        except Exception as error:
+            logger.exception("a step asked `%s`", asked["method"])
+            reply = {"error": TilthError(f"{type(error).__name__}: {error}").to_json()}
+        await asyncio.to_thread(self._channel.put, name, reply)
 
     def _answered_with(self, method: str, params: dict[str, Any]) -> Any:
         found = self._answer(method, params)

@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tilth.environments import background
 from tilth.errors import LoadError, NotFound
 from tilth.ir.values import canonical, digest
 from tilth.materializers.artifacts import collection_items, read_manifest, verify
@@ -77,7 +79,7 @@ class Values:
         digests = [self._outputs[each].digest for each in sources if each in self._outputs]
         for digest_ in digests:
             if not self._artifacts.is_here(digest_):
-                await asyncio.to_thread(self._artifacts.path, digest_)
+                await asyncio.wrap_future(background.in_thread(partial(self._artifacts.path, digest_)))
 
     def items(self, node: str, output: str) -> Items:
         """The items of an output that is mapped over."""

@@ -303,7 +303,7 @@ def _parts(stock: Stock) -> list[Thing]:
 
 
 def _environments(home: Home) -> Iterator[Thing]:
-    for folder in _listed(home.environments):
+    for folder in listed(home.environments):
         if not folder.name.startswith(".") and folder.is_dir():
             yield _environment(folder, home)
 
@@ -340,17 +340,17 @@ def _last_used(folder: Path, home: Home) -> datetime:
 
 def _wheels(home: Home) -> Iterator[Thing]:
     built = built_digests(home)
-    for folder in _listed(home.wheels):
+    for folder in listed(home.wheels):
         if folder.name.startswith(".") or folder.name == "built":
             continue
-        for entry_folder in _listed(folder):
+        for entry_folder in listed(folder):
             entry = wheels.read_entry(entry_folder)
             yield Thing(
                 kind="wheel",
                 path=entry_folder,
                 name=f"{entry.name} {entry.version}" if entry else "",
                 digest=f"sha256:{folder.name}",
-                last_used=_written(entry_folder),
+                last_used=written(entry_folder),
                 tag=entry_folder.name,
                 built=folder.name in built,
             )
@@ -358,39 +358,37 @@ def _wheels(home: Home) -> Iterator[Thing]:
 
 def _kept(home: Home) -> Iterator[Thing]:
     """Wheels as they were built here, to be unpacked again."""
-    for folder in _listed(home.wheels / ".kept"):
-        name = next((each.name for each in _listed(folder)), "")
+    for folder in listed(home.wheels / ".kept"):
+        name = next((each.name for each in listed(folder)), "")
         yield Thing(
             kind="kept wheel",
             path=folder,
             name=" ".join(name.split("-")[:2]),
             digest=f"sha256:{folder.name}",
-            last_used=_written(folder),
+            last_used=written(folder),
             built=True,
         )
 
 
 def _conda(home: Home) -> Iterator[Thing]:
-    for folder in _listed(home.conda):
+    for folder in listed(home.conda):
         if not folder.name.startswith("."):
-            yield Thing(
-                kind="prefix", path=folder, digest=f"sha256:{folder.name}", last_used=_written(folder)
-            )
-    for folder in _listed(prefixes.packages_folder(home)):
+            yield Thing(kind="prefix", path=folder, digest=f"sha256:{folder.name}", last_used=written(folder))
+    for folder in listed(prefixes.packages_folder(home)):
         if folder.is_dir():
             yield Thing(
                 kind="conda package",
                 path=folder,
                 name=folder.name,
                 digest=prefixes.package_digest(folder.name),
-                last_used=_written(folder),
+                last_used=written(folder),
             )
 
 
 def built_digests(home: Home) -> set[str]:
     """The digests, without `sha256:`, of wheels that were made here from source."""
     found = set()
-    for path in _listed(home.wheels / "built"):
+    for path in listed(home.wheels / "built"):
         with suppress(msgspec.MsgspecError):
             found.add(msgspec.json.decode(read_bytes(path) or b"", type=_Built).digest.rpartition(":")[2])
     return found
@@ -401,14 +399,14 @@ class _Built(msgspec.Struct):
 
 
 def _quarantined(home: Home) -> Iterator[Thing]:
-    for path in _listed(home.environments / ".quarantine"):
+    for path in listed(home.environments / ".quarantine"):
         record = venvs.read_record(path)
         yield Thing(
             kind="quarantined",
             path=path,
             name=record.name if record else "",
             digest=f"sha256:{path.name}",
-            last_used=_written(path),
+            last_used=written(path),
         )
 
 
@@ -421,13 +419,13 @@ def _leftovers(home: Home) -> Iterator[Thing]:
         home.conda,
         home.locks,
         home.cache,
-        *_listed(home.cache),
+        *listed(home.cache),
     )
     for place in places:
-        for path in _listed(place):
+        for path in listed(place):
             if path.name.startswith(".tmp-"):
                 young = not path.is_dir() and time.time() - _time(path) < _ABANDONED_S
-                yield Thing(kind="leftover", path=path, last_used=_written(path), used=young or is_used(path))
+                yield Thing(kind="leftover", path=path, last_used=written(path), used=young or is_used(path))
 
 
 def _take_environment(
@@ -504,7 +502,7 @@ def _is_needed(part: Thing, needed: set[tuple[str, str]]) -> bool:
 
 def _remove_strays(home: Home) -> None:
     """Remove lock files whose environment is gone, unless somebody makes it just now."""
-    for path in _listed(home.environments):
+    for path in listed(home.environments):
         name, dot, kind = path.name[1:].rpartition(".")
         folder = home.environments / name
         if (
@@ -518,7 +516,7 @@ def _remove_strays(home: Home) -> None:
                     each(folder, home).unlink(missing_ok=True)
 
 
-def _listed(folder: Path) -> list[Path]:
+def listed(folder: Path) -> list[Path]:
     """What is in a folder, by name; nothing where there is none."""
     try:
         return [folder / name for name in sorted(os.listdir(folder))]
@@ -526,7 +524,8 @@ def _listed(folder: Path) -> list[Path]:
         return []
 
 
-def _written(path: Path) -> datetime:
+def written(path: Path) -> datetime:
+    """When something was changed last; long ago for what is not there."""
     return datetime.fromtimestamp(_time(path), timezone.utc)
 
 

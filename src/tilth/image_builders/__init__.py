@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from tilth.images.bases import Base, BaseLayer  # noqa: TC001 - msgspec reads the annotations
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tilth.home import Home
@@ -19,15 +21,28 @@ if TYPE_CHECKING:
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recipe became: a base like any other, to be inspected by its reference."""
+    """What a recipe became: a base like any other."""
 
     key: str  # of the recipe
-    reference: str  # `oci:PATH:NAME`
-    digest: str  # of its manifest
+    base: Base
+    asked: str = ""  # as `Recipe.asked`
+    stands_on: dict[str, str] = {}  # what each image that the recipe names was then
     engine: str = ""  # what it is called in the engine that made it, where it stays there
-    builder: str
+    engine_ids: dict[str, str] = {}  # by kind of an engine that containers were started in, its id there
+    builder: str  # its name; empty where it was found in a registry
+    places: tuple[str, ...] = ()  # repositories that have it, with their hosts
     seconds: float  # that making it took, when it was made
     made: bool = False  # now, rather than found
+
+    @property
+    def reference(self) -> str:
+        """`oci:PATH:NAME` where it was built, `HOST/REPOSITORY@DIGEST` where it was found in a registry."""
+        return self.base.reference
+
+    @property
+    def digest(self) -> str:
+        """Of its manifest."""
+        return self.base.digest
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +52,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     secret: Callable[[str], str]  # value of a secret by name
     tell: Callable[[str], None] = lambda _: None  # each line of the build as it comes, secrets hidden
     log: Path | None = None  # kept there; by default beside what is remembered of the recipe
-    refresh: bool = False  # make it again: newer system packages, a moved tag in a `FROM`
+    refresh: bool = False  # make it again: newer system packages
+    # By the digests of their plain tars, layers that are somewhere as blobs; asked only when something is built.
+    known: Callable[[], Mapping[str, BaseLayer]] = dict
 
 
 class ImageBuilder(Protocol):
@@ -51,6 +68,13 @@ class ImageBuilder(Protocol):
         Raises:
             EngineUnavailable: The engine is absent, or does not answer.
             BuildFailed: A command of the recipe failed.
+        """
+        ...
+
+    def image_id(self, name: str) -> str | None:
+        """The id of an image that a `FROM` would take from its engine; empty when that has none of the name.
+
+        None where that cannot be asked from here.
         """
         ...
 

@@ -7,33 +7,37 @@ import io
 import os
 import tarfile
 import zlib
+from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from tilth.errors import ImageBroken
+from tilth.images.bases import BaseLayer, as_oci
+from tilth.images.inspecting import look_into
 from tilth.oci.blobs import BlobStore
-from tilth.oci.descriptors import CONFIG, LAYER_GZIP, MANIFEST, Descriptor, Index, Manifest
+from tilth.oci.descriptors import CONFIG, LAYER_GZIP, MANIFEST, Descriptor, Index, Manifest, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Mapping, Sequence
+
+    from tilth.home import Home
 
 _CHUNK = 1 << 20
 _LEVEL = 4  # of gzip: a base is large, compressed once and kept
 
 
 def layout_from_archive(
-    archive: Path, layout: Path, name: str, known: Mapping[str, tuple[Descriptor, Path]]
-) -> str:
-    """Write what `docker save` gave as an OCI layout; gives the digest of its manifest.
+    archive: Path, layout: Path, name: str, known: Mapping[str, BaseLayer], home: Home
+) -> None:
+    """Write what `docker save` gave as an OCI layout.
 
     Args:
         archive: As a file: its contents list stands at its end.
         layout: A folder that exists.
         name: Of the image in the layout.
-        known: By the digest of a layer's plain tar, what it is as a compressed blob, and the file that holds it: such a
-            layer keeps the digest that registries know it by.
+        known: By the digest of a layer's plain tar, layers that are somewhere as blobs: not compressed, and left out.
     Raises:
         ImageBroken: The archive is not one, or a layer is not what its digest says.
     """
@@ -44,31 +48,62 @@ def layout_from_archive(
         diff_ids = msgspec.json.decode(config)["rootfs"]["diff_ids"]
         if len(diff_ids) != len(listed["Layers"]):
             raise ImageBroken(f"the engine's archive of `{name}` lists other layers than its config")
+        paths = dict(zip(diff_ids, listed["Layers"], strict=True))
         layers = [
-            _take(store, *known[diff_id])
-            if diff_id in known
-            else _compress(store, _member(tar, path), diff_id)
-            for path, diff_id in zip(listed["Layers"], diff_ids, strict=True)
+            as_oci(known[each].descriptor)
+            if each in known
+            else _compress(store, _member(tar, paths[each]), each)
+            for each in diff_ids
         ]
+        # Now that they are all at hand: a registry would have to be asked for those that are left out.
+        look_into(name, config, {each: partial(_member, tar, path) for each, path in paths.items()}, home)
     described = Descriptor(media_type=CONFIG, digest=store.put(config), size=len(config))
-    return _write_index(layout, name, Manifest(config=described, layers=tuple(layers)))
+    _write_index(layout, name, Manifest(config=described, layers=tuple(layers)))
 
 
-def keep_known(layout: Path, name: str, known: Mapping[str, tuple[Descriptor, Path]]) -> None:
-    """Give the layers of a layout's image that are `known` (see above) the digests that registries know them by."""
-    _, manifest = manifest_of(layout)
+def seal(
+    layout: Path,
+    name: str,
+    layers: Sequence[BaseLayer],
+    known: Mapping[str, BaseLayer],
+    annotations: Mapping[str, str],
+) -> tuple[str, tuple[BaseLayer, ...]]:
+    """Give a layout's image annotations, and those of its layers that are `known` the digests that they have elsewhere.
+
+    The blobs of such layers are linked in where they are in a layout of this machine, and left out where they are in a
+    registry. Gives the digest of the manifest, and the layers as they are now.
+    """
+    _, manifest = manifest_of(layout, own=())
     store = BlobStore(layout)
-    layers = list(manifest.layers)
-    for i, (diff_id, layer) in enumerate(zip(_diff_ids(store, manifest), layers, strict=True)):
-        if diff_id in known and known[diff_id][0].digest != layer.digest:
-            layers[i] = _take(store, *known[diff_id])
-            store.remove(layer.digest)
-    if tuple(layers) != manifest.layers:
-        _write_index(layout, name, msgspec.structs.replace(manifest, layers=tuple(layers)))
+    sealed = tuple(_placed(store, each, known.get(each.diff_id)) for each in layers)
+    for unused in {each.digest for each in manifest.layers} - {each.descriptor.digest for each in sealed}:
+        store.remove(unused)
+    digest = _write_index(
+        layout,
+        name,
+        msgspec.structs.replace(
+            manifest,
+            media_type=MANIFEST,
+            layers=tuple(each.descriptor for each in sealed),
+            annotations={**manifest.annotations, **annotations},
+        ),
+    )
+    return digest, sealed
+
+
+def _placed(store: BlobStore, layer: BaseLayer, known: BaseLayer | None) -> BaseLayer:
+    if known is None:
+        return layer
+    taken = BaseLayer(descriptor=as_oci(known.descriptor), diff_id=layer.diff_id, source=known.source)
+    kind, _, place = known.source.partition(":")
+    if kind != "layout":
+        return taken
+    _take(store, taken.descriptor, BlobStore(Path(place)).path(taken.descriptor.digest))
+    return msgspec.structs.replace(taken, source="")
 
 
 def _write_index(layout: Path, name: str, manifest: Manifest) -> str:
-    content = msgspec.json.encode(manifest)
+    content = encode(manifest)
     digest = BlobStore(layout).put(content)
     entry = Descriptor(
         media_type=MANIFEST,
@@ -76,46 +111,37 @@ def _write_index(layout: Path, name: str, manifest: Manifest) -> str:
         size=len(content),
         annotations={"org.opencontainers.image.ref.name": name},
     )
-    (layout / "index.json").write_bytes(msgspec.json.encode(Index(manifests=(entry,))))
+    (layout / "index.json").write_bytes(encode(Index(manifests=(entry,))))
     (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     return digest
 
 
-def manifest_of(layout: Path, digest: str = "") -> tuple[str, Manifest]:
+def manifest_of(
+    layout: Path, digest: str = "", *, own: Collection[str] | None = None
+) -> tuple[str, Manifest]:
     """Digest and manifest of the image in a layout: the one of that digest, else the first.
 
+    Args:
+        own: Digests of the layers that have to be there; by default all.
     Raises:
         ImageBroken: It is no layout, or has parts that are missing.
     """
     try:
-        index = msgspec.json.decode((layout / "index.json").read_bytes(), type=Index)
-        digest = digest or index.manifests[0].digest
+        if not digest:
+            index = msgspec.json.decode((layout / "index.json").read_bytes(), type=Index)
+            digest = index.manifests[0].digest
         content = BlobStore(layout).path(digest).read_bytes()
         manifest = msgspec.json.decode(content, type=Manifest)
         whole = all(
             BlobStore(layout).path(each.digest).stat().st_size == each.size
             for each in (manifest.config, *manifest.layers)
+            if own is None or each is manifest.config or each.digest in own
         )
     except (OSError, IndexError, ValueError) as error:
         raise ImageBroken(f"`{layout}` is no whole OCI layout", why=str(error)) from error
     if not whole or f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
         raise ImageBroken(f"`{layout}` is no whole OCI layout", why="a part is not what its digest says")
     return digest, manifest
-
-
-def layers_of(layout: Path, manifest: Manifest) -> dict[str, tuple[Descriptor, Path]]:
-    """By the digest of its plain tar, each layer of an image as a compressed blob and the file that holds it."""
-    store = BlobStore(layout)
-    diff_ids = _diff_ids(store, manifest)
-    return {
-        diff_id: (layer, store.path(layer.digest))
-        for diff_id, layer in zip(diff_ids, manifest.layers, strict=True)
-    }
-
-
-def _diff_ids(store: BlobStore, manifest: Manifest) -> list[str]:
-    found: list[str] = msgspec.json.decode(store.read(manifest.config.digest))["rootfs"]["diff_ids"]
-    return found
 
 
 def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:

@@ -1,6 +1,6 @@
 """Bases that were built, remembered by the key of their recipe: a change of a Python package builds none again.
 
-images/derived/KEY/            an OCI layout with one image
+images/derived/KEY/            an OCI layout with one image, less those of its layers that a registry has
 images/derived/KEY.json        what is remembered of it
 images/derived/KEY.log         what its build wrote
 """
@@ -26,15 +26,19 @@ from tilth.environments.files import (
 )
 from tilth.errors import ImageBroken
 from tilth.image_builders import Derived
-from tilth.image_builders.archives import manifest_of
+from tilth.image_builders.archives import manifest_of, seal
 from tilth.image_builders.commands import hiding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tilth.home import Home
     from tilth.image_builders import Work
     from tilth.image_builders.recipes import Recipe
+    from tilth.images.bases import Base, BaseLayer
+    from tilth.oci.registry import Registry
+
+RECIPE = "dev.tilth.recipe"  # annotation: the key of the recipe that a base was made by
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +48,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     layout: Path  # an empty folder that becomes the result
     folder: Path  # scratch
     refresh: bool  # take nothing from the engine's own cache
+    known: Mapping[str, BaseLayer]  # see `Work.known`
     secrets: dict[str, Path]  # file with the value, by id
     log: IO[str]
     tell: Callable[[str], None]
@@ -51,17 +56,51 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_derived(recipe: Recipe, home: Home) -> Derived | None:
-    """The base that a recipe gave before; None when it was never built here, or is not whole any more."""
-    folder = home.images / "derived"
-    content = read_bytes(folder / f"{recipe.key}.json")
-    if content is None:
+    """The base that a recipe gave before; None when it is not known here, or is not whole any more."""
+    derived = _remembered(_note(recipe.key, home))
+    if derived is None:
         return None
-    try:
-        derived = msgspec.json.decode(content, type=Derived)
-        digest, _ = manifest_of(folder / recipe.key)
-    except (msgspec.MsgspecError, ImageBroken):
-        return None
-    return msgspec.structs.replace(derived, made=False) if digest == derived.digest else None
+    if derived.base.source.startswith("layout:"):
+        own = {each.descriptor.digest for each in derived.base.layers if not each.source}
+        try:
+            digest, _ = manifest_of(_folder(home) / recipe.key, own=own)
+        except ImageBroken:
+            return None
+        if digest != derived.digest:
+            return None
+    return msgspec.structs.replace(derived, made=False)
+
+
+def derived_called(reference: str, home: Home) -> Derived | None:
+    """The base that was built here and is called so: `oci:PATH:NAME`; None when that is another image's name."""
+    path = Path(reference.removeprefix("oci:").rpartition(":")[0])
+    found = _remembered(_note(path.name, home)) if path.parent == _folder(home) else None
+    return found if found is not None and found.reference == reference else None
+
+
+def remember_derived(derived: Derived, home: Home) -> None:
+    """Note what is known of a base."""
+    _folder(home).mkdir(parents=True, exist_ok=True)
+    write_atomic(_note(derived.key, home), msgspec.json.encode(derived))
+
+
+def moved_since(recipe: Recipe, home: Home) -> tuple[str, ...]:
+    """The images that the same recipe was built on before, and that are others now; empty when it never was."""
+    before = [
+        derived
+        for note in _folder(home).glob("*.json")
+        if (derived := _remembered(note)) is not None and derived.asked == recipe.asked
+    ]
+    if not before:
+        return ()
+    latest = max(before, key=lambda each: _note(each.key, home).stat().st_mtime)
+    now = stands_on(recipe)
+    return tuple(name for name, what in now.items() if latest.stands_on.get(name, what) != what)
+
+
+def stands_on(recipe: Recipe) -> dict[str, str]:
+    """What each image that a recipe names is now."""
+    return recipe.images if recipe.dockerfile else {recipe.base: recipe.base_identity}
 
 
 def derive(recipe: Recipe, work: Work, builder: str, build: Callable[[Bench], str]) -> Derived:
@@ -71,7 +110,7 @@ def derive(recipe: Recipe, work: Work, builder: str, build: Callable[[Bench], st
         builder: Its name, for the record.
         build: Fills the layout; gives what the image is called in the engine, empty when it does not stay there.
     """
-    folder = work.home.images / "derived"
+    folder = _folder(work.home)
     folder.mkdir(parents=True, exist_ok=True)
     with explaining_full_disk("the base image", folder), locked(folder / f"{recipe.key}.lock"):
         found = None if work.refresh else find_derived(recipe, work.home)
@@ -83,28 +122,67 @@ def derive(recipe: Recipe, work: Work, builder: str, build: Callable[[Bench], st
         ) as scratch:
             layout = Path(scratch) / "layout"
             layout.mkdir()
-            with _bench(recipe, work, layout, Path(scratch)) as bench:
+            known = work.known()
+            with _bench(recipe, work, layout, Path(scratch), known) as bench:
                 engine = build(bench)
-            digest, _ = manifest_of(layout)
+            base = _sealed(recipe, layout, known, work.home)
             target = folder / recipe.key
             if target.exists():
                 remove_tree(target)
             move_folder(layout, target)
         derived = Derived(
             key=recipe.key,
-            reference=f"oci:{target}:{recipe.tag}",
-            digest=digest,
+            base=msgspec.structs.replace(
+                base, reference=f"oci:{target}:{recipe.tag}", source=f"layout:{target}"
+            ),
+            asked=recipe.asked,
+            stands_on=stands_on(recipe),
             engine=engine,
             builder=builder,
             seconds=round(time.monotonic() - started, 3),
             made=True,
         )
-        write_atomic(folder / f"{recipe.key}.json", msgspec.json.encode(derived))
+        remember_derived(derived, work.home)
         return derived
 
 
+def _sealed(recipe: Recipe, layout: Path, known: Mapping[str, BaseLayer], home: Home) -> Base:
+    """What was built as a base. In its layout, layers that are `known` get the digests that registries know them by,
+    and what was found in it is written down, so that nobody who has it from a registry need read its layers."""
+    from tilth.images.inspecting import LIBC, PYTHON, VERSION, inspect_base
+
+    base = inspect_base(
+        f"oci:{layout}:{recipe.tag}", registry=_nobody, home=home, platform=recipe.platform, offline=True
+    )
+    said = {PYTHON: base.python, VERSION: base.version, LIBC: base.libc, RECIPE: recipe.key}
+    digest, layers = seal(layout, recipe.tag, base.layers, known, said)
+    return msgspec.structs.replace(base, digest=digest, layers=layers)
+
+
+def _nobody(host: str) -> Registry:
+    raise AssertionError(f"`{host}` is asked for a layout")
+
+
+def _remembered(note: Path) -> Derived | None:
+    content = read_bytes(note)
+    try:
+        return None if content is None else msgspec.json.decode(content, type=Derived)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _folder(home: Home) -> Path:
+    return home.images / "derived"
+
+
+def _note(key: str, home: Home) -> Path:
+    return _folder(home) / f"{key}.json"
+
+
 @contextmanager
-def _bench(recipe: Recipe, work: Work, layout: Path, scratch: Path) -> Iterator[Bench]:
+def _bench(
+    recipe: Recipe, work: Work, layout: Path, scratch: Path, known: Mapping[str, BaseLayer]
+) -> Iterator[Bench]:
     values = {each: work.secret(name) for each, name in sorted(recipe.secrets.items())}
     log = work.log or work.home.images / "derived" / f"{recipe.key}.log"
     with _mounted(values) as files, open(log, "w", encoding="utf-8") as file:
@@ -113,6 +191,7 @@ def _bench(recipe: Recipe, work: Work, layout: Path, scratch: Path) -> Iterator[
             layout=layout,
             folder=scratch,
             refresh=work.refresh,
+            known=known,
             secrets=files,
             log=file,
             tell=work.tell,

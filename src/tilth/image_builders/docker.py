@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tilth.errors import BuildFailed, Conflict, EngineUnavailable, SetupError
-from tilth.image_builders.archives import archive_from_layout, layers_of, layout_from_archive, manifest_of
+from tilth.image_builders.archives import archive_from_layout, layout_from_archive
 from tilth.image_builders.commands import ask, run_logged
 from tilth.image_builders.contexts import BuildContext
 from tilth.image_builders.deriving import derive
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from tilth.image_builders.commands import Finished
     from tilth.image_builders.deriving import Bench
     from tilth.image_builders.recipes import Recipe
-    from tilth.oci.descriptors import Descriptor
     from tilth.stack.flavors import Context, Finding
 
-_ELSEWHERE = re.compile(r"(oci|docker|docker-archive):")
+_ELSEWHERE = re.compile(r"(oci|docker|podman|docker-archive):")
 _PLUGIN_ONLY = 23  # clients from here on have BuildKit as the plugin buildx alone
 
 
@@ -72,6 +71,14 @@ class DockerBuilder:
         """The base that a recipe gives; the engine is asked only when it is not remembered."""
         return derive(recipe, work, self.name, lambda bench: self._build(recipe, bench))
 
+    def image_id(self, name: str) -> str | None:
+        """The id of an image in the engine; empty when it has none of that name."""
+        answer = ask(self._docker("image", "inspect", "--format", "{{.Id}}", "--", name), timeout_s=30)
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+        self.check()
+        return ""
+
     @cached_property
     def buildkit(self) -> Literal["plugin", "client", ""]:
         """Where BuildKit comes from; empty for the classic builder."""
@@ -92,13 +99,12 @@ class DockerBuilder:
                 mend="install the plugin `docker-buildx`, or use the image builder `podman`",
             )
         name = f"tilth-base:{recipe.key[:20]}"
-        known: dict[str, tuple[Descriptor, Path]] = {}
         if recipe.dockerfile:
             base = f"{name}-dockerfile" if recipe.packages else name
-            self._run(recipe, bench, recipe.dockerfile, staged(recipe, bench), base, arguments(recipe, bench))
+            self._run(recipe, bench, recipe.pinned, staged(recipe, bench), base, arguments(recipe, bench))
             user = ""
         else:
-            base, user, known = self._base(recipe), recipe.base_user, known_layers(recipe)
+            base, user = self._base(recipe), recipe.base_user
         if recipe.packages:
             try:
                 if recipe.dockerfile:
@@ -110,12 +116,9 @@ class DockerBuilder:
                     ask(self._docker("image", "rm", "--no-prune", base))
         archive = bench.folder / "image.tar"
         self._answer("save", "--output", str(archive), name)
-        layout_from_archive(archive, bench.layout, recipe.tag, known)
+        layout_from_archive(archive, bench.layout, recipe.tag, bench.known, bench.home)
         archive.unlink()
         return name
-
-    def _build_dockerfile(self, recipe: Recipe, bench: Bench, name: str) -> None:
-        self._run(recipe, bench, recipe.dockerfile, staged(recipe, bench), name, arguments(recipe, bench))
 
     def _run(
         self, recipe: Recipe, bench: Bench, text: str, context: Path, name: str, more: list[str]
@@ -127,7 +130,7 @@ class DockerBuilder:
         command = ["buildx", "build", "--load"] if self.buildkit == "plugin" else ["build"]
         command += ["--progress", "plain"] if self.buildkit else ["--force-rm"]
         if bench.refresh:
-            command += ["--no-cache", *(["--pull"] if text is recipe.dockerfile else [])]
+            command += ["--no-cache"]
         if recipe.platform:
             command += ["--platform", recipe.platform]
         if self.settings.network:
@@ -203,17 +206,16 @@ class DockerFlavor(Flavor[DockerBuilderSettings]):
 
 
 def staged(recipe: Recipe, bench: Bench) -> Path:
-    """A copy of the build context.
+    """A copy of the build context. What a recipe copies nothing from may have changed: an engine is given it all the
+    same, for what a base does `ONBUILD`.
 
     Raises:
         Conflict: It is not the one that the recipe was made of.
     """
     folder = bench.folder / "context"
     folder.mkdir()
-    if (
-        BuildContext(Path(recipe.context), Path(recipe.dockerfile_path)).stage(folder)
-        != recipe.context_digest
-    ):
+    digest = BuildContext(Path(recipe.context), Path(recipe.dockerfile_path)).stage(folder)
+    if recipe.context_digest and digest != recipe.context_digest:
         raise Conflict(
             f"the build context of environment `{recipe.owner}` changed while its image was planned",
             why=f"another process wrote into `{recipe.context}`",
@@ -257,12 +259,6 @@ def empty(bench: Bench) -> Path:
     folder = bench.folder / "empty"
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def known_layers(recipe: Recipe) -> dict[str, tuple[Descriptor, Path]]:
-    """The layers of a base that lies in a layout, by the digests of their plain tars; see `archives`."""
-    layout = _layout_path(recipe)
-    return {} if layout is None else layers_of(layout, manifest_of(layout, recipe.base_digest)[1])
 
 
 def _layout_path(recipe: Recipe) -> Path | None:

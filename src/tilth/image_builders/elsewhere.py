@@ -126,7 +126,7 @@ def _here(recipe: Recipe, folder: Path) -> Recipe:
         rules.touch()
         return msgspec.structs.replace(
             recipe, context=str(context), dockerfile_path=str(folder / "Dockerfile"),
-            context_digest=BuildContext(context, folder / "Dockerfile").digest(),
+            context_digest=BuildContext(context, folder / "Dockerfile").digest() if recipe.context_digest else "",
         )  # fmt: skip
     if recipe.source.startswith("layout:"):
         rest = recipe.base.removeprefix("oci:").removeprefix(recipe.source.removeprefix("layout:"))

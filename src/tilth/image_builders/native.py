@@ -41,6 +41,10 @@ class NativeBuilder:
             "or name a `base_image` that has them",
         )
 
+    def image_id(self, name: str) -> str | None:  # noqa: ARG002 - as builders have it
+        """None has it: there is no engine."""
+        return ""
+
     def check(self) -> None:
         """It needs nothing."""
 

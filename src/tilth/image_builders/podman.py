@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from tilth.errors import EngineUnavailable
-from tilth.image_builders.archives import keep_known
 from tilth.image_builders.commands import ask, run_logged
 from tilth.image_builders.deriving import derive
-from tilth.image_builders.docker import arguments, empty, failed, known_layers, pinned, staged
+from tilth.image_builders.docker import arguments, empty, failed, pinned, staged
 from tilth.image_builders.package_managers import packages_dockerfile
 from tilth.stack.flavors import Flavor
 
@@ -31,7 +30,12 @@ if TYPE_CHECKING:
 # nothing was run.
 _BUSY, _ATTEMPTS = "sealing memfd copy", 3
 # Where an image lies, as the tools of containers/image write it.
-_TRANSPORTS = {"oci:": "oci:", "docker:": "docker-daemon:", "docker-archive:": "docker-archive:"}
+_TRANSPORTS = {
+    "oci:": "oci:",
+    "podman:": "containers-storage:",
+    "docker:": "docker-daemon:",
+    "docker-archive:": "docker-archive:",
+}
 
 
 class PodmanBuilderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,13 +90,27 @@ class PodmanBuilder:
         """The base that a recipe gives; nothing is started when it is remembered."""
         return derive(recipe, work, self.name, lambda bench: self._build(recipe, bench))
 
+    def image_id(self, name: str) -> str | None:
+        """The id of an image of this machine; empty when there is none of that name."""
+        if "podman" in self.program.rpartition("/")[2]:
+            answer = ask([self.program, "image", "inspect", "--format", "{{.Id}}", name], timeout_s=60)
+        else:
+            answer = ask(
+                [self.program, "inspect", "--type", "image", "--format", "{{.FromImageID}}", name],
+                timeout_s=60,
+            )
+        if answer.returncode == 0:
+            return f"sha256:{answer.stdout.strip().removeprefix('sha256:')}"
+        self.check()
+        return ""
+
     def _build(self, recipe: Recipe, bench: Bench) -> str:
         self.check()
         made: list[str] = []  # what is to go again, and last the result
         try:
             if recipe.dockerfile:
                 told = arguments(recipe, bench)
-                base = self._run(recipe, bench, recipe.dockerfile, staged(recipe, bench), "dockerfile", told)
+                base = self._run(recipe, bench, recipe.pinned, staged(recipe, bench), "dockerfile", told)
                 made.append(base)
                 user = self._user(base)
             else:
@@ -101,7 +119,6 @@ class PodmanBuilder:
                 text = packages_dockerfile(base, recipe.packages, user=user)
                 made.append(self._run(recipe, bench, text, empty(bench), "packages", []))
             self._answer("push", "--quiet", made[-1], f"oci:{bench.layout}:{recipe.tag}")
-            keep_known(bench.layout, recipe.tag, known_layers(recipe))
         finally:
             for image in reversed(made):
                 ask([self.program, "rmi", image])  # what is in use elsewhere stays
@@ -114,8 +131,6 @@ class PodmanBuilder:
         ignore.touch()  # the context was chosen already
         command = [self.program, "build", "--format=oci", "--layers=false"]
         command += [f"--ignorefile={ignore}", f"--iidfile={result}"]
-        if bench.refresh and text is recipe.dockerfile:
-            command += ["--pull=true"]
         if recipe.platform:
             command += ["--platform", recipe.platform]
         if self.settings.network:
@@ -144,7 +159,9 @@ class PodmanBuilder:
         if place is None:
             return self._answer(*command, f"docker://{pinned(recipe)}").split()[-1]
         rest = recipe.base.removeprefix(place)
-        if not recipe.source.startswith("layout:"):
+        if place == "podman:":
+            return rest
+        if place != "oci:":
             return self._answer(*command, _TRANSPORTS[place] + rest).split()[-1]
         # Podman makes a name of the path, and refuses a path that is none, as one with `.cache` in it.
         layout = Path(recipe.source.removeprefix("layout:"))

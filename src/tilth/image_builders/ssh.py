@@ -17,10 +17,9 @@ import msgspec
 
 from tilth import __version__
 from tilth.errors import EngineUnavailable, TilthError
-from tilth.image_builders.archives import keep_known
 from tilth.image_builders.commands import absent, ask
 from tilth.image_builders.deriving import derive
-from tilth.image_builders.docker import known_layers, staged
+from tilth.image_builders.docker import staged
 from tilth.image_builders.elsewhere import ERROR, Order, pack
 from tilth.stack.flavors import Flavor
 
@@ -81,6 +80,10 @@ class SshBuilder:
         """The base that a recipe gives; the other machine is asked only when it is not remembered here."""
         return derive(recipe, work, self.name, lambda bench: self._build(recipe, bench))
 
+    def image_id(self, name: str) -> str | None:  # noqa: ARG002 - as builders have it
+        """Not known: the engine is on the other machine."""
+        return None
+
     def _build(self, recipe: Recipe, bench: Bench) -> str:
         secrets = {key: path.read_text(encoding="utf-8") for key, path in bench.secrets.items()}
         order = Order(recipe=recipe, secrets=secrets, refresh=bench.refresh)
@@ -118,7 +121,6 @@ class SshBuilder:
             telling.join()
         if process.returncode != 0 or broken is not None:
             raise self._explained(process.returncode, list(last)) from broken
-        keep_known(bench.layout, recipe.tag, known_layers(recipe))
         return ""
 
     def _command(self, *arguments: str) -> list[str]:

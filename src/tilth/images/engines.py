@@ -13,12 +13,16 @@ from tilth.errors import EngineUnavailable, ImageNotFound
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_SHOWN = 80  # characters of a command that errors show
 _NATIVE = "making images and pushing them needs no engine: only {} does"
 _INSTALL = {
     "docker": "start Docker, or check `DOCKER_HOST` and that you may use its socket: `docker info` has to work",
     "podman": "check that `podman info` works",
-    "ctr": "start containerd, and run as somebody who may use its socket",
+    "ctr": "start containerd, and run as somebody who may use its socket; `CONTAINERD_ADDRESS` names another one",
 }
+
+
+MOVING_S = 6 * 3600  # that saving or loading an image may take: of tens of gigabytes, on a slow disk
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +92,30 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         return [tuple(msgspec.json.decode(line)) for line in lines]
 
 
+def containerd(
+    *arguments: str,
+    needed_for: str,
+    command: str = "ctr",
+    address: str = "",
+    namespace: str = "",
+    timeout_s: float = 600,
+) -> str:
+    """Standard output of a command of containerd's own command line.
+
+    Args:
+        address: Of its socket; by default `CONTAINERD_ADDRESS`, which `ctr` reads itself, or the usual one.
+        namespace: By default `CONTAINERD_NAMESPACE`, or `default`; Kubernetes has `k8s.io`.
+    Raises:
+        EngineUnavailable: There is no containerd, or it refuses.
+    """
+    import os
+
+    # Whether a socket answers is told at once.
+    start = [command, "--connect-timeout", "5s", *(["--address", address] if address else [])]
+    start += ["--namespace", namespace or os.environ.get("CONTAINERD_NAMESPACE") or "default"]
+    return run_engine("ctr", [*start, *arguments], needed_for=needed_for, timeout_s=timeout_s).stdout
+
+
 def run_engine(
     kind: str,
     command: Sequence[str],
@@ -118,7 +146,7 @@ def run_engine(
         )
     except subprocess.TimeoutExpired as error:
         raise EngineUnavailable(
-            f"the {kind} engine did not do `{command[1]}` within {timeout_s:.0f} s",
+            f"{_called(kind)} did not do `{' '.join(command)[:_SHOWN]}` within {timeout_s:.0f} s",
             why=f"{needed_for} needs it",
             mend=_INSTALL.get(kind, ""),
         ) from error
@@ -133,10 +161,14 @@ def refused(kind: str, told: str, needed_for: str) -> EngineUnavailable:
     """The error for an engine that does not do what it was asked."""
     down = _is_down(told)
     return EngineUnavailable(
-        f"the {kind} engine does not answer" if down else f"the {kind} engine refuses",
+        f"{_called(kind)} does not answer" if down else f"{_called(kind)} refuses",
         why=f"{told.strip() or 'it says nothing'}\n{needed_for} needs it",
         mend=(f"{_INSTALL.get(kind, '')}; " if down else "") + _NATIVE.format(needed_for),
     )
+
+
+def _called(kind: str) -> str:
+    return "containerd" if kind == "ctr" else f"the {kind} engine"
 
 
 def _is_down(told: str) -> bool:

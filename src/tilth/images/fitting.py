@@ -22,10 +22,10 @@ def refuse_unfit(lock: Locked, base: Base) -> None:
         DefinitionError: It has another Python, C library or architecture, or is not the one that was locked for.
     """
     place = f"environment `{lock.name}` does not run on the base `{base.reference}`"
-    if lock.base and lock.base != base.digest:
+    if lock.base and lock.base != base.identity:
         raise DefinitionError(
             place,
-            why=f"it was locked for {lock.base[:19]}…, and the base is {base.digest[:19]}…",
+            why=f"it was locked for {lock.base[:19]}…, and the base is {base.identity[:19]}…",
             mend="lock it for this base",
         )
     if base.os != "linux" or base.architecture not in MACHINES:

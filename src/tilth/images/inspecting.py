@@ -21,8 +21,9 @@ import msgspec
 from tilth.environments.files import explaining_full_disk, read_bytes, remember, scratch
 from tilth.errors import ImageBroken, ImageNotFound, OutsideError, TilthError, nearest
 from tilth.images.bases import Base, BaseLayer
-from tilth.images.engines import Engine
+from tilth.images.engines import MOVING_S, Engine
 from tilth.images.filesystems import Filesystem, Pieces, Python
+from tilth.images.platforms import ARCHITECTURES
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import (
     CONFIG,
@@ -40,7 +41,7 @@ from tilth.oci.layouts import Layout
 from tilth.oci.references import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tilth.home import Home
     from tilth.oci.references import Reference
@@ -52,12 +53,15 @@ PLATFORM = "linux/amd64"
 DEFAULT_PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of engines, for images with none
 )
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _CHUNK = 1 << 20
 _PROBE = (
     "import os,sys,platform;print(os.path.realpath(sys.executable));print(platform.python_version());"
     "print(*platform.libc_ver())"
 )
+
+
+# What the manifest of a base that a builder made says of it, so that nobody has to read its layers to know.
+PYTHON, VERSION, LIBC = "dev.tilth.python", "dev.tilth.python.version", "dev.tilth.libc"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -82,7 +86,8 @@ def inspect_base(
 
     Args:
         registry: Gives the client of a host.
-        platform: Which one of a reference to several; one without a choice has to be of it too.
+        platform: Which one of a reference to several; one without a choice has to be of it too. Empty for whichever an
+            engine has.
         offline: Ask nobody: what is remembered has to do.
         with_layers: Of an image in an engine, take the layers out too, so that what stands on it can be pushed.
             Without, their digests are those of their contents, and their sizes 0.
@@ -114,7 +119,48 @@ def layer_source(base: Base, home: Home) -> Layout | None:
     ):
         return Layout(home.images)
     kind, _, path = base.source.partition(":")
-    return Layout(Path(path)) if kind == "layout" else None
+    # Of what was taken over here and is gone, nothing is left to read.
+    return Layout(Path(path)) if kind == "layout" and Path(path) != home.images else None
+
+
+def digest_at(
+    reference: Reference,
+    *,
+    registry: Callable[[str], Registry],
+    home: Home,
+    platform: str = "",
+    offline: bool,
+) -> str:
+    """The digest that a name in a registry stands for now, of an image or an index; asks one HEAD for a tag.
+
+    Raises:
+        ImageNotFound: There is no such tag; the hint names those there are.
+        OutsideError: Offline, and never asked before.
+    """
+    return reference.digest or _tagged(reference, registry, home, platform, offline=offline)
+
+
+def layers_at(reference: Reference, client: Registry, *, platform: str = PLATFORM) -> list[BaseLayer]:
+    """The layers of an image in a registry by its digest: its manifest and its config are read, and nothing kept."""
+    _, manifest = _manifest(client, reference, reference.digest, platform)
+    config = client.read_blob(reference.repository, manifest.config.digest)
+    diff_ids = _decode(config, _Config, str(reference)).rootfs.diff_ids
+    source = f"registry:{reference.name}"
+    return [
+        BaseLayer(descriptor=layer, diff_id=diff_id, source=source)
+        for layer, diff_id in zip(manifest.layers, diff_ids, strict=False)
+    ]
+
+
+def look_into(name: str, config: bytes, layers: Mapping[str, Callable[[], IO[bytes]]], home: Home) -> None:
+    """Find the Python of an image whose layers are at hand as plain tars, and remember it.
+
+    Args:
+        config: Its config blob.
+        layers: What opens them, by their digests, lowest first.
+    """
+    plain = [Descriptor(media_type=LAYER, digest=each, size=0) for each in layers]
+    _found(name, _decode(config, _Config, name), plain, home, lambda layer: layers[layer.digest]())
 
 
 # registries
@@ -369,7 +415,7 @@ def _of_engine(text: str, name: str, engine: Engine, home: Home, platform: str, 
         base = msgspec.structs.replace(base, reference=text)
     elif with_layers:
         with scratch(home.images) as folder:
-            engine.run("image", "save", "-o", str(folder / "image.tar"), name)
+            engine.run("image", "save", "-o", str(folder / "image.tar"), name, timeout_s=MOVING_S)
             base = _of_archive(text, folder / "image.tar", home, platform)
         base = msgspec.structs.replace(base, reference=text)
     else:
@@ -389,7 +435,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
     )
     if found is None:
         with scratch(home.images) as folder:
-            engine.run("image", "save", "-o", str(folder / "image.tar"), name)
+            engine.run("image", "save", "-o", str(folder / "image.tar"), name, timeout_s=MOVING_S)
             whole = _of_archive(text, folder / "image.tar", home, _platform_of(told))
         found = Found(whole.python, whole.version, whole.libc)
     remember(_pythons(home, [each.diff_id for each in layers]), msgspec.json.encode(found))
@@ -397,6 +443,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
         reference=text,
         source=f"engine:{engine.kind}",
         digest=digest,
+        identity=digest,
         os=told.get("Os", "linux"),
         architecture=told.get("Architecture", ""),
         variant=told.get("Variant", ""),
@@ -413,7 +460,7 @@ def _as_told(text: str, digest: str, told: dict[str, Any], engine: Engine, name:
 
 def _probed(engine: Engine, digest: str, told: dict[str, Any]) -> Found | None:
     """Ask the image's own interpreter; None when it cannot be asked, and the layers have to be read."""
-    if told.get("Architecture") != _ARCHITECTURES.get(machine.machine()):
+    if told.get("Architecture") != ARCHITECTURES.get(machine.machine()):
         return None
     ended = engine.run(
         *("run", "--rm", "--network", "none", "--entrypoint", "python3", digest, "-I", "-S", "-c", _PROBE),
@@ -445,11 +492,16 @@ def _base(
             f"the image `{text}` has {len(layers)} layers, and its config tells of {len(told.rootfs.diff_ids)}",
             mend="it may be an artifact and no image: check the name",
         )
-    found = _found(text, told, layers, home, read)
+    said = manifest.annotations
+    if {PYTHON, VERSION, LIBC} <= said.keys():
+        found = Found(said[PYTHON], said[VERSION], said[LIBC])
+    else:
+        found = _found(text, told, layers, home, read)
     return Base(
         reference=text,
         source=source,
         digest=digest,
+        identity=manifest.config.digest,
         os=told.os,
         architecture=told.architecture,
         variant=told.variant,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from tilth.environments.files import explaining_full_disk, scratch
 from tilth.errors import EngineUnavailable, ImageBroken, ImageNotFound, NotFound
-from tilth.images.engines import Engine, run_engine
+from tilth.images.engines import MOVING_S, Engine, containerd
 from tilth.images.inspecting import layer_source
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import MANIFEST, Descriptor, Manifest, digest_of
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from tilth.oci.registry import Registry
 
     Remake = Callable[[ImageLayer], None]  # makes a layer again whose blob is lost or broken
-
-_CONTAINERD = "default"  # namespace of `ctr`; Kubernetes has `k8s.io`
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +96,7 @@ def load_containerd(
     registries: Callable[[str], Registry],
     *,
     name: str,
-    namespace: str = _CONTAINERD,
+    namespace: str = "",
     command: str = "ctr",
     address: str = "",
     needed_for: str = "loading an image into containerd",
@@ -107,17 +106,19 @@ def load_containerd(
 
     Args:
         name: What it is called there: with registry and tag.
-        address: Of its socket, when it is not the usual one.
+        namespace, address: See `engines.containerd`.
 
     Raises:
         EngineUnavailable: There is no containerd, or it refuses.
     """
     began = time.monotonic()
-    start = [command, *(["--address", address] if address else []), "--namespace", namespace]
-    run_engine("ctr", [*start, "version"], needed_for=needed_for)  # before a large file is written
+    ask = functools.partial(
+        containerd, needed_for=needed_for, command=command, address=address, namespace=namespace
+    )
+    ask("version")  # before a large file is written
     with scratch(home.images) as folder:
         handed = write_layout(image, folder / "image.tar", home, registries, name=name, remake=remake)
-        run_engine("ctr", [*start, "images", "import", str(folder / "image.tar")], needed_for=needed_for)
+        ask("images", "import", str(folder / "image.tar"), timeout_s=MOVING_S)
     return Loaded(
         id=digest_of(image.config),
         digest=image.digest,
@@ -150,10 +151,11 @@ def write_layout(
             written = write_layout(image, folder / "layout", home, registries, name=name, remake=remake)
             write_tar(Layout(folder / "layout"), path)
         return written
+    layout = Layout(path)
+    layout.make()
     store = BlobStore(home.images)
     store.put(image.config)
     store.put(image.manifest)
-    layout = Layout(path)
     written = 0
     for layer in image.layers:
         if not layout.path.joinpath("blobs", "sha256", layer.descriptor.digest[7:]).exists():
@@ -208,7 +210,7 @@ def _hand_over(
         store.put(image.config)
         archive = folder / "image.tar"
         handed = docker_archive(archive, image.manifest, store.path, names=names, leave_out=leave_out)
-        engine.run("load", "--input", str(archive))
+        engine.run("load", "--input", str(archive), timeout_s=MOVING_S)
     return handed
 
 
@@ -235,7 +237,7 @@ def _fetch(
                 mend="build the image again",
             )
         return
-    kind, _, where = base.source.partition(":")
+    kind, _, where = base.place(digest).partition(":")
     if kind == "registry":
         reference = parse(where)
         with explaining_full_disk("the base image", home.images):

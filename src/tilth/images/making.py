@@ -21,7 +21,7 @@ from tilth.environments.choices import Choice
 from tilth.environments.files import explaining_full_disk
 from tilth.environments.interpreters import Interpreter, probe
 from tilth.errors import DefinitionError, EnvironmentBroken, SetupError
-from tilth.images.bases import Base  # noqa: TC001 - msgspec reads the annotations
+from tilth.images.bases import Base, as_oci
 from tilth.images.fitting import refuse_unfit
 from tilth.images.grouping import group, room_above
 from tilth.images.layers import (
@@ -52,11 +52,6 @@ _PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what engines set where an image does not
 )
 _NAMED = 3  # packages that the title of a shared layer names
-_OCI_TYPES = {
-    descriptors.DOCKER_LAYER_GZIP: descriptors.LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.diff.tar.zstd": descriptors.LAYER_ZSTD,
-    "application/vnd.docker.image.rootfs.diff.tar": descriptors.LAYER,
-}
 
 
 class ImageLayer(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +236,7 @@ def _assemble(
     created = _created(base)
     layers = [
         *(
-            ImageLayer(descriptor=_as_oci(each.descriptor), diff_id=each.diff_id, title="base")
+            ImageLayer(descriptor=as_oci(each.descriptor), diff_id=each.diff_id, title="base")
             for each in base.layers
         ),
         *(
@@ -333,15 +328,6 @@ def _created(base: Base) -> str:
             ) from None
         return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     return base.created or "1970-01-01T00:00:00Z"
-
-
-def _as_oci(descriptor: Descriptor) -> Descriptor:
-    """The same bytes by the name that an OCI manifest has for them."""
-    return Descriptor(
-        media_type=_OCI_TYPES.get(descriptor.media_type, descriptor.media_type),
-        digest=descriptor.digest,
-        size=descriptor.size,
-    )
 
 
 def _refuse_settings(settings: ImageSettings) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
+from tilth.environments import background
 from tilth.environments.files import locked, read_bytes, remember
 from tilth.errors import BuildFailed, ImageBroken, ImageNotFound, NotFound
 from tilth.images.inspecting import layer_source
@@ -112,6 +112,16 @@ def push_image(
     )
 
 
+def tag_image(image: Image, to: Reference, registries: Callable[[str], Registry]) -> None:
+    """Give an image that is in a repository the tag of `to`, by one request.
+
+    Raises:
+        ImageNotFound: It is not there, or not whole.
+    """
+    manifest = msgspec.json.decode(image.manifest, type=Manifest)
+    registries(to.registry).put_manifest(to.repository, to.tag, image.manifest, manifest.media_type)
+
+
 class Where:
     """Which repositories of one registry have which blobs, as far as it is known here."""
 
@@ -179,18 +189,12 @@ class _Push:
         layers = {each.descriptor.digest: each for each in self._image.layers}
         wanted = {each.digest: each for each in (*manifest.layers, manifest.config)}
         ordered = sorted(wanted.values(), key=lambda each: -each.size)
-        with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="push") as pool:
-            waits = [pool.submit(self._blob, each, layers.get(each.digest)) for each in ordered]
-            try:
-                wait(waits, return_when=FIRST_EXCEPTION)
-            finally:  # what was begun ends, and is found by the next push; the rest is left
-                for each in waits:
-                    each.cancel()
-        for each in waits:
-            if not each.cancelled() and (error := each.exception()):
-                raise error
-        for each in waits:
-            self._count(*each.result())
+        # What was begun when one fails ends, and is found by the next push. Whoever interrupts waits for none of it.
+        brought = background.at_once(
+            lambda each: self._blob(each, layers.get(each.digest)), ordered, threads=_CONNECTIONS
+        )
+        for each in brought:
+            self._count(*each)
 
     def _count(self, how: str, size: int, sent: int, remade: bool) -> None:
         done = self.done
@@ -221,7 +225,7 @@ class _Push:
         others = [each for each in known if each != repository]
         if (
             digest in self._base
-            and (source := self._base_reference())
+            and (source := self._base_reference(digest))
             and source.registry == self._to.registry
         ):
             others.insert(0, source.repository)
@@ -247,7 +251,10 @@ class _Push:
         try:
             return "sent", self._upload(blob, layer, lambda: self._store.open(blob.digest)), False
         except (ImageBroken, NotFound) as error:
-            if layer is None or blob.digest in self._base:
+            if blob.digest in self._base:  # a copy of what is where the base is
+                self._store.remove(blob.digest)
+                return *self._of_base(blob, layer), True
+            if layer is None:
                 self._store.remove(blob.digest)
                 raise
             return "sent", self._again(blob, layer, error), True
@@ -277,7 +284,7 @@ class _Push:
     def _of_base(self, blob: Descriptor, layer: ImageLayer | None) -> tuple[str, int]:
         """A layer of the base that is not on this machine."""
         assert self._image.base is not None
-        source = self._base_reference()
+        source = self._base_reference(blob.digest)
         if source is not None:
             registry = self._registries(source.registry)
             tell = self._tell(layer)
@@ -291,7 +298,14 @@ class _Push:
                 why=f"they are in `{self._image.base.source}`, which gives none out",
                 mend=f"push it to a registry, or name it as `{self._image.base.reference}` again to take it over",
             )
-        return "sent", self._upload(blob, layer, lambda: layout.open(blob.digest))
+        try:
+            return "sent", self._upload(blob, layer, lambda: layout.open(blob.digest))
+        except ImageBroken as error:
+            raise ImageBroken(
+                f"a layer of the base image `{self._image.base.reference}` is broken where it is",
+                why=error.why,
+                mend=f"make `{layout.path}` again",
+            ) from error
 
     def _upload(self, blob: Descriptor, layer: ImageLayer | None, open_: Callable[[], IO[bytes]]) -> int:
         return self._client.push_blob(
@@ -306,8 +320,8 @@ class _Push:
         title = layer.title if layer else "config"
         return (lambda taken: progress(title, taken)) if progress else None
 
-    def _base_reference(self) -> Reference | None:
-        source = self._image.base.source if self._image.base else ""
+    def _base_reference(self, digest: str) -> Reference | None:
+        source = self._image.base.place(digest) if self._image.base else ""
         kind, _, name = source.partition(":")
         return parse(name) if kind == "registry" else None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import SetupError
+from tilth.oci.credentials import user_home
 from tilth.oci.references import DOCKER_HUB
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _DOCKER_HUB_HOST = "registry-1.docker.io"
 _MOST_CONNECTIONS = 16
 _importing = threading.Lock()
 # Where engines look for the certificates of a registry, in a folder by its name.
-_CERTIFICATES = ("/etc/docker/certs.d", "/etc/containers/certs.d", "~/.config/containers/certs.d")
+_CERTIFICATES = ("/etc/docker/certs.d", "/etc/containers/certs.d")
+_OWN_CERTIFICATES = ".config/containers/certs.d"  # in the folder of the user
 
 
 def load_httpx() -> Any:
@@ -58,7 +60,9 @@ def endpoint(host: str) -> str:
 
 def certificate_folders(host: str) -> list[Path]:
     """Folders with certificates for a registry, as engines have them."""
-    folders = [Path(each).expanduser() / host for each in _CERTIFICATES]
+    home = user_home()
+    places = [*map(Path, _CERTIFICATES), *([home / _OWN_CERTIFICATES] if home else [])]
+    folders = [place / host for place in places]
     return [folder for folder in folders if folder.is_dir()]
 
 

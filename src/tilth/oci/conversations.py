@@ -6,18 +6,19 @@ import threading
 import weakref
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
 from urllib.parse import urljoin, urlsplit
 
 from tilth.errors import ImageBroken, RegistryRefused
 from tilth.oci.connections import endpoint, is_loopback, load_httpx, open_client, tls
-from tilth.oci.failures import SessionLost, TooLarge, failure, interrupted
+from tilth.oci.failures import SessionLost, TooLarge, failure, interrupted, sent_nowhere
 from tilth.oci.patience import Passing, Patience, Tries
 from tilth.oci.tokens import Authorization
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
+    from typing import Unpack
 
     import httpx
 
@@ -35,6 +36,18 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]  # names in any case
     content: bytes
     url: str  # that it came from, redirects followed
+
+
+class Asking(TypedDict, total=False):
+    """What belongs to a request beside its method and address."""
+
+    asked: Required[str]  # what it asks for, in words, for errors
+    scopes: Required[Scopes]
+    expected: Required[Collection[int]]  # status of the answers that are none of a failure
+    headers: Mapping[str, str]
+    content: Callable[[], Iterator[bytes]]  # gives the body from its start, each time it is called
+    length: int  # bytes of the body
+    session: bool  # whether it belongs to an upload that has begun
 
 
 class Sent:
@@ -105,111 +118,51 @@ class Conversation:
 
         A registry behind a proxy may take itself for one without TLS: its own name keeps the scheme it was reached by.
         """
-        target = urljoin(asked, location)
-        here, there = urlsplit(asked), urlsplit(target)
-        if (
-            there.hostname == here.hostname
-            and there.scheme != here.scheme
-            and there.port in (None, here.port)
-        ):
+        try:
+            target = urljoin(asked, location)
+            here, there = urlsplit(asked), urlsplit(target)
+            same_port = there.port in (None, here.port)
+        except ValueError as error:
+            raise sent_nowhere(self.host, str(error)) from None
+        if there.hostname == here.hostname and there.scheme != here.scheme and same_port:
             return there._replace(scheme=here.scheme, netloc=here.netloc).geturl()
         return target
 
-    def ask(
-        self,
-        method: str,
-        url: str,
-        *,
-        asked: str,
-        scopes: Scopes,
-        expected: Iterable[int],
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-    ) -> Answer:
+    def ask(self, method: str, url: str, *, body: bytes | None = None, **asking: Unpack[Asking]) -> Answer:
         """One request, tried again while it may help; its answer is read whole."""
         tries = Tries(self.patience)
+        if body is not None:
+            asking |= {"content": lambda: iter((body,)), "length": len(body)}
         while True:
             try:
-                return self.once(
-                    method,
-                    url,
-                    asked=asked,
-                    scopes=scopes,
-                    expected=expected,
-                    headers=headers,
-                    params=params,
-                    content=None if content is None else lambda: iter((content,)),
-                    length=None if content is None else len(content),
-                )
+                return self.once(method, url, **asking)
             except Passing as passing:
                 tries.wait(passing)
 
-    def once(
-        self,
-        method: str,
-        url: str,
-        *,
-        asked: str,
-        scopes: Scopes,
-        expected: Iterable[int],
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
-        content: Callable[[], Iterator[bytes]] | None = None,
-        length: int | None = None,
-        session: bool = False,
-    ) -> Answer:
+    def once(self, method: str, url: str, **asking: Unpack[Asking]) -> Answer:
         """One request, not tried again but for a login; its answer is read whole.
-
-        Args:
-            content: Gives the body from its start, each time it is called.
-            session: Whether it belongs to an upload that has begun.
 
         Raises:
             Passing: It may help to try again.
             TooLarge: The body was refused for its size.
             SessionLost: The registry does not know the upload any more.
         """
-        with self.stream(
-            method,
-            url,
-            asked=asked,
-            scopes=scopes,
-            expected=expected,
-            headers=headers,
-            params=params,
-            content=content,
-            length=length,
-            session=session,
-        ) as response:
-            body = _read(response, asked, self.host)
+        with self.stream(method, url, **asking) as response:
+            body = _read(response, asking["asked"], self.host)
             if method == "GET":
                 self.sent.count(received=len(body))
             return Answer(response.status_code, response.headers, body, str(response.request.url))
 
     @contextmanager
-    def stream(
-        self,
-        method: str,
-        url: str,
-        *,
-        asked: str,
-        scopes: Scopes,
-        expected: Iterable[int],
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
-        content: Callable[[], Iterator[bytes]] | None = None,
-        length: int | None = None,
-        session: bool = False,
-    ) -> Iterator[httpx.Response]:
+    def stream(self, method: str, url: str, **asking: Unpack[Asking]) -> Iterator[httpx.Response]:
         """As `once`; the answer is not read yet."""
         httpx = load_httpx()
-        expected = frozenset(expected)
+        asked = asking["asked"]
         response = None
         try:
-            response = self._send(method, url, scopes, headers, params, content, length)
-            if response.status_code not in expected:
-                self._raise(response, asked, session=session, sized=content is not None)
+            response = self._send(method, url, asking)
+            if response.status_code not in asking["expected"]:
+                self._raise(response, asking)
             yield response
         except httpx.TransportError as error:
             spoken_to = _spoken_to(error, self.host)
@@ -217,6 +170,8 @@ class Conversation:
             if "certificate" in raised.summary or "TLS" in raised.summary:
                 raise raised from error  # no try will do better
             raise Passing(raised) from error
+        except httpx.InvalidURL as error:  # of its tokens, or one that it sends on to
+            raise sent_nowhere(self.host, str(error)) from None
         except httpx.TooManyRedirects as error:
             raise RegistryRefused(
                 f"registry `{self.host}` sends in circles for {asked}", why=str(error)
@@ -225,35 +180,26 @@ class Conversation:
             if response is not None:
                 response.close()
 
-    def _send(
-        self,
-        method: str,
-        url: str,
-        scopes: Scopes,
-        headers: Mapping[str, str] | None,
-        params: Mapping[str, str] | None,
-        content: Callable[[], Iterator[bytes]] | None,
-        length: int | None,
-    ) -> httpx.Response:
+    def _send(self, method: str, url: str, asking: Asking) -> httpx.Response:
+        scopes, length, content = asking["scopes"], asking.get("length"), asking.get("content")
         client, authorization = self._open()
         ours = urlsplit(url).netloc == endpoint(self.host)  # a login goes to the registry alone
         for last in (False, True):
-            wanted = dict(headers or {})
+            wanted = dict(asking.get("headers") or {})
             if length is not None:
                 wanted["Content-Length"] = str(length)
             login = authorization.header(scopes) if ours else ""
             if login:
                 wanted["Authorization"] = login
-            request = client.build_request(
-                method, url, headers=wanted, params=params, content=content() if content else None
-            )
+            body = content() if content else None
+            request = client.build_request(method, url, headers=wanted, content=body)
             self.sent.count(method=method)
             reading = method in ("GET", "HEAD")
             response = client.send(request, stream=True, follow_redirects=reading)
             unsure = self._guessed or (self._found_tls and url.startswith("http://"))
             if unsure and (url_now := self._speak_tls(response, url)):
                 response.close()
-                return self._send(method, url_now, scopes, headers, params, content, length)
+                return self._send(method, url_now, asking)
             if last or response.status_code != 401 or not ours:
                 return response
             if not authorization.learn(response.headers.get("www-authenticate", ""), scopes, login):
@@ -293,15 +239,15 @@ class Conversation:
                     self._found_tls = True
         return url.replace("http://", "https://", 1)
 
-    def _raise(self, response: httpx.Response, asked: str, *, session: bool, sized: bool) -> None:
-        status = response.status_code
+    def _raise(self, response: httpx.Response, asking: Asking) -> None:
+        status, asked = response.status_code, asking["asked"]
         body = _read(response, asked, self.host)
         raised = failure(status, response.headers, body, host=self.host, asked=asked, login=self.login_hint)
         if status == 401 and isinstance(raised, RegistryRefused):
             raised.why = f"{self._open()[1].why()}\n{raised.why}"
-        if session and status in _SESSION_LOST:
+        if asking.get("session") and status in _SESSION_LOST:
             raise SessionLost
-        if sized and status == 413 and not isinstance(raised, Passing):
+        if asking.get("content") and status == 413 and not isinstance(raised, Passing):
             raise TooLarge(raised)
         raise raised
 

@@ -105,18 +105,27 @@ class ConfigCredentials:
 
 def docker_credentials() -> Credentials:
     """The logins of this user: Docker's, then Podman's."""
-    return ConfigCredentials(_config_paths(os.environ, Path.home()))
+    return ConfigCredentials(_config_paths(os.environ, user_home()))
 
 
-def _config_paths(variables: os._Environ[str] | dict[str, str], user_home: Path) -> list[Path]:
-    paths = []
+def user_home() -> Path | None:
+    """The folder of this user; None for one that has none, as containers run as any number."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def _config_paths(variables: os._Environ[str] | dict[str, str], home: Path | None) -> list[Path]:
+    paths: list[Path] = []
     if named := variables.get("REGISTRY_AUTH_FILE"):
         paths.append(Path(named))
-    paths.append(Path(variables.get("DOCKER_CONFIG") or user_home / ".docker") / "config.json")
+    if docker := variables.get("DOCKER_CONFIG") or (home / ".docker" if home is not None else None):
+        paths.append(Path(docker) / "config.json")
     if runtime := variables.get("XDG_RUNTIME_DIR"):
         paths.append(Path(runtime) / "containers" / "auth.json")
-    config = Path(variables.get("XDG_CONFIG_HOME") or user_home / ".config")
-    paths.append(config / "containers" / "auth.json")
+    if config := variables.get("XDG_CONFIG_HOME") or (home / ".config" if home is not None else None):
+        paths.append(Path(config) / "containers" / "auth.json")
     return paths
 
 
@@ -137,6 +146,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error)) from None
     if not isinstance(config, dict):
         raise _damaged(path, "it is not a JSON object")
+    for name in ("auths", "credHelpers"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise _damaged(path, f"its `{name}` is not a JSON object")
     return config
 
 
@@ -203,10 +215,16 @@ def _ask_helper(helper: str, name: str) -> Login | None:
         return Login(problem=f"`{program}`, which Docker's configuration names, is not on the PATH")
     try:
         done = subprocess.run(
-            [found, "get"], input=name, capture_output=True, text=True, timeout=_HELPER_TIMEOUT_S, check=False
-        )
+            [found, "get"],
+            input=name, capture_output=True, timeout=_HELPER_TIMEOUT_S, check=False,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        kind = "did not answer" if isinstance(error, subprocess.TimeoutExpired) else "cannot be started"
+        kind = (
+            f"did not answer within {_HELPER_TIMEOUT_S} s"
+            if isinstance(error, subprocess.TimeoutExpired)
+            else "cannot be started"
+        )
         return Login(problem=f"`{program}` {kind}")
     if done.returncode:
         said = (done.stdout.strip() or done.stderr.strip()).splitlines()

@@ -42,7 +42,7 @@ def read_blob_from(
                 asked=asked,
                 scopes=scopes,
                 expected=[200, 206],
-                headers={"Range": f"bytes={at}-"} if at else None,
+                headers={"Range": f"bytes={at}-"} if at else {},
             ) as response:
                 skip = at - _begins_at(response)
                 if skip < 0:

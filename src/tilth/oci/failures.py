@@ -8,7 +8,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tilth.errors import ImageBroken, ImageNotFound, RegistryRefused, RegistryUnavailable, TilthError
+from tilth.errors import (
+    ImageBroken,
+    ImageNotFound,
+    RegistryLacks,
+    RegistryRefused,
+    RegistryUnavailable,
+    TilthError,
+)
 from tilth.oci.patience import Passing, asked_wait_s
 
 if TYPE_CHECKING:
@@ -62,6 +69,13 @@ def failure(
     codes = {code for code, _ in told}
     said = "; ".join(f"{code}: {text}" if code and text else code or text for code, text in told)
     why = f"it says: {said}" if said else f"it answers with {status} and no reason"
+    if status == 429:  # first: `quota exceeded` is said of requests too
+        error = RegistryRefused(
+            f"registry `{host}` gets too many requests: it refused {asked}",
+            why=why,
+            mend=f"wait, or log in where limits are by user: {login}",
+        )
+        return Passing(error, wait_s=asked_wait_s(headers.get("retry-after", "")))
     everything = body[:100_000].decode(errors="replace").lower()
     if status == 507 or any(mark in everything for mark in _FULL):
         return RegistryRefused(
@@ -69,13 +83,6 @@ def failure(
             why=why,
             mend="make room there: delete images and collect its garbage, or give it a larger disk",
         )
-    if status == 429:
-        error = RegistryRefused(
-            f"registry `{host}` gets too many requests: it refused {asked}",
-            why=why,
-            mend=f"wait, or log in where limits are by user: {login}",
-        )
-        return Passing(error, wait_s=asked_wait_s(headers.get("retry-after", "")))
     if status in _MAY_PASS:
         gone = RegistryUnavailable(
             f"registry `{host}` failed with {asked}: status {status}",
@@ -110,8 +117,17 @@ def failure(
             mend="raise the limit of the registry, or of the proxy before it (nginx: `client_max_body_size`)",
         )
     if status in (405, 501):
-        return RegistryRefused(f"registry `{host}` does not do {asked}", why=why)
-    return RegistryRefused(f"registry `{host}` refused {asked}: status {status}", why=why)
+        return RegistryLacks(f"registry `{host}` does not do {asked}", why=why)
+    return RegistryLacks(f"registry `{host}` refused {asked}: status {status}", why=why)
+
+
+def sent_nowhere(host: str, why: str) -> RegistryRefused:
+    """What to raise for an address by a registry that is none: of its tokens, or where an upload goes on."""
+    return RegistryRefused(
+        f"registry `{host}` sends to an address that is none",
+        why=why,
+        mend="check the registry's address; its owner, or that of a proxy before it, has to mend what it says",
+    )
 
 
 def interrupted(error: Exception, *, host: str, asked: str, spoken_to: str) -> TilthError:

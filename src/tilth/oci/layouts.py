@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import io
 import os
 import shutil
@@ -136,19 +137,17 @@ class Layout:
 
     def add(self, manifest: Descriptor, name: str = "") -> None:
         """Put an image into the index, when its blobs are there. A name that another image had is its from now on."""
-        self._make()
-        try:
-            before = self.manifests()
-        except ImageBroken:
-            before = ()
-        others = tuple(
-            each
-            for each in before
-            if each.annotations.get(NAME, "") != name or (not name and each.digest != manifest.digest)
-        )
+        self.make()
         annotations = {**manifest.annotations, **({NAME: name} if name else {})}
         named = msgspec.structs.replace(manifest, annotations=annotations)
-        self._write(_INDEX, encode(Index(manifests=(*others, named))))
+        with self._alone():
+            before = self.manifests() if (self.path / _INDEX).exists() else ()
+            others = tuple(
+                each
+                for each in before
+                if each.annotations.get(NAME, "") != name or (not name and each.digest != manifest.digest)
+            )
+            self._write(_INDEX, encode(Index(manifests=(*others, named))))
 
     def put(self, digest: str, source: BlobStore) -> int:
         """Bring a blob of this machine in, linked where that works; gives the bytes that were not there."""
@@ -168,21 +167,46 @@ class Layout:
             aside.unlink(missing_ok=True)
         return place.stat().st_size
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Begin a layout in a folder, where there is none yet.
+
+        Raises:
+            SetupError: The folder is none, or has an `index.json` of something else.
+        """
         if self.is_tar:
             raise SetupError(
                 f"`{self.path}` is a file, and no folder for an OCI layout", mend="name another path"
             )
+        if (self.path / _MARK).exists():
+            return
+        if (self.path / _INDEX).exists():
+            raise SetupError(
+                f"`{self.path}` is the folder of something else than an OCI layout",
+                why=f"there is an `{_INDEX}` in it that would be lost, and no `{_MARK}`",
+                mend="name another folder, or one that is not there yet",
+            )
         with _explained(self.path):
             (self.path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        if not (self.path / _MARK).exists():
-            self._write(_MARK, _VERSION)
+        self._write(_MARK, _VERSION)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else changes the index meanwhile, in this process or another."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _write(self, name: str, content: bytes) -> None:
-        aside = self.path / f".{os.getpid()}-{name}"
-        with _explained(self.path):
-            aside.write_bytes(content)
-            aside.replace(self.path / name)
+        aside = self.path / f".{os.getpid()}-{os.urandom(6).hex()}"
+        try:
+            with _explained(self.path):
+                aside.write_bytes(content)
+                aside.replace(self.path / name)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def _document(self, name: str) -> bytes:
         if not self.is_tar:
@@ -339,7 +363,11 @@ def _explained(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
                 f"no space left for `{path}`",
-                why=str(error),
+                why=(error.strerror or str(error)).lower(),
                 mend="make room on that disk, or name another path",
             ) from error
-        raise SetupError(f"`{path}` cannot be written", why=error.strerror or str(error)) from error
+        raise SetupError(
+            f"`{path}` cannot be written",
+            why=(error.strerror or str(error)).lower(),
+            mend="name a folder that you may write to",
+        ) from error

@@ -13,6 +13,7 @@ from tilth.errors import DefinitionError
 from tilth.oci.descriptors import DIGEST
 
 DOCKER_HUB = "docker.io"
+_OLD_HUB = "index.docker.io"
 _LATEST = "latest"
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -21,6 +22,8 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _LONGEST_REPOSITORY = 255
+_LAST_PORT = 65_535
+_SHOWN = 100  # characters of a name that errors show
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -78,29 +81,57 @@ def parse(text: str) -> Reference:
     registry, slash, repository = rest.partition("/")
     if not slash or not _is_registry(registry):
         registry, repository = DOCKER_HUB, rest
-    if registry == "index.docker.io":
+    if registry == _OLD_HUB:
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
-    if not _REGISTRY.fullmatch(registry):
-        raise _wrong(text, f"`{registry}` is not the name of a registry", "`HOST` or `HOST:PORT`")
+    if not _is_host(registry):
+        raise _wrong(text, f"`{_short(registry)}` is not the name of a registry", "`HOST` or `HOST:PORT`")
     check_repository(repository, text)
     return Reference(registry, repository, tag if tag or digest else _LATEST, digest)
+
+
+def check_host(host: str) -> str:
+    """The host of a registry by its usual name, if it is one: `HOST` with a dot in it, `HOST:PORT`, or `localhost`.
+
+    Raises:
+        DefinitionError: It is not.
+    """
+    if "@" in host:  # not shown: it may be a password
+        raise DefinitionError(
+            "the host of a registry has no login in it",
+            mend="write `HOST` or `HOST:PORT`, and log in with `docker login`",
+        )
+    if not (_is_host(host) and _is_registry(host)):
+        raise DefinitionError(
+            f"`{_short(host)}` is not the host of a registry",
+            mend="write `HOST`, with a dot in it, or `HOST:PORT`; without `http://`, and a prefix after a slash",
+        )
+    return DOCKER_HUB if host == _OLD_HUB else host
 
 
 def check_repository(repository: str, text: str = "") -> str:
     """The name of a repository, if it is one that registries take.
 
+    Args:
+        text: What it is a part of.
     Raises:
         DefinitionError: It is not.
     """
+    why = hint = ""
     if not _REPOSITORY.fullmatch(repository):
+        why = f"`{_short(repository)}` is not the name of a repository"
         lower = repository.lower()
-        hint = f"write `{lower}`" if _REPOSITORY.fullmatch(lower) else _REPOSITORY_RULE
-        raise _wrong(text or repository, f"`{repository}` is not the name of a repository", hint)
-    if len(repository) > _LONGEST_REPOSITORY:
-        raise _wrong(text or repository, f"the repository has more than {_LONGEST_REPOSITORY} characters")
-    return repository
+        hint = f"write `{_short(lower)}`" if _REPOSITORY.fullmatch(lower) else _REPOSITORY_RULE
+    elif len(repository) > _LONGEST_REPOSITORY:
+        why = f"the repository has more than {_LONGEST_REPOSITORY} characters"
+        hint = "take a shorter one"
+    if not why:
+        return repository
+    if text:
+        raise _wrong(text, why, hint)
+    what = f"`{_short(repository)}` is not the name of a repository"
+    raise DefinitionError(what, why="" if why == what else why, mend=hint)
 
 
 def check_tag(tag: str) -> str:
@@ -125,9 +156,18 @@ def _is_registry(first: str) -> bool:
     return first == "localhost" or any(mark in first for mark in ".:") or first != first.lower()
 
 
+def _is_host(text: str) -> bool:
+    port = text.rpartition(":")[2]
+    return bool(_REGISTRY.fullmatch(text)) and (not port.isdigit() or int(port) <= _LAST_PORT)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def _wrong(text: str, why: str, mend: str = "") -> DefinitionError:
     return DefinitionError(
-        f"`{text}` is not the name of an image",
+        f"`{_short(text)}` is not the name of an image",
         why=why,
         mend=mend or "write `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:…`",
     )

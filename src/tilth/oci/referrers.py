@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tilth.errors import ImageBroken, ImageNotFound, RegistryRefused
+from tilth.errors import ImageBroken, ImageNotFound, RegistryLacks, RegistryRefused
 from tilth.oci.descriptors import INDEX, Descriptor, Index, Manifest, digest_of, encode
 
 if TYPE_CHECKING:
@@ -94,14 +94,8 @@ def _by_api(
     try:
         for content in registry.pages(f"{repository}/referrers/{digest}{wanted}", asked, repository):
             found += decoded(content, Index, registry.host, asked).manifests
-    except ImageNotFound:
+    except (ImageNotFound, RegistryLacks):
         return None
-    except RegistryRefused as error:
-        if error.summary.startswith(
-            (f"registry `{registry.host}` does not do", f"registry `{registry.host}` refused")
-        ):
-            return None
-        raise
     return found
 
 

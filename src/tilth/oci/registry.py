@@ -122,7 +122,7 @@ class Registry:
             asked=asked,
             scopes=_push(repository),
             expected=[202],
-            content=b"",
+            body=b"",
         )
         if location := answer.headers.get("location"):
             with contextlib.suppress(
@@ -213,7 +213,7 @@ class Registry:
                 scopes=_push(repository),
                 expected=[201, 200, 202],
                 headers={"Content-Type": media_type},
-                content=content,
+                body=content,
             )
         except TooLarge as large:
             raise large.error from large
@@ -334,7 +334,7 @@ class Registry:
                 asked=f"the mount of blob `{digest[:19]}…` from `{source_repository}`",
                 scopes=_push(repository) | _pull(source_repository),
                 expected=[201, 202],
-                content=b"",
+                body=b"",
             )
         except (RegistryRefused, ImageNotFound):  # what is really wrong shows when it is uploaded
             return False

@@ -17,7 +17,7 @@ import msgspec
 
 from tilth.errors import RegistryRefused, RegistryUnavailable
 from tilth.oci.connections import is_loopback, load_httpx
-from tilth.oci.failures import failure, interrupted
+from tilth.oci.failures import failure, interrupted, sent_nowhere
 from tilth.oci.patience import Passing
 
 if TYPE_CHECKING:
@@ -191,7 +191,10 @@ class Authorization:
 
     def _check_realm(self, challenge: Challenge) -> None:
         """A password goes nowhere in the open, whatever the registry says."""
-        realm = urlsplit(challenge.realm)
+        try:
+            realm = urlsplit(challenge.realm)
+        except ValueError as error:
+            raise sent_nowhere(self._host, str(error)) from None
         open_ok = self._plain or is_loopback(realm.netloc)
         if realm.scheme == "https" or (realm.scheme == "http" and open_ok):
             return

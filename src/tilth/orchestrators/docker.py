@@ -43,6 +43,11 @@ _OOM_PATIENCE_S = 3.0  # for an engine to hear that a container ran out of memor
 _PATIENCE_S = 20.0  # for an engine to say that it is there
 _ENGINE_FAILED = 125  # the exit code of `docker run` when there is no container
 _KILLED = 137
+_TAIL = 1 << 10  # bytes
+_ENGINE_GONE = re.compile(
+    r"error waiting for container|[Cc]annot connect to the Docker daemon|daemon running\?"
+).search
+_HUNG_S = 10.0  # for an engine to kill a container
 # A folder of the project mounted there would hide what a base has there.
 _SYSTEM = ("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/sys",
            "/usr", "/var")  # fmt: skip
@@ -129,6 +134,7 @@ class _Container:
         self._worker: Conversation | None = None
         self._done: dict[str, Any] | None = None
         self._complaint = b""  # the engine's own, while there is no worker
+        self._last = b""  # of what came on standard error, where the engine's command line complains too
 
     async def run(self, reads: Sequence[Path]) -> Outcome:
         """Run the step; raises when cancelled, or when the engine starts no container."""
@@ -176,36 +182,48 @@ class _Container:
             async with asyncio.timeout(self._task.timeout_s):
                 await asyncio.shield(ended)
         except asyncio.CancelledError:
-            await self._stop(ended)
+            await self._stop(process, ended)
             raise
         except TimeoutError:
-            await self._stop(ended)
+            await self._stop(process, ended)
             return Outcome("timeout", f"it was stopped after its timeout of {self._task.timeout_s:g} s")
         if self._done is not None:
             return Outcome("done", peak_memory=self._done["peak"])
         return await self._end_of_container(process.returncode or 0, began)
 
-    async def _stop(self, ended: asyncio.Future[Any]) -> None:
+    async def _stop(self, process: asyncio.subprocess.Process, ended: asyncio.Future[Any]) -> None:
         """Interrupt the step, as Ctrl-C would; after a moment, kill it with all it started."""
-        if self._worker is not None and self._worker.is_called and not ended.done():
-            await _call(self._engine, "kill", "--signal", "INT", self._name)
-            await asyncio.wait([ended], timeout=_GRACE_S)
-        while not ended.done():
-            # Again, for `docker run` may not have come to the point where there is a container.
-            await _call(self._engine, "kill", self._name)
-            await asyncio.wait([ended], timeout=_GRACE_S)
+        try:
+            async with asyncio.timeout(_HUNG_S):
+                if self._worker is not None and self._worker.is_called and not ended.done():
+                    await _call(self._engine, "kill", "--signal", "INT", self._name)
+                    await asyncio.wait([ended], timeout=_GRACE_S)
+                while not ended.done():
+                    # Again, for `docker run` may not have come to the point where there is a container.
+                    await _call(self._engine, "kill", self._name)
+                    await asyncio.wait([ended], timeout=_GRACE_S)
+        except TimeoutError:
+            # The engine does not answer. Its container ends by itself, for `run` hangs up; what waits for it here
+            # would wait for ever.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            await ended
 
     async def _read(self, stream: asyncio.StreamReader, name: str) -> None:
         while data := await stream.read(_CHUNK):
             if self._worker is not None:
                 self._output(name, data)
             else:
-                self._complaint += data
+                self._complaint = (self._complaint + data)[-_CHUNK:]
+            if name == "stderr":
+                self._last = (self._last + data)[-_TAIL:]
 
     async def _end_of_container(self, code: int, began: float) -> Outcome:
         """How a container ended that gave no result."""
         if self._worker is None:
             raise explain(self._complaint.decode(errors="replace"), code, self._task, self._engine)
+        if code == _ENGINE_FAILED and (said := engine_lost(self._last)):
+            return Outcome("lost", f"the container engine went away while it ran: {said}")
         if code == 1 and self._settings.user and not self._worker.is_called:
             raise _may_not(self._task, f"it ended before the step was called, as user {self._settings.user}")
         if code == _KILLED and await self._ran_out_of_memory(began):
@@ -244,8 +262,9 @@ class _Container:
         except TimeoutError:
             return False
         finally:
+            # Not by `process.kill`: that collects a process which has just ended, and asyncio warns that it is gone.
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
 
@@ -264,6 +283,21 @@ def command(
     """
     worker = {"socket": str(socket), "roots": task.roots, "cwd": task.cwd}
     runtime = installed_runtime()
+    return [
+        *container(task, settings, name, [*runtime.folders, *reads]),
+        "--entrypoint", str(task.python), task.image,
+        "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker),
+    ]  # fmt: skip
+
+
+def container(task: Task, settings: DockerSettings, name: str, reads: Sequence[Path]) -> list[str]:
+    """What starts a container with the environment, the resources and the folders of a task, without the image.
+
+    Args:
+        reads: Folders that are mounted to be read.
+    Raises:
+        SetupError: A folder of the project cannot be mounted.
+    """
     options = [
         settings.engine, "run", "--rm", "--init", "--name", name, "--label", f"{LABEL}={task.run}",
         "--user", settings.user or f"{os.getuid()}:{os.getgid()}", "--workdir", task.cwd,
@@ -280,14 +314,13 @@ def command(
         options += (
             ["--gpus", str(task.gpu)] if settings.engine == "docker" else ["--device", "nvidia.com/gpu=all"]
         )
-    for path, writable in _mounted(task, [*runtime.folders, *reads]):
+    for path, writable in _mounted(task, reads):
         options += ["--volume", f"{path}:{path}" + ("" if writable else ":ro")]
     if task.prefix is not None:
         options += ["--volume", f"{task.prefix}:{IN_IMAGE}:ro"]
     for variable, value in {"HOME": "/tmp", **task.variables}.items():  # noqa: S108 - in the container
         options += ["--env", f"{variable}={value}"]
-    options += [*settings.run_options, "--entrypoint", str(task.python), task.image]
-    return [*options, "-I", str(runtime.bootstrap), "worker", runtime.cloudpickle, json.dumps(worker)]
+    return [*options, *settings.run_options]
 
 
 def _mounted(task: Task, reads: Sequence[Path]) -> list[tuple[str, bool]]:
@@ -306,6 +339,13 @@ def _mounted(task: Task, reads: Sequence[Path]) -> list[tuple[str, bool]]:
     mounted = [*((str(each), False) for each in reads), *((each, True) for each in project)]
     # Last: it lies within others, which would hide it.
     return [*sorted(mounted), (str(task.folder), True)]
+
+
+def engine_lost(said: bytes) -> str:
+    """What the engine's command line says last when the engine is gone; empty when it says nothing of that."""
+    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    return last if _ENGINE_GONE(last) else ""
 
 
 def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
@@ -344,8 +384,8 @@ def explain(complaint: str, code: int, task: Task, engine: str) -> TilthError:
         return EngineUnavailable(
             f"`{engine}` starts no container for step `{task.label}`",
             why=said,
-            mend="where that comes of a setting of the orchestrator (`user`, `network`, `run_options`), change it: "
-            "`tilth component update NAME --set …`",
+            mend="where that comes of the step's resources, change them; where it comes of a setting of the "
+            "orchestrator (`user`, `network`, `run_options`), `tilth component update NAME --set …`",
         )
     if "PermissionError: [Errno 13]" in complaint:
         return _may_not(task, lines[-1].strip())
@@ -374,17 +414,22 @@ def _no_engine(engine: str, why: str) -> EngineUnavailable:
     )
 
 
-async def _call(*arguments: str) -> bytes:
-    """Standard output of a call of the engine that may fail."""
+async def _call(*arguments: str) -> None:
+    """Call the engine; it may fail."""
     process = await asyncio.create_subprocess_exec(
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
-    told, _ = await process.communicate()
-    return told
+    try:
+        await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
 
 
 def _plain(label: str) -> str:

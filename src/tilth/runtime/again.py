@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.errors import SetupError
 from tilth.runtime import bytecode, call, client, folder as folders
 from tilth.runtime.masking import Mask
-from tilth.runtime.worker import Channel
+from tilth.runtime.worker import Channel, connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,13 +38,14 @@ def serve(settings: str, *options: str) -> None:
 
     Args:
         settings: JSON: `folder` of the step, `cwd` to run it in, and `name`, as `churn-3/train`.
-        options: What `./run` was given. `--answers FD` names an inherited socket where `Client` is answered.
+        options: What `./run` was given. `--answers` names where `Client` is answered: an inherited descriptor, or
+            the path of a socket.
     """
     config = json.loads(settings)
     answers = None
     given = list(options)
     if given[:1] == ["--answers"]:
-        answers = int(given[1])
+        answers = int(given[1]) if given[1].isdigit() else connected(given[1])
         del given[:2]
     if given not in ([], ["--debug"]):
         _tell(_USAGE)

@@ -90,7 +90,7 @@ def _end() -> None:
     os._exit(1)
 
 
-def _connected(path: str) -> int:
+def connected(path: str) -> int:
     """A socket that a supervisor listens on at a path, which may be longer than an address can be."""
     import socket
 
@@ -116,7 +116,7 @@ def _redirect(number: int, path: str) -> None:
 def serve(settings: str) -> None:
     """Run steps until the supervisor closes the socket."""
     config = json.loads(settings)
-    channel = Channel(config["fd"] if "fd" in config else _connected(config["socket"]))
+    channel = Channel(config["fd"] if "fd" in config else connected(config["socket"]))
     for number, stream in ((1, "stdout"), (2, "stderr")):
         if stream in config:
             _redirect(number, config[stream])

@@ -72,9 +72,8 @@ class Secrets:
         index = self._read()
         entry = index["secrets"].get(name)
         if entry is None:
-            known = nearest(name, index["secrets"])
-            again = f"`tilth secret set {name}`"
-            raise NotFound(f"there is no secret `{name}`", mend=f"{known} else {again}" if known else again)
+            again = f"`tilth secret set {name}` sets it"
+            raise NotFound(f"there is no secret `{name}`", mend=nearest(name, index["secrets"], again))
         if "value" in entry:
             return self._decrypted(name, entry)
         value = _kept_in_keyring(index).get(name)

@@ -46,6 +46,7 @@ def stack_requirements(stack: AssembledStack, place: str = "supervisor") -> list
 def requirements_of(components: Iterable[Component], place: str) -> list[str]:
     """As `stack_requirements`, for components."""
     from tilth.stack.catalogue import find_offer, load_flavor  # here for cost: a run may not ask
+    from tilth.stack.installed import installed_requirement
 
     found: set[str] = set()
     for each in components:
@@ -56,7 +57,7 @@ def requirements_of(components: Iterable[Component], place: str) -> list[str]:
         if own:
             found.update(own)
         elif offer.package != "tilth":
-            found.add(f"{offer.requirement}=={offer.version}")
+            found.add(installed_requirement(offer.package, extra=offer.extra))
         elif offer.extra:
             found.add(offer.requirement)
     return sorted(found)

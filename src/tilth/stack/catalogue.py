@@ -127,22 +127,29 @@ def load_flavor(type_: str, name: str) -> Flavor[Any]:
     try:
         loaded = entry.load()
         flavor = loaded() if isinstance(loaded, type) else loaded
-    except Exception as error:  # whatever the code of others does when it is imported
-        raise _broken(offer, f"{type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the code of others does when it is imported
+        raise broken(offer, f"{type(error).__name__}: {error}") from error
     if not isinstance(flavor, Flavor):
-        raise _broken(offer, f"`{attribute}` of `{module}` is a `{type(flavor).__name__}`, and no `Flavor`")
+        raise broken(offer, f"`{attribute}` of `{module}` is a `{type(flavor).__name__}`, and no `Flavor`")
     if (flavor.type, flavor.name) != (offer.type, offer.name):
-        raise _broken(
+        raise broken(
             offer,
             f"it calls itself `{flavor.type}.{flavor.name}`, its entry point `{offer.type}.{offer.name}`",
         )
     settings: object = getattr(flavor, "settings", None)
     if not (isinstance(settings, type) and issubclass(settings, msgspec.Struct)):
-        raise _broken(offer, "its `settings` are no struct of msgspec")
+        raise broken(offer, "its `settings` are no struct of msgspec")
+    try:
+        msgspec.convert({}, settings)
+    except msgspec.ValidationError:  # one is required
+        pass
+    except Exception as error:  # types that do not exist, or that nothing is converted to
+        raise broken(offer, f"its `settings` cannot be read: {type(error).__name__}: {error}") from error
     return flavor
 
 
-def _broken(offer: Offer, why: str) -> SetupError:
+def broken(offer: Offer, why: str) -> SetupError:
+    """The error for a flavor whose package does not keep what every flavor promises."""
     own = offer.package == "tilth"
     return SetupError(
         f"{label(offer.type)} flavor `{offer.name}`, from package `{offer.package}` {offer.version}, cannot be used",

@@ -8,8 +8,8 @@ from tilth.errors import TilthError
 from tilth.stack.assembled import required_types
 from tilth.stack.catalogue import find_offer, load_flavor
 from tilth.stack.component_types import TYPES, label
-from tilth.stack.flavors import Finding
-from tilth.stack.opening import not_installed
+from tilth.stack.flavors import Finding, Flavor
+from tilth.stack.opening import not_installed, open_component
 from tilth.stack.settings import read_settings, secrets_in
 
 if TYPE_CHECKING:
@@ -38,20 +38,20 @@ def check_component(component: Component, context: Context, secrets: Collection[
             for name in missing
         ]
     try:
-        found = list(flavor.check(settings, context))
+        if type(flavor).check is Flavor.check:  # it says no more than that the component can be made
+            open_component(component.type, component.used, context)
+            found = []
+        else:
+            given: list[object] = list(flavor.check(settings, context))
+            found = [each for each in given if isinstance(each, Finding)]
+            if len(found) < len(given):
+                raise TypeError("what it gives are no `Finding`s")
     except TilthError as error:
         return [Finding.of(error)]
     except ImportError as error:
         return [Finding.of(not_installed(find_offer(component.type, component.flavor), error))]
-    except Exception as error:  # the code of others: that it fails is what was asked
-        return [
-            Finding(
-                level="error",
-                what=f"the check of flavor `{component.flavor}` failed: {type(error).__name__}",
-                why=str(error),
-                mend=f"tell who keeps up `{find_offer(component.type, component.flavor).package}`",
-            )
-        ]
+    except (Exception, SystemExit) as error:  # the code of others: that it fails is what was asked
+        return [_failed(component, "check", error)]
     return found or [Finding(level="ok", what=flavor.title)]
 
 
@@ -69,9 +69,12 @@ def check_completeness(stack: AssembledStack) -> list[Finding]:
     for component in stack.components.values():
         try:
             flavor = load_flavor(component.type, component.flavor)
-            needed = flavor.needs(read_settings(flavor, component.settings))
+            needed = list(flavor.needs(read_settings(flavor, component.settings)))
         except TilthError:
             continue  # the check of the component tells
+        except Exception as error:  # the code of others
+            found.append(_failed(component, "`needs`", error))
+            continue
         found += [
             Finding(
                 level="error",
@@ -83,6 +86,15 @@ def check_completeness(stack: AssembledStack) -> list[Finding]:
             if each not in stack.components
         ]
     return found
+
+
+def _failed(component: Component, what: str, error: BaseException) -> Finding:
+    return Finding(
+        level="error",
+        what=f"the {what} of flavor `{component.flavor}` failed: {type(error).__name__}",
+        why=str(error),
+        mend=f"tell who keeps up `{find_offer(component.type, component.flavor).package}`",
+    )
 
 
 def _article(noun: str) -> str:

@@ -17,17 +17,29 @@ class ComponentType:
 
     title: str
     option: str  # its letter on the command line
+    has: tuple[str, ...]  # members of the interface that its components keep
     required: bool = False  # by every stack
     needed_by: tuple[str, ...] = ("client", "server")  # whose environments hold what its flavors need
 
 
 TYPES = {
-    "orchestrator": ComponentType("where steps run", "o", required=True),
-    "artifact_store": ComponentType(
-        "where what steps give is kept", "a", required=True, needed_by=("client", "supervisor", "server")
+    "orchestrator": ComponentType(
+        "where steps run",
+        "o",
+        ("in_containers", "delivery", "engine", "base_image", "launcher"),
+        required=True,
     ),
-    "container_registry": ComponentType("where images are kept", "c"),
-    "image_builder": ComponentType("where images are made", "i"),
+    "artifact_store": ComponentType(
+        "where what steps give is kept",
+        "a",
+        ("where", "put", "get", "read", "find", "list", "delete", "check"),
+        required=True,
+        needed_by=("client", "supervisor", "server"),
+    ),
+    "container_registry": ComponentType(
+        "where images are kept", "c", ("host", "repository", "registry", "check")
+    ),
+    "image_builder": ComponentType("where images are made", "i", ("name", "derive", "check")),
 }
 
 PLACES = ("client", "supervisor", "server")

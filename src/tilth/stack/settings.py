@@ -167,9 +167,7 @@ def _converted(flavor: Flavor[Any], given: Mapping[str, Any]) -> msgspec.Struct:
         settings: msgspec.Struct = msgspec.convert(dict(given), flavor.settings)
         return settings
     except msgspec.ValidationError as error:  # what the flavor itself says of its settings together
-        raise DefinitionError(
-            f"the settings of {_named(flavor)} do not go together", why=str(error)
-        ) from None
+        raise DefinitionError(f"the settings of {_named(flavor)} cannot be used", why=str(error)) from None
 
 
 def _hint(flavor: Flavor[Any], name: str) -> Any:
@@ -213,7 +211,9 @@ def _references(value: object) -> Iterator[str]:
 def _wrong(
     flavor: Flavor[Any], name: str, hint: Any, value: object, error: msgspec.ValidationError
 ) -> DefinitionError:
-    seen = "" if is_secret(hint) else f": `{value if isinstance(value, str) else json.dumps(value)}`"
+    # A map is not repeated either: secrets are written into it by mistake.
+    is_hidden = is_secret(hint) or "a map" in words(hint)
+    seen = "" if is_hidden else f": `{value if isinstance(value, str) else json.dumps(value)}`"
     options = [str(each) for each in get_args(_bare(hint))] if get_origin(_bare(hint)) is Literal else []
     return DefinitionError(
         f"setting `{name}` of {_named(flavor)} does not take what it was given{seen}",

@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,6 +136,3 @@ def test_comparing_loads_little(history: Home, tilth: Any) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("\nno difference\n\n"), done.stdout
-    start = time.perf_counter()
-    tilth("env", "diff", "training", "churn-1/train")
-    assert time.perf_counter() - start < 3  # 0.1 s on an idle machine

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tilth.client.doctor import network, programs
 from tilth.home import Home
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers at once is waited for on a busy machine too."""
+    for module in (network, programs):
+        monkeypatch.setattr(module, "_PATIENCE_S", 180)
 
 
 @pytest.fixture

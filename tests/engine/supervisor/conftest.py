@@ -119,7 +119,7 @@ class Far:
 
     def said_by(self, process: subprocess.Popen[str]) -> tuple[str, str]:
         """What a supervisor printed until its end."""
-        process.wait(timeout=30)
+        process.wait(timeout=180)
         said = self.project.parent / f"said-{self.processes.index(process)}"
         return Path(f"{said}.out").read_text(), Path(f"{said}.err").read_text()
 
@@ -169,7 +169,7 @@ class Far:
             following = asyncio.create_task(follower.follow(task, self.hear))
             if meanwhile:
                 await asyncio.to_thread(meanwhile, process, follower)
-            return await asyncio.wait_for(following, 60), process
+            return await asyncio.wait_for(following, 180), process
 
         outcome, process = asyncio.run(main())
         said, trouble = self.said_by(process)

@@ -166,7 +166,7 @@ BESIDE = """
     def waits():
         print("waiting", flush=True)
         try:
-            time.sleep(60)
+            time.sleep(600)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
             raise
@@ -187,16 +187,16 @@ def beside(far: Far, function: str, **options: Any) -> tuple[Any, Task]:
     shared.mkdir()
     task = far.task(function, **options)
     runtime = write_runtime(shared / "runtime")
-    launcher = BesideLauncher(shared, lambda *_: None, runtime=runtime, come_in_s=20)
+    launcher = BesideLauncher(shared, lambda *_: None, runtime=runtime, come_in_s=180)
 
     async def main() -> Outcome:
         container = await asyncio.create_subprocess_exec(
-            sys.executable, *entry(str(shared), wait_s=20), cwd="/", env={"PATH": os.defpath}
+            sys.executable, *entry(str(shared), wait_s=180), cwd="/", env={"PATH": os.defpath}
         )
         try:
             return await launcher.run(task, lambda stream, data: far.lines.append((stream, data.decode())))
         finally:
-            await asyncio.wait_for(container.wait(), 20)
+            await asyncio.wait_for(container.wait(), 180)
             await launcher.close()
 
     return asyncio.run(main()), task
@@ -236,17 +236,17 @@ def test_a_supervisor_waits_for_a_container_that_shares_its_folder(far: Far) -> 
     far.write(BESIDE)
     shared = far.elsewhere / "shared"
     task = far.task("double", inputs={"number": 5})
-    order = far.order(task, python="", folder=str(shared), come_in_s=20.0)
+    order = far.order(task, python="", folder=str(shared), come_in_s=180.0)
     follower = far.follower(order)
 
     async def main() -> Outcome:
         container = await asyncio.create_subprocess_exec(
-            sys.executable, *entry(str(shared), wait_s=20), cwd="/", env={"PATH": os.defpath}
+            sys.executable, *entry(str(shared), wait_s=180), cwd="/", env={"PATH": os.defpath}
         )
         await follower.hand_over(task)
         far.start(order)
-        outcome = await asyncio.wait_for(follower.follow(task, far.hear), 40)
-        await asyncio.wait_for(container.wait(), 20)
+        outcome = await asyncio.wait_for(follower.follow(task, far.hear), 180)
+        await asyncio.wait_for(container.wait(), 180)
         return outcome
 
     assert asyncio.run(main()).ended == "done"

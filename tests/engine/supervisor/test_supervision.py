@@ -49,14 +49,14 @@ STEPS = """
     def waits():
         print("waiting", os.getpid(), flush=True)
         try:
-            time.sleep(60)
+            time.sleep(600)
         except KeyboardInterrupt:
             print("interrupted")
             raise
 
     def eats():
         held = bytearray(600 << 20)
-        time.sleep(30)
+        time.sleep(600)
         return len(held)
 
     def talks():
@@ -91,7 +91,7 @@ def test_a_step_gives_the_same_artifact_as_here(far: Far) -> None:
     assert ("stderr", "with care") in far.lines
     assert ran.code == 0
     assert far.left_elsewhere() == []
-    assert far.processes_left() == []
+    wait_until(lambda: not far.processes_left(), "the end of all processes")
 
 
 def test_an_exception_is_told_with_its_traceback(far: Far) -> None:
@@ -133,10 +133,10 @@ def test_a_step_that_is_killed(far: Far) -> None:
 
 def test_a_step_that_takes_too_long(far: Far) -> None:
     far.write(STEPS)
-    ran = far.run("waits", timeout_s=1.0)
+    ran = far.run("waits", timeout_s=4.0)
     assert (ran.outcome.ended, ran.code) == ("timeout", 0)
     assert ("stdout", "interrupted") in far.lines
-    assert far.processes_left() == []
+    wait_until(lambda: not far.processes_left(), "the end of all processes")
 
 
 def test_a_step_that_uses_more_memory_than_it_may(far: Far) -> None:
@@ -161,7 +161,7 @@ def test_a_supervisor_that_is_killed_is_lost_and_its_step_ends(far: Far) -> None
     assert ran.outcome.ended == "lost"
     assert "running" in ran.outcome.detail
     wait_until(lambda: not Path(f"/proc/{step}").exists(), "the step to end")
-    assert far.processes_left() == []
+    wait_until(lambda: not far.processes_left(), "the end of all processes")
 
 
 def test_sigterm_ends_the_step_and_is_told(far: Far) -> None:
@@ -175,7 +175,7 @@ def test_sigterm_ends_the_step_and_is_told(far: Far) -> None:
     assert (ran.outcome.ended, ran.code) == ("killed", 0)
     assert "SIGTERM" in ran.outcome.detail
     assert ("stdout", "interrupted") in far.lines
-    assert far.processes_left() == []
+    wait_until(lambda: not far.processes_left(), "the end of all processes")
     assert far.left_elsewhere() == []
 
 
@@ -196,6 +196,28 @@ def test_a_step_asks_the_driver(far: Far) -> None:
     ran = far.run("asks")
     assert ran.result["type"] == "tilth.errors.NotFound"
     assert ran.result["message"] == "`get_run` of `flow-1`"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["questions", "answers"])
+def test_a_question_survives_a_store_that_fails_for_a_while(far: Far, what: str) -> None:
+    far.write(STEPS)
+    asked = []
+
+    def answer(method: str, params: dict[str, Any]) -> Any:
+        asked.append(method)
+        raise NotFound("none")
+
+    def break_store(process: subprocess.Popen[str], follower: Follower) -> None:
+        key = follower._channel.key(what)
+        far.objects.put(key, b"")  # a file where a folder is needed
+        said = far.project.parent / "said-0.err"
+        wait_until(lambda: asked or "question waits" in said.read_text(), "a failure")
+        far.objects.delete(key)
+
+    far.answer = answer
+    ran = far.run("asks", meanwhile=break_store)
+    assert ran.result["type"] == "tilth.errors.NotFound"
 
 
 def test_what_a_step_loads_is_brought_to_it(far: Far) -> None:
@@ -255,9 +277,9 @@ def test_a_cancelled_step_is_ended_elsewhere_first(far: Far) -> None:
             await following
 
     asyncio.run(main())
-    assert far.processes[-1].wait(20) == 0
+    assert far.processes[-1].wait(180) == 0
     assert ("stdout", "interrupted") in far.lines
-    assert far.processes_left() == []
+    wait_until(lambda: not far.processes_left(), "the end of all processes")
 
 
 def test_a_second_supervisor_does_not_run_again_what_has_ended(far: Far) -> None:
@@ -268,7 +290,7 @@ def test_a_second_supervisor_does_not_run_again_what_has_ended(far: Far) -> None
     import asyncio
 
     asyncio.run(far.follower(order).hand_over(task))
-    assert far.start(order).wait(30) == 0
+    assert far.start(order).wait(180) == 0
     again = far.start(order)
     said, told = far.said_by(again)
     assert again.returncode == 0
@@ -287,7 +309,7 @@ def test_a_supervisor_takes_over_from_one_that_was_killed(far: Far) -> None:
         process.wait()
         far.start(order)
 
-    task = far.task("waits", timeout_s=3.0)
+    task = far.task("waits", timeout_s=6.0)
     order = far.order(task)
     follower = far.follower(order)
 
@@ -303,7 +325,7 @@ def test_a_supervisor_takes_over_from_one_that_was_killed(far: Far) -> None:
     outcome = asyncio.run(main())
     assert outcome.ended == "timeout"
     assert sum(text.startswith("waiting") for _, text in far.lines) == 2
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 180
 
 
 def test_input_that_is_gone_is_told(far: Far) -> None:
@@ -332,5 +354,5 @@ def test_a_question_that_nobody_answers_holds_nothing_up(far: Far) -> None:
     questions = f"{order.assignment.channel}questions/"
     wait_until(lambda: list(far.objects.list(questions)), "the question")
     process.terminate()
-    assert process.wait(15) == 0
-    assert far.processes_left() == []
+    assert process.wait(180) == 0
+    wait_until(lambda: not far.processes_left(), "the end of all processes")

@@ -48,7 +48,7 @@ NEEDS_A_SECRET = """{
 def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tilth.engine.supervisor", *arguments],
-        env={"PATH": "/bin", **(env or {})}, cwd="/", capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": "/bin", **(env or {})}, cwd="/", capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
 

@@ -193,7 +193,7 @@ print(next(each.digest for each in made.packages if each.name == "counted"))
         )
         for each in range(10)
     ]
-    answers = [process.communicate(timeout=240) for process in processes]
+    answers = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0] * 10, answers
     assert len({digest for digest, _ in answers}) == 1
     assert len(list(marks.iterdir())) == 1
@@ -229,7 +229,7 @@ def test_a_kill_in_the_middle_of_a_build_leaves_nothing_half_made(
     add_to_backend(
         sdist,
         f"import os, time\nfirst = not os.path.exists({os.fspath(started)!r})\n"
-        f"open({os.fspath(started)!r}, 'w').close()\ntime.sleep(30 if first else 0)\n",
+        f"open({os.fspath(started)!r}, 'w').close()\ntime.sleep(600 if first else 0)\n",
         hook="build_wheel",
     )
     code = f"""
@@ -242,7 +242,7 @@ declared = {{"name": "training", "requirements": ["slow"], "find_links": ["links
 lock(declared, root=Path({os.fspath(tmp_path)!r}), interpreter=probe(Path(sys.executable), home), home=home)
 """
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert started.exists()
@@ -395,7 +395,7 @@ def test_two_that_go_round_a_circle_from_opposite_sides_do_not_wait_for_each_oth
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert not any(thread.is_alive() for thread in threads)
     assert ["needs itself" in str(each) for each in failures] == [True] * 4
 

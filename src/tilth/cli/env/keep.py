@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    help="The least recently used, until environments and wheels take up no more than this, as `10GB`.",
+    help="The least recently used, until all take up no more than this, as `10GB`; images go first.",
 )
 @click.option("--all", "everything", is_flag=True, help="All that no run in progress uses.")
 @click.option(
@@ -39,11 +40,13 @@ def prune(
     plan: bool,
     as_json: bool,
 ) -> None:
-    """Remove environments, and the wheels that no other needs.
+    """Remove environments and images, and what no other needs.
 
     Without an option, what nobody can use any more: environments that lost their interpreter or were changed by a
-    step, wheels no environment needs, and what was left by commands that were killed. With NAMEs, only these
-    environments. What a run in progress uses stays. A pruned environment is made again when it is needed.
+    step, wheels no environment needs, layers no image needs, and what was left by commands that were killed. With
+    NAMEs, only these environments and their images. Images go from this machine and from its container engines, never
+    from a registry. What a run in progress uses stays, and all of images stays while some are made or run. What was
+    pruned is made again when it is needed.
     """
     from tilth.cli.home import home
     from tilth.cli.tables import to_json
@@ -105,10 +108,14 @@ def _show(pruned: Pruning) -> None:
     if rows:
         click.echo(table(["environment", "digest", "size", "last used", "", "why"], rows))
         click.echo()
+    images = [_image_row(each, verb) for each in pruned.decisions if each.thing.kind in _IMAGES]
+    if images:
+        click.echo(table(["image", "digest", "where", "size", "last used", "", "why"], images))
+        click.echo()
     lines = _summary(pruned.decisions, verb)
     for line in lines:
         click.echo(line)
-    if not rows and not lines:
+    if not rows and not images and not lines:
         click.echo("nothing to prune: no environment is made here", err=True)
         return
     if not any(each.goes for each in pruned.decisions):
@@ -122,6 +129,27 @@ def _show(pruned: Pruning) -> None:
     )
 
 
+_IMAGES = ("image", "built base")
+
+
+def _image_row(decision: Decision, verb: str) -> dict[str, str]:
+    from tilth.client.wording import moment, short_digest, size
+    from tilth.images.pruning import Piece
+
+    thing = decision.thing
+    assert isinstance(thing, Piece)
+    engines = sorted({name.partition(":")[0] for name in thing.names})
+    return {
+        "image": thing.name if thing.kind == "image" else f"base {thing.name}",
+        "digest": short_digest(thing.digest) if thing.digest else "",
+        "where": ", ".join((["here"] if thing.size else []) + engines),
+        "size": size(thing.size),
+        "last used": moment(thing.last_used),
+        "": verb if decision.goes else "stays",
+        "why": decision.why,
+    }
+
+
 def _summary(decisions: tuple[Decision, ...], verb: str) -> list[str]:
     """A line for each kind and reason, of what is not an environment."""
     from tilth.client.wording import counted, size
@@ -133,10 +161,15 @@ def _summary(decisions: tuple[Decision, ...], verb: str) -> list[str]:
         "conda package": "conda package",
         "quarantined": "quarantined environment",
         "leftover": "leftover",
+        "layer": "layer",
+        "note": "layer note",
+        "leftover of images": "build leftover",
     }
     groups: dict[tuple[str, bool, str], list[Decision]] = {}
     for each in decisions:
-        if each.thing.kind in nouns and (each.goes or "environment need" not in each.why):
+        if each.thing.kind in nouns and (
+            each.goes or not re.search("(environments?|image) needs?", each.why)
+        ):
             groups.setdefault((each.thing.kind, each.goes, each.why), []).append(each)
     return [
         f"{counted(len(group), nouns[kind])} {(verb if goes else 'stay' + 's' * (len(group) == 1))}"

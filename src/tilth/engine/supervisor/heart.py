@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tilth.engine.supervisor.channel import Beat, Channel
 from tilth.errors import OutsideError, TilthError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _CHUNK = 4 << 20  # bytes of log in one object; more than the longest line has
@@ -32,6 +33,7 @@ class Heart:
     Args:
         name: Of this supervisor: another one that takes the attempt over has another.
         log: The file that the step's lines are written to, whole lines at once.
+        patience_s: How long a question is tried again when the store does not answer.
         before: The last sign of life of a supervisor before this one, whose numbers are gone on from.
         cancelled: Called when the driver wants the step ended.
     """
@@ -43,6 +45,7 @@ class Heart:
         log: Path,
         *,
         every_s: float,
+        patience_s: float,
         before: Beat | None,
         cancelled: Callable[[], None],
     ) -> None:
@@ -53,6 +56,7 @@ class Heart:
         self._name = name
         self._log = log
         self._every_s = every_s
+        self._patience_s = patience_s
         self._cancelled = cancelled
         self._number = before.number + 1 if before else 0
         self._chunks = before.logs if before else 0
@@ -94,18 +98,35 @@ class Heart:
         """Ask the driver on behalf of the step, and wait for its answer. In a thread."""
         with self._lock:
             number = self._questions
-            self._channel.put(f"questions/{number:06}", {"method": method, "params": params})
+            question = {"method": method, "params": params}
+            self._insistently(lambda: self._channel.put(f"questions/{number:06}", question))
             self._questions += 1
         self._loop.call_soon_threadsafe(self._wake.set)
         pause, longest = _ASK_S
-        while (found := self._channel.get(f"answers/{number:06}")) is None:
-            if self._is_stopping:  # the step has ended, and this thread must too
-                raise TilthError("the step ended before it was answered")
-            time.sleep(pause)
+        while (found := self._insistently(lambda: self._channel.get(f"answers/{number:06}"))) is None:
+            self._pause(pause)
             pause = min(2 * pause, longest)
         if "error" in found:
             raise TilthError.from_json(found["error"])
         return found["result"]
+
+    def _insistently(self, call: Callable[[], T]) -> T:
+        """What a call of the store gives, tried again for as long as everything else that needs the store is."""
+        end, (pause, longest) = time.monotonic() + self._patience_s, _ASK_S
+        while True:
+            try:
+                return call()
+            except OutsideError as error:
+                if time.monotonic() + pause > end:
+                    raise
+                logger.warning("the step's question waits: %s", error.summary)
+            self._pause(pause)
+            pause = min(2 * pause, longest)
+
+    def _pause(self, seconds: float) -> None:
+        if self._is_stopping:  # the step has ended, and its thread must too
+            raise TilthError("the step ended before it was answered")
+        time.sleep(seconds)
 
     def send_log(self) -> bool:
         """Send what was printed since; whether there was anything."""

@@ -121,6 +121,7 @@ class Supervision:
             new_id(),
             self._folder / "step.log",
             every_s=told.beat_s,
+            patience_s=told.patience_s,
             before=before,
             cancelled=lambda: self._interrupt("it was cancelled"),
         )
