@@ -10,8 +10,9 @@ from tilth.cli.run import checked_target, given_parameters
 from tilth.cli.usage import Misuse, group, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from tilth.client.images import BuildOptions
     from tilth.images.referrers import Attached
     from tilth.records import Build
     from tilth.store import SqlStore
@@ -43,6 +44,14 @@ if TYPE_CHECKING:
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Tell what would be built, and why, and build nothing."
 )
+@click.option(
+    "--refresh",
+    is_flag=True,
+    help="Build anew what is below the Python packages: newer system packages, a moved `FROM`.",
+)
+@click.option(
+    "--show-dockerfile", is_flag=True, help="Show what an image builder is given, and build nothing."
+)
 @click.option("--offline", is_flag=True, help="Ask no package index.")
 @json_option
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
@@ -53,6 +62,7 @@ def build(
     parameters: Sequence[str],
     names: Sequence[str],
     only_plan: bool,
+    show_dockerfile: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -78,6 +88,11 @@ def build(
     from tilth.client.images import BuildOptions, build_file, build_supervisor, plan_builds
 
     wanted = BuildOptions(names=tuple(names), **options)
+    if show_dockerfile:
+        if target is None:
+            raise Misuse("`--show-dockerfile` is for pipelines", mend="name the file of one")
+        dockerfiles(checked_target(target), given, wanted, as_json=as_json)
+        return
     if only_plan:
         if target is None:
             raise Misuse("`--plan` is for pipelines", mend="name the file of one")
@@ -107,6 +122,23 @@ def build(
         for warning in each.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{each.name}  {' '.join(each.references) or each.image}")
+
+
+def dockerfiles(target: str, parameters: Mapping[str, str], options: BuildOptions, *, as_json: bool) -> None:
+    """Print what an image builder is given for each environment that needs one."""
+    from tilth.client.images import show_dockerfiles
+
+    shown = show_dockerfiles(target, parameters, options)
+    if as_json:
+        from tilth.cli.tables import to_json
+
+        click.echo(to_json(shown))
+        return
+    if not shown:
+        click.echo(
+            "no environment asks for system packages or a Dockerfile: no builder is given one", err=True
+        )
+    click.echo("\n".join(f"# environment `{name}`\n{text}" for name, text in shown.items()), nl=False)
 
 
 def _show_plan(planned: Sequence[Any]) -> None:

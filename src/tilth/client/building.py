@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tilth.container_registries import ContainerRegistry
     from tilth.environments import Locked
     from tilth.home import Home
+    from tilth.image_builders import Elsewhere
     from tilth.images.bases import Base
     from tilth.images.making import Image, ImageLayer
     from tilth.images.settings import ImageSettings
@@ -100,6 +101,7 @@ class Images:
         builder: Name of the component that makes what is below the Python packages.
         attach: Whether SBOM, lock and build record are attached to what is pushed.
         key: What images in a registry are signed with, also those that are there already.
+        elsewhere: Another machine, which makes them and brings them into the registry.
     """
 
     to: Destination
@@ -112,6 +114,7 @@ class Images:
     attach: bool = True
     key: EllipticCurvePrivateKey | None = None
     base_seconds: Mapping[str, float] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
     _folder: Path | None = field(default=None, init=False)  # what becomes a `.tar` when all images are in it
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
@@ -144,7 +147,9 @@ class Images:
     def _find_or_make(self, wanted: Wanted) -> Build:
         build = self.find(wanted)
         if build is None:
-            return self.make(wanted)
+            return (
+                self.make(wanted) if self.elsewhere is None else self._make_elsewhere(wanted, self.elsewhere)
+            )
         if build.found:
             self.tell(f"image `{wanted.name}`: found in `{build.references[0].partition('/')[0]}`")
             self.store.write([Put(build)])  # changes nothing where it is recorded already
@@ -211,10 +216,7 @@ class Images:
                 doing.append(f"its layers are made, and it is not {self._where} yet")
                 references, sent, reused = self._deliver(wanted, image, seconds, warnings)
         except TilthError as error:
-            failure = Failure(
-                reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
-            )
-            self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=seconds))
+            self._record_failure(wanted, error, seconds)
             raise
         took = duration(time.perf_counter() - clock)
         told = f"{size(image.bytes_made)} made" + (f", {size(sent)} sent" if self.to.registry else "")
@@ -241,6 +243,26 @@ class Images:
         )
         self.store.add(build)
         return build
+
+    def _make_elsewhere(self, wanted: Wanted, builder: Elsewhere) -> Build:
+        """Have an image made on another machine, and signed from here: the key stays."""
+        from tilth.client.elsewhere import make_elsewhere
+
+        self.tell(f"image `{wanted.name}`: goes to `{builder.place}`")
+        try:
+            build = make_elsewhere(wanted, self, builder)
+            self._sign(wanted, build.image)
+        except TilthError as error:
+            self._record_failure(wanted, error, self.base_seconds)
+            raise
+        self.store.add(build)
+        return build
+
+    def _record_failure(self, wanted: Wanted, error: TilthError, seconds: Mapping[str, float]) -> None:
+        failure = Failure(
+            reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
+        )
+        self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=dict(seconds)))
 
     def _deliver(
         self, wanted: Wanted, image: Image, seconds: dict[str, float], warnings: list[str]

@@ -52,6 +52,7 @@ class BuildOptions:
         output: An OCI layout to write: a folder, or a file that ends in `.tar`.
         engine: A container engine to load into.
         sign: The key that images in the registry are signed with: a path, or `secret:NAME`.
+        refresh: Whether what Dockerfiles and system packages give is built anew.
     """
 
     names: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class BuildOptions:
     python: str | None = None
     offline: bool = False
     sign: str | None = None
+    refresh: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is made.
@@ -130,6 +132,23 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
                 }
             )
         return planned
+
+
+def show_dockerfiles(target: str, parameters: Mapping[str, str], options: BuildOptions) -> dict[str, str]:
+    """What an image builder is given for each environment that needs one: a Dockerfile by name. Builds nothing."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        compiled = compile_file(
+            target, parameters, home=home, python=options.python or setting("python") or None
+        )
+        root = compiled.code.root
+        _, target_, _ = _workshop(
+            root, compiled.interpreter, options, home, store, lambda _: None, None, act=False
+        )
+        declared = in_containers(compiled.pipeline).environments
+        names = _chosen(options.names, list(declared))
+        recipes = {name: target_.recipe(declared[name]) for name in names}
+        return {name: recipe.shown() for name, recipe in recipes.items() if recipe is not None}
 
 
 def run_images(
@@ -229,6 +248,8 @@ def _prepare(
     )
     names = _chosen(options.names, environments.names)
     environments.make_locks()
+    if options.refresh and act and not target_.built.refreshed:
+        tell("`--refresh` changes nothing: no environment asks for system packages or a Dockerfile")
     store.write(environments.records())
     declared = {name: container_options(environments.declared(name)[0]) for name in names}
     ready = [name for name in names if declared[name].image]
@@ -305,6 +326,13 @@ def _workshop(
     # What is written to a layout or an engine stands on bases that are shared all the same.
     sharing = registry or stack_registry(stack, root, home)
     builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
+    elsewhere = None
+    if registry is not None and builder is not None:
+        from tilth.image_builders import Elsewhere
+
+        if isinstance(builder, Elsewhere):
+            repository = registry.repository(repository_of(project))
+            builder = elsewhere = builder.for_registry(registry.registry(), repository)
     built = BuiltBases(
         bases.find,
         root,
@@ -316,6 +344,7 @@ def _workshop(
         tell=tell,
         act=act,
         offline=options.offline,
+        refreshes=lambda name: options.refresh and (not options.names or name in options.names),
     )
     target_ = ImageTarget(_orchestrator(stack, root, home), bases.find, interpreter, built)
     to = Destination(
@@ -333,6 +362,7 @@ def _workshop(
         builder=builder_name,
         offline=options.offline,
         key=key if act else None,
+        elsewhere=elsewhere,
     )
     return images, target_, stack
 
