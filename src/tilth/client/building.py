@@ -252,6 +252,41 @@ class Images:
         self.store.add(build)
         return build
 
+    def _make_elsewhere(self, wanted: Wanted, builder: Elsewhere) -> Build:
+        """Have an image made on another machine, and signed from here: the key stays."""
+        from tilth.client.elsewhere import make_elsewhere
+
+        self.tell(f"image `{wanted.name}`: goes to `{builder.place}`")
+        try:
+            build = make_elsewhere(wanted, self, builder)
+            self._sign(wanted, build.image)
+        except TilthError as error:
+            self._record_failure(wanted, error, self.base_seconds)
+            raise
+        self.store.add(build)
+        return build
+
+    def _record_failure(self, wanted: Wanted, error: TilthError, seconds: Mapping[str, float]) -> None:
+        failure = Failure(
+            reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
+        )
+        self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=dict(seconds)))
+
+    def _push(self, wanted: Wanted) -> contextlib.AbstractContextManager[Push | None]:
+        """What takes layers into the registry while others are still made; nothing where images go elsewhere."""
+        if self.to.registry is None:
+            return contextlib.nullcontext()
+        from tilth.images.pushing import Push
+
+        return Push(
+            wanted.base,
+            self._reference(wanted),
+            self.registries,
+            self.home,
+            remake=lambda layer: self._remake(wanted, layer),
+        )
+
+    def _deliver(
         self,
         wanted: Wanted,
         image: Image,
