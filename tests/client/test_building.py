@@ -103,6 +103,28 @@ def test_what_is_there_costs_one_request_an_image(built: Project, broken_registr
     assert len(broken_registry.requests) == 2
 
 
+@pytest.mark.parametrize("named", ["by tag", "by tag, offline", "by digest"])
+def test_a_base_in_a_registry_costs_one_more_request_where_a_tag_names_it(
+    project: Project, broken_registry: BrokenRegistry, base_images: BaseImages, named: str
+) -> None:
+    host, _, rest = base_images.registry["3.11"].partition("/")
+    base = f"{broken_registry.host}/{rest}"
+    if named == "by digest":
+        tagged = subprocess.run(
+            ["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{host}/{rest}"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        base = f"{base.rpartition(':')[0]}@{tagged.stdout.strip()}"
+    write(project, base)
+    target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
+    (first,) = build(project, *target)
+    broken_registry.requests.clear()
+    (again,) = build(project, *target, *(["--offline"] if named.endswith("offline") else []))
+    assert again["id"] == first["id"]
+    asked = [(each.method, "debian-py" in each.path) for each in broken_registry.requests]
+    assert asked == [*([("HEAD", True)] if named == "by tag" else []), ("HEAD", False)]
+
+
 def test_a_colleague_finds_what_was_pushed(
     built: Project, registry_plain: RegistryService, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
