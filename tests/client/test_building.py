@@ -389,7 +389,7 @@ def test_an_upload_begins_before_the_last_package_is_fetched(
             ]
             return any(digest.partition(":")[2] in path for digest in layers_of(project) for path in done)
 
-        wait_until(lambda: command.process.poll() is not None or uploaded(), "a layer is sent", timeout=100)
+        wait_until(lambda: command.process.poll() is not None or uploaded(), "a layer is sent")
         assert command.process.poll() is None
         assert not halting.free.is_set()
         halting.free.set()
@@ -406,7 +406,7 @@ def test_a_refused_upload_ends_a_build_that_is_being_made(
     target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
     with project.start("build", "pipeline.py", *target) as command:
         refused = lambda: command.process.poll() is not None or refusing.used  # noqa: E731
-        wait_until(refused, "an upload is refused", timeout=100)
+        wait_until(refused, "an upload is refused")
         halting.free.set()
         assert command.wait(120) == 1
     assert "error: registry" in command.stderr
@@ -424,7 +424,7 @@ def test_a_build_that_was_killed_goes_on_with_the_layers_it_made(
     target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
     with project.start("build", "pipeline.py", *target) as command:
         made = lambda: command.process.poll() is not None or layers_of(project)  # noqa: E731
-        wait_until(made, "a layer is made", timeout=100)
+        wait_until(made, "a layer is made")
         assert command.process.poll() is None
         before = layers_of(project)
         command.kill()

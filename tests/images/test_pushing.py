@@ -410,7 +410,7 @@ def test_a_push_goes_on_with_what_was_begun_before_the_image_was_whole(
     with Push(image.base, to, clients, there) as begun:
         begun.begin(image.layers[0].descriptor, image.layers[0])
         first = image.layers[0].descriptor.digest
-        wait_until(lambda: clients(to.registry).has_blob(to.repository, first), "it is there", timeout=60)
+        wait_until(lambda: clients(to.registry).has_blob(to.repository, first), "it is there")
         assert clients(to.registry).head_manifest(to.repository, "it") is None
         pushed = push_image(image, to, clients, there, begun=begun)
     assert pushed.blobs == {"sent": 3}
@@ -436,7 +436,7 @@ def test_a_layer_that_is_refused_is_told_to_whoever_brings_the_next(
                 return True
             return False
 
-        wait_until(refused, "the refusal is told", timeout=60)
+        wait_until(refused, "the refusal is told")
 
 
 def test_an_upload_ends_when_its_image_cannot_be_made(
@@ -449,7 +449,7 @@ def test_an_upload_ends_when_its_image_cannot_be_made(
     def fail() -> None:
         with Push(image.base, to, registries(), there) as begun:
             begun.begin(image.layers[0].descriptor, image.layers[0])
-            wait_until(lambda: slow.used, "it is sent", timeout=60)
+            wait_until(lambda: slow.used, "it is sent")
             raise ValueError("no image")
 
     with pytest.raises(ValueError, match="no image"):
