@@ -85,18 +85,27 @@ def build(
             raise Misuse(f"`--registry` and {name} exclude each other", mend="build once for each")
     if options["sign"] and (options["output"] or options["engine"]):
         raise Misuse("`--sign` is for images in a registry", mend="leave `--output` and `--load` out")
-    from tilth.client.images import BuildOptions, build_file, build_supervisor, plan_builds
+    if show_dockerfile and target is None:
+        raise Misuse("`--show-dockerfile` is for pipelines", mend="name the file of one")
+    if only_plan and target is None:
+        raise Misuse("`--plan` is for pipelines", mend="name the file of one")
+    compiling = None
+    if target is not None and not show_dockerfile:
+        # Begun before the rest is imported, which takes about as long.
+        from tilth.client.compilation import begin_compiling
+        from tilth.home import Home
+        from tilth.settings import home_folder, setting
+
+        python = options["python"] or setting("python") or None
+        compiling = begin_compiling(checked_target(target), given, home=Home(home_folder()), python=python)
+    from tilth.client.images import BuildOptions, build_images, build_supervisor, plan_builds
 
     wanted = BuildOptions(names=tuple(names), **options)
-    if show_dockerfile:
-        if target is None:
-            raise Misuse("`--show-dockerfile` is for pipelines", mend="name the file of one")
+    if target is not None and show_dockerfile:
         dockerfiles(checked_target(target), given, wanted, as_json=as_json)
         return
-    if only_plan:
-        if target is None:
-            raise Misuse("`--plan` is for pipelines", mend="name the file of one")
-        planned = plan_builds(checked_target(target), given, wanted)
+    if compiling is not None and only_plan:
+        planned = plan_builds(compiling, wanted)
         if as_json:
             from tilth.cli.tables import to_json
 
@@ -110,8 +119,8 @@ def build(
 
     built = (
         build_supervisor(wanted, tell=tell)
-        if target is None
-        else build_file(checked_target(target), given, wanted, tell=tell)
+        if compiling is None
+        else build_images(compiling, wanted, tell=tell)
     )
     if as_json:
         from tilth.cli.tables import to_json

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tilth.image_builders import Elsewhere
     from tilth.images.bases import Base
     from tilth.images.making import Image, ImageLayer
+    from tilth.images.pushing import Push
     from tilth.images.settings import ImageSettings
     from tilth.oci.references import Reference
     from tilth.oci.registry import Registry
@@ -202,19 +203,26 @@ class Images:
         warnings: list[str] = []
         self.tell(f"image `{wanted.name}`: building, as {self.why(wanted)}")
         try:
-            with self._telling_of(wanted) as doing:
+            with self._telling_of(wanted) as doing, self._push(wanted) as push:
+
+                def there(layer: ImageLayer, _: bool) -> None:
+                    if layer.title != "base":
+                        doing.append(f"layer `{layer.title}` is there")
+                    if push is not None:
+                        push.begin(layer.descriptor, layer)
+
                 image = make_image(
                     wanted.lock,
                     wanted.base,
                     wanted.settings,
                     self.home,
                     code=wanted.code,
-                    progress=lambda layer, _: doing.append(f"layer `{layer.title}` is there"),
+                    progress=there,
                     offline=self.offline,
                 )
                 seconds["layers"] = round(time.perf_counter() - clock, 3)
                 doing.append(f"its layers are made, and it is not {self._where} yet")
-                references, sent, reused = self._deliver(wanted, image, seconds, warnings)
+                references, sent, reused = self._deliver(wanted, image, push, seconds, warnings)
         except TilthError as error:
             self._record_failure(wanted, error, seconds)
             raise
@@ -264,8 +272,27 @@ class Images:
         )
         self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=dict(seconds)))
 
+    def _push(self, wanted: Wanted) -> contextlib.AbstractContextManager[Push | None]:
+        """What takes layers into the registry while others are still made; nothing where images go elsewhere."""
+        if self.to.registry is None:
+            return contextlib.nullcontext()
+        from tilth.images.pushing import Push
+
+        return Push(
+            wanted.base,
+            self._reference(wanted),
+            self.registries,
+            self.home,
+            remake=lambda layer: self._remake(wanted, layer),
+        )
+
     def _deliver(
-        self, wanted: Wanted, image: Image, seconds: dict[str, float], warnings: list[str]
+        self,
+        wanted: Wanted,
+        image: Image,
+        push: Push | None,
+        seconds: dict[str, float],
+        warnings: list[str],
     ) -> tuple[tuple[str, ...], int, int]:
         """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
         references: list[str] = []
@@ -275,13 +302,13 @@ class Images:
             self._remake(wanted, layer)
 
         clock = time.perf_counter()
-        if self.to.registry is not None:
+        if push is not None:
             from tilth.images.pushing import push_image, tag_image
 
             reference = self._reference(wanted)
             # By its digest first: the tag is what others find it by, and says that all that belongs to it is there.
             untagged = msgspec.structs.replace(reference, tag="")
-            pushed = push_image(image, untagged, self.registries, self.home, remake=remake)
+            pushed = push_image(image, untagged, self.registries, self.home, begun=push)
             references.append(str(reference.at(image.digest)))
             sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)

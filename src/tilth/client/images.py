@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
+    from tilth.client.compilation import Compiled
     from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
     from tilth.environments import Interpreter
@@ -85,27 +88,27 @@ class BuildOptions:
             )
 
 
-def build_file(
-    target: str, parameters: Mapping[str, str], options: BuildOptions, *, tell: Callable[[str], None]
+def build_images(
+    compiling: Future[Compiled], options: BuildOptions, *, tell: Callable[[str], None]
 ) -> list[Build]:
-    """Build the images of `FILE[:PIPELINE]`, one for each distinct environment; gives their builds in order.
+    """Build the images of a pipeline, one for each distinct environment; gives their builds in order.
 
+    Args:
+        compiling: See `begin_compiling`.
     Raises:
         TilthError: The first that cannot be built.
     """
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
-        images, wanted, _ = _prepare(target, parameters, options, home, store, tell, act=True)
+        images, wanted, _ = _prepare(compiling, options, home, store, tell, act=True)
         return images.make_all(wanted)
 
 
-def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOptions) -> list[dict[str, Any]]:
-    """What `build_file` would do for each image, and why. Makes locks, and nothing else."""
+def plan_builds(compiling: Future[Compiled], options: BuildOptions) -> list[dict[str, Any]]:
+    """What `build_images` would do for each image, and why. Makes locks, and nothing else."""
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
-        images, wanted, stand_on = _prepare(
-            target, parameters, options, home, store, lambda _: None, act=False
-        )
+        images, wanted, stand_on = _prepare(compiling, options, home, store, lambda _: None, act=False)
         planned: list[dict[str, Any]] = [
             {
                 "environments": (name,),
@@ -217,8 +220,7 @@ def _wanted_by(running: Running, environments: ProjectEnvironments, code: Path |
 
 
 def _prepare(
-    target: str,
-    parameters: Mapping[str, str],
+    compiling: Future[Compiled],
     options: BuildOptions,
     home: Home,
     store: SqlStore,
@@ -227,11 +229,10 @@ def _prepare(
     act: bool,
 ) -> tuple[Images, list[Wanted], ImageTarget]:
     key = _key(options, home)
-    loading = threading.Thread(target=load_httpx)  # takes as long as compiling, which is another process
+    loading = threading.Thread(target=_load)  # takes as long as compiling, which is another process
     loading.start()
     try:
-        python = options.python or setting("python") or None
-        compiled = compile_file(target, parameters, home=home, python=python)
+        compiled = compiling.result()
     finally:
         loading.join()
     root = compiled.code.root
@@ -265,6 +266,13 @@ def _prepare(
         distinct(locks, target_.base, lambda name: declared[name].settings(images.to.settings)),
         target_,
     )
+
+
+def _load() -> None:
+    """Import what is needed next."""
+    load_httpx()
+    for name in ("tilth.oci.registry", "tilth.images.inspecting", "tilth.images.making"):
+        importlib.import_module(name)
 
 
 def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> list[Build]:
