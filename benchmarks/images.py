@@ -1,11 +1,12 @@
 """Measure what images and steps in containers cost, beside the usual way, on this machine, now.
 
-    python benchmarks/images.py             all of it: about 15 minutes
-    python benchmarks/images.py --quick     everything once: does it all still run?
+    python benchmarks/images.py             all of it: about 8 minutes
+    python benchmarks/images.py --quick     everything once, and `IMAGES.md` stays: does it all still run?
 
 The usual way is that of ZenML 0.98 and others: a generated Dockerfile that installs the requirements with uv, `docker
 build` with BuildKit, `docker push`; ZenML itself is not in those images. Both push to the same registry, use the same
-Docker engine and base, and take turns. Needs the services of `scripts/services start docker registry`.
+Docker engine and base, and take turns in being first. Requests and bytes are counted in a round of its own, through a
+proxy that would slow down what is timed. Needs the services of `scripts/services start docker registry`.
 Results go to `IMAGES.md` beside this file.
 """
 
@@ -16,12 +17,18 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
+import urllib.request
 import uuid
+from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.broken_registry import BrokenRegistry
 
 HERE = Path(__file__).parent
 WORK = HERE / ".work" / "images"
@@ -29,6 +36,13 @@ TILTH = HERE.parent / ".venv" / "bin" / "tilth"
 STATE = Path(os.environ.get("TILTH_SERVICES") or Path.home() / ".cache" / "tilth-services")
 SCIENCE = ["pandas==2.2.3", "scikit-learn", "pyarrow", "matplotlib"]
 SMALL, BUMPED = "humanize==4.12.0", "pandas==2.2.2"
+SCENARIOS = (
+    ("cold", SCIENCE),
+    ("unchanged", SCIENCE),
+    ("code", SCIENCE),
+    ("small", [*SCIENCE, SMALL]),
+    ("bumped", [BUMPED, *SCIENCE[1:]]),
+)
 Measured: TypeAlias = dict[str, list[float]]
 
 PIPELINE = """
@@ -49,12 +63,13 @@ RUN uv pip install --no-cache-dir -r requirements.txt
 COPY . /app
 """
 STEP = """
+import time
 from tilth import Environment, pipeline, step
 small = Environment("small", requirements=["humanize==4.12.0"])
 
 @step(environment=small)
 def one(value: int = 0) -> int:
-    print("first line", flush=True)
+    print("first line at", time.time(), flush=True)
     return value + 1
 
 @pipeline
@@ -78,12 +93,14 @@ def main() -> int:
     try:
         for turn in range(1 if options.quick else options.repeat):
             print(f"round {turn + 1}", flush=True)
-            bench.images()
+            bench.images(first=turn % 2)
             bench.six()
-            bench.steps()
+            bench.steps(first=turn % 2)
+        print("counting", flush=True)
+        bench.count()
     finally:
         remove(WORK)
-    text = render(bench.found, bench.sent)
+    text = render(bench)
     if not options.quick:
         (HERE / "IMAGES.md").write_text(text)
     print(text)
@@ -96,6 +113,8 @@ class Bench:
     def __init__(self, services: dict[str, Any]) -> None:
         self.found: Measured = {}
         self.sent: dict[str, list[int]] = {}
+        self.counted: dict[str, Counter[str]] = {}  # requests by method, and `bytes`
+        self.packed = 0  # bytes of files that layers were made of
         self.known: set[str] = set()  # ids of builds
         self.registry = services["registry"]["plain"]["host"]
         self.base = services["docker"]["images"]["3.11"]
@@ -103,39 +122,99 @@ class Bench:
         self.docker = services["docker"]["buildkit_cli"] or "docker"
         remove(WORK)
 
-    def images(self) -> None:
-        """Cold, nothing changed, code changed, a small package more, another version of a large one."""
+    def images(self, first: int) -> None:
+        """Cold, nothing changed, code changed, a small package more, another version of a large one.
+
+        Args:
+            first: Who begins: 0 for tilth, 1 for the usual way.
+        """
         prefix, ours, theirs = f"b-{uuid.uuid4().hex[:8]}", WORK / "ours", WORK / "theirs"
-        remove(WORK / "home")
-        remove(WORK / "uv")
-        for folder in (ours, theirs):
-            remove(folder)
-            folder.mkdir(parents=True)
-        (ours / "tilth.toml").touch()
-        for name, requirements in (
-            ("cold", SCIENCE),
-            ("unchanged", SCIENCE),
-            ("code", SCIENCE),
-            ("small", [*SCIENCE, SMALL]),
-            ("bumped", [BUMPED, *SCIENCE[1:]]),
-        ):
+        self.anew(ours, theirs)
+        for name, requirements in SCENARIOS:
             if name == "code":
                 (ours / "helper.py").write_text(f"NOW = {time.time()}\n")
                 (theirs / "helper.py").write_text(f"NOW = {time.time()}\n")
-            self.tilth_build(name, ours, prefix, requirements)
-            self.docker_build(name, theirs, prefix, requirements)
+            turns = [
+                lambda name=name, wanted=requirements: self.tilth_build(name, ours, prefix, wanted),
+                lambda name=name, wanted=requirements: self.docker_build(name, theirs, prefix, wanted),
+            ]
+            for turn in turns[first:] + turns[:first]:
+                turn()
+            if name == "unchanged":
+                self.layers(ours)
 
-    def tilth_build(self, name: str, folder: Path, prefix: str, requirements: list[str]) -> None:
-        given = f"requirements={requirements!r}, base_image={self.in_registry!r}"
+    def anew(self, *folders: Path) -> None:
+        """Empty folders for projects, and nothing in caches of tilth and uv."""
+        remove(WORK / "home")
+        remove(WORK / "uv")
+        for folder in folders:
+            remove(folder)
+            folder.mkdir(parents=True)
+            (folder / "tilth.toml").touch()
+
+    def layers(self, folder: Path) -> None:
+        """Making all layers anew, from wheels that are there, against what the same bytes cost at least."""
+        images, aside = WORK / "home" / "images", WORK / "home" / "aside"
+        images.rename(aside)
+        _, printed = timed([str(TILTH), "build", "pipeline.py", "--json"], folder)
+        (build,) = json.loads(printed)
+        remove(images)
+        aside.rename(images)
+        self.note("layers", build["seconds"]["layers"])
+        trees = [str(each) for each in (WORK / "home" / "wheels").glob("*/*/tree")]
+        script = str(HERE / "scripts" / "plain" / "pack.py")
+        uv = str(TILTH.with_name("uv"))
+        _, printed = timed(
+            [uv, "run", "-q", "--no-project", "--with", "isal", "python", script, *trees], folder
+        )
+        least = json.loads(printed)
+        self.note("layers least", least["seconds"])
+        self.packed = least["bytes"]
+
+    def count(self) -> None:
+        """Requests to the registry and bytes sent there, for each scenario."""
+        folder = WORK / "counted"
+        self.anew(folder)
+        with BrokenRegistry(self.registry) as proxy:
+            prefix = f"b-{uuid.uuid4().hex[:8]}"
+            base = self.in_registry.replace(self.registry, proxy.host)
+
+            def counted(name: str, requirements: list[str], base: str) -> None:
+                proxy.requests.clear()
+                self.build(folder, f"{proxy.host}/{prefix}", requirements, base)
+                counts = Counter(each.method for each in proxy.requests)
+                counts["bytes"] = proxy.received
+                self.counted[name] = counts
+                print(f"  {name}: {dict(counts)}", flush=True)
+
+            for name, requirements in SCENARIOS:
+                if name == "code":
+                    (folder / "helper.py").write_text(f"NOW = {time.time()}\n")
+                counted(name, requirements, base)
+            repository, _, tag = base.removeprefix(f"{proxy.host}/").rpartition(":")
+            digest = proxy_digest(proxy.url, repository, tag)
+            pinned = f"{proxy.host}/{repository}@{digest}"
+            counted("pinned at first", SCIENCE, pinned)
+            counted("pinned", SCIENCE, pinned)
+
+    def build(
+        self, folder: Path, registry: str, requirements: list[str], base: str
+    ) -> tuple[float, dict[str, Any]]:
+        """`tilth build` of one environment: seconds, and the record."""
+        given = f"requirements={requirements!r}, base_image={base!r}"
         environment = f'science = Environment("science", {given})'
         step = "@step(environment=science)\ndef work() -> int:\n    return 1\n"
         source = PIPELINE.format(environments=environment, steps=step, calls="    work()")
         (folder / "pipeline.py").write_text(source)
         seconds, printed = timed(
-            [str(TILTH), "build", "pipeline.py", "--registry", f"{self.registry}/{prefix}", "--json"], folder
+            [str(TILTH), "build", "pipeline.py", "--registry", registry, "--json"], folder
         )
-        self.note(f"{name} tilth", seconds)
         (build,) = json.loads(printed)
+        return seconds, build
+
+    def tilth_build(self, name: str, folder: Path, prefix: str, requirements: list[str]) -> None:
+        seconds, build = self.build(folder, f"{self.registry}/{prefix}", requirements, self.in_registry)
+        self.note(f"{name} tilth", seconds)
         # The record of a build before: nothing was made, and nothing sent.
         self.sent.setdefault(f"{name} tilth", []).append(
             0 if build["id"] in self.known else build["bytes_sent"]
@@ -160,11 +239,7 @@ class Bench:
         sets = [SCIENCE, SCIENCE[:2], SCIENCE[:3], [*SCIENCE, SMALL], SCIENCE[1:], [SCIENCE[0], SMALL]]
         for name, chosen in (("one", sets[:1]), ("six", sets)):
             folder = WORK / name
-            remove(folder)
-            remove(WORK / "home")
-            remove(WORK / "uv")
-            folder.mkdir(parents=True)
-            (folder / "tilth.toml").touch()
+            self.anew(folder)
             environments = "\n".join(
                 f'e{i} = Environment("e{i}", requirements={each!r}, base_image={self.in_registry!r})'
                 for i, each in enumerate(chosen)
@@ -183,8 +258,12 @@ class Bench:
             self.note(name, seconds)
             self.sent.setdefault(name, []).append(sum(each["bytes_sent"] for each in json.loads(printed)))
 
-    def steps(self) -> None:
-        """A step in a container, when there is nothing to build."""
+    def steps(self, first: int) -> None:
+        """A step in a container, when there is nothing to build.
+
+        Args:
+            first: As for `images`.
+        """
         folder = WORK / "steps"
         remove(folder)
         folder.mkdir(parents=True)
@@ -199,17 +278,35 @@ class Bench:
             ["run", "pipeline.py:single"],
         ):  # fmt: skip
             timed([str(TILTH), *command], folder)
-        single, _ = timed([str(TILTH), "run", "pipeline.py:single", "--no-cache"], folder)
+
+        def single() -> None:
+            seconds, _ = timed([str(TILTH), "run", "pipeline.py:single", "--no-cache"], folder)
+            self.note("step", seconds)
+            _, printed = timed([str(TILTH), "runs", "show", "single-2", "--json"], folder)
+            _, said = timed([str(TILTH), "runs", "logs", "single-2"], folder)
+            began = self.created(f"dev.tilth.run={json.loads(printed)['id']}")
+            self.note("first line tilth", float(said.split("first line at", 1)[1].split()[0]) - began)
+
+        def bare() -> None:
+            label = f"bench={uuid.uuid4().hex}"
+            program = "import time; print(time.time())"
+            command = ["docker", "run", "--rm", "--label", label, self.base, "python3", "-c", program]
+            seconds, said = timed(command, folder)
+            self.note("docker run", seconds)
+            self.note("first line docker", float(said) - self.created(label))
+
+        for turn in ([single, bare], [bare, single])[first]:
+            turn()
         five, _ = timed([str(TILTH), "run", "pipeline.py:five", "--no-cache"], folder)
-        bare, _ = timed(["docker", "run", "--rm", self.base, "python3", "-c", "print('first line')"], folder)
-        self.note("step", single)
         self.note("five steps", five)
-        self.note("docker run", bare)
-        _, printed = timed([str(TILTH), "runs", "show", "single-2", "--json"], folder)
-        run = json.loads(printed)
-        steps = run.get("step_runs") or run.get("steps_runs") or []
-        if steps and isinstance(steps, list):
-            self.note("container", float(steps[0].get("seconds", {}).get("total", 0)))
+
+    def created(self, label: str) -> float:
+        """When the engine made the container with a label, in seconds since 1970."""
+        command = ["docker", "events", "--since", "10m", "--until", "0s", "--format", "{{.TimeNano}}"]
+        for each in ("type=container", "event=create", f"label={label}"):
+            command += ["--filter", each]
+        _, printed = timed(command, WORK)
+        return int(printed.split()[0]) / 1e9
 
     def note(self, name: str, seconds: float) -> None:
         print(f"  {name}: {seconds:.2f} s (load {os.getloadavg()[0]:.1f})", flush=True)
@@ -236,6 +333,18 @@ def timed(command: list[str], folder: Path, **variables: str) -> tuple[float, st
     return seconds, done.stdout
 
 
+def proxy_digest(url: str, repository: str, tag: str) -> str:
+    """The digest of what a tag names."""
+    wanted = (
+        "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+    )
+    request = urllib.request.Request(
+        f"{url}/v2/{repository}/manifests/{tag}", method="HEAD", headers={"Accept": wanted}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return str(answer.headers["Docker-Content-Digest"])
+
+
 def remove(folder: Path) -> None:
     """Remove a folder that may have read-only folders in it."""
     if folder.exists():
@@ -252,48 +361,71 @@ ROWS = (
 )
 
 
-def render(found: Measured, sent: dict[str, list[int]]) -> str:
+def render(bench: Bench) -> str:
     """The page of results."""
+    found, sent = bench.found, bench.sent
+    one, six = median(found["one"]), median(found["six"])
+    mb = {name: median(sent[name]) / 1e6 for name in ("one", "six")}
+    layers, least = median(found["layers"]), median(found["layers least"])
+    first_line = {name: median(found[f"first line {name}"]) for name in ("tilth", "docker")}
     about = (
         f"Made by `python benchmarks/images.py` on {datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} cores, "
         f"{len(found['cold tilth'])} rounds, load {os.getloadavg()[0]:.1f} at the end; medians."
     )
     beside = (
-        "Beside it: a generated Dockerfile, uv, `docker build` with BuildKit and `docker push`, the way of ZenML "
-        "0.98, without ZenML in the image."
+        "Beside it: a generated Dockerfile, uv, `docker build` with BuildKit and `docker push`, the way of ZenML 0.98, "
+        "without ZenML in the image and without what ZenML itself does before and after. The one or the other is "
+        "first, in turn."
     )
-    lines = [
-        "# Images and containers: what they cost",
-        "",
-        about,
-        beside,
-        f"Requirements: {', '.join(SCIENCE)}.",
-        "",
-        "| | tilth | beside | ratio | aim | bytes sent |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for name, title, aim in ROWS:
-        ours, theirs = median(found[f"{name} tilth"]), median(found[f"{name} usual"])
-        told = f"1/{1 / aim:.0f}" if aim else "300 ms" if name == "unchanged" else "0 bytes"
-        lines.append(
-            f"| {title} | {ours:.2f} s | {theirs:.1f} s | 1/{theirs / ours:.1f} | {told} "
-            f"| {median(sent[f'{name} tilth']) / 1e6:.1f} MB |"
-        )
-    one, six = median(found["one"]), median(found["six"])
-    mb = {name: median(sent[name]) / 1e6 for name in ("one", "six")}
+    counted = (
+        "Requests were counted through a proxy, with the base image in the same registry, named by a tag: one `HEAD` "
+        "sees whether that has moved. Named by its digest, an image that is there costs "
+        f"{requests(bench.counted['pinned'])}."
+    )
     overlap = (
         f"- Six environments that overlap: {six:.1f} s, one of them alone {one:.1f} s: {six / one:.2f} times "
         f"(aim 1.5); {mb['six']:.0f} MB sent, {mb['one']:.0f} MB for one."
     )
+    packing = (
+        f"- Making all layers of {bench.packed / 1e6:.0f} MB of unpacked wheels: {layers:.2f} s. Reading, hashing and "
+        f"compressing the same bytes with ISA-L, which writes others on other processors: {least:.2f} s: "
+        f"{layers / least:.2f} times (aim 2)."
+    )
+    line = (
+        f"- From the creation of a container to the first line of its step: {first_line['tilth']:.2f} s; of "
+        f"`python3 -c` in `docker run` of the same base {first_line['docker']:.2f} s: "
+        f"{(first_line['tilth'] - first_line['docker']) * 1e3:.0f} ms more (aim 300 ms)."
+    )
     step = (
-        f"- One step in a container, all of `tilth run`: {median(found['step']):.2f} s (aim 1.5 s; ZenML 0.98 took "
-        f"7.7 s on such a machine, measured apart); `docker run` of the same base {median(found['docker run']):.2f} s."
+        f"- One step in a container, all of `tilth run`: {median(found['step']):.2f} s (aim 1.5 s); all of "
+        f"`docker run` of the same base {median(found['docker run']):.2f} s."
     )
     five = (
         f"- Five steps one after another: {median(found['five steps']):.2f} s (aim a fifth of ZenML's 44 s)."
     )
-    lines += ["", overlap, step, five]
-    return "\n".join(lines) + "\n"
+    quoted = (
+        "Quoted, not measured here: ZenML 0.98 took 7.7 s a step and 44 s for five steps in Docker, with nothing to "
+        "build, on a machine of this kind on 2026-11-22."
+    )
+    table = [
+        "| | tilth | beside | ratio | aim | bytes sent | requests to the registry |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, title, aim in ROWS:
+        ours, theirs = median(found[f"{name} tilth"]), median(found[f"{name} usual"])
+        told = f"1/{1 / aim:.0f}" if aim else "300 ms" if name == "unchanged" else "0 bytes"
+        table.append(
+            f"| {title} | {ours:.2f} s | {theirs:.1f} s | 1/{theirs / ours:.1f} | {told} "
+            f"| {median(sent[f'{name} tilth']) / 1e6:.1f} MB | {requests(bench.counted[name])} |"
+        )
+    heading = "# Images and containers: what they cost"
+    head = [heading, "", about, beside, f"Requirements: {', '.join(SCIENCE)}.", ""]
+    return "\n".join([*head, *table, "", counted, "", overlap, packing, line, step, five, "", quoted]) + "\n"
+
+
+def requests(counts: Counter[str]) -> str:
+    """As `2 HEAD, 3 PUT`."""
+    return ", ".join(f"{number} {method}" for method, number in sorted(counts.items()) if method != "bytes")
 
 
 if __name__ == "__main__":

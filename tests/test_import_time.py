@@ -90,3 +90,10 @@ def test_the_command_line_loads_no_command_it_does_not_run() -> None:
         "tilth.environments",
     }
     assert unwanted & set(done.stderr.split()) == set()
+
+
+def test_a_run_on_this_machine_loads_nothing_of_images() -> None:
+    listing = "import sys, tilth.client.submit; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    unwanted = {"httpx", "tilth.client.images", "tilth.client.targets", "tilth.images", "tilth.oci"}
+    assert unwanted & set(done.stdout.split()) == set()

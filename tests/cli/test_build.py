@@ -260,3 +260,73 @@ def test_a_plan_tells_of_images_and_names_the_stack(
     write(built, base_images.registry["3.11"], "alpha==2.0")
     tilth(built, "build", "pipeline.py", "--plan")
     assert "the environment has changed" in tilth(built, "plan", "pipeline.py").stdout
+
+
+COMMANDS = """
+from tilth import Environment, pipeline, step
+
+one = Environment("one", requirements=["alpha"], base_image={base!r}, system_packages=["tree"])
+other = Environment("other", requirements=["alpha"], dockerfile="Dockerfile", system_packages=["tree"])
+
+@step(environment=one)
+def first() -> int:
+    return 1
+
+@step(environment=other)
+def second(value: int) -> int:
+    return value
+
+@pipeline
+def two():
+    second(first())
+"""
+
+
+def test_what_a_builder_is_given_is_shown_and_nothing_is_built(
+    built: Project, base_images: BaseImages
+) -> None:
+    assert "no environment asks" in tilth(built, "build", "pipeline.py", "--show-dockerfile").stderr
+    (built.folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    built.write(COMMANDS.format(base=base_images.registry["3.11"]))
+    shown = tilth(built, "build", "pipeline.py", "--show-dockerfile", "--only", "one").stdout
+    assert shown.startswith(f"# environment `one`\nFROM {base_images.registry['3.11']}\nRUN ")
+    assert "apt-get install --yes --no-install-recommends tree" in shown
+    assert "environment `other`" not in shown
+    told = tilth(built, "plan", "pipeline.py", "--show-dockerfile", "--json").stdout
+    assert '"FROM scratch\\nCOPY . /\\n\\n# then, on the image that this gives:\\n' in told
+    assert not list(built.home.images.glob("derived/*.json"))
+    refused = tilth(built, "build", "pipeline.py", "--show-dockerfile", "--supervisor", code=2).stderr
+    assert "exclude each other" in refused
+
+
+@pytest.mark.docker
+def test_a_refresh_builds_what_is_below_anew(
+    built: Project, docker_engine: DockerEngine, base_images: BaseImages, tmp_path: Path
+) -> None:
+    tilth(
+        built, "component", "register", "engine", "--type", "image_builder", "--flavor", "docker",
+        "--set", "network=host",
+    )  # fmt: skip
+    (built.folder / "Dockerfile").write_text(
+        f"FROM {base_images.registry['3.11']}\nRUN echo {own_name()}; cat /proc/sys/kernel/random/uuid > /made\n"
+    )
+    source = (built.folder / "pipeline.py").read_text()
+    source = source.replace("base_image=", "dockerfile='Dockerfile', build_context='context', find_links=")
+    source = source.split(", find_links=")[0] + ', find_links=["wheels"])' + source.partition("])")[2]
+    (built.folder / "context").mkdir()
+    (built.folder / "pipeline.py").write_text(source)
+    build = (
+        "build",
+        "pipeline.py",
+        "--only",
+        "one",
+        "--builder",
+        "engine",
+        "--output",
+        str(tmp_path / "out"),
+    )
+    first = tilth(built, *build).stdout
+    assert tilth(built, *build).stdout == first
+    again = tilth(built, *build, "--refresh")
+    assert again.stdout != first
+    assert tilth(built, *build).stdout == again.stdout

@@ -8,17 +8,21 @@ import random
 import shutil
 import subprocess
 import tarfile
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.engine.conftest import index as index, only_the_index as only_the_index, project as project
+from tests.engine.play import wait_until
 from tests.index import build_wheel
 from tests.services import own_name
+from tests.simple_index import SimpleIndex
 
 from tilth.home import Home
 from tilth.records import Build, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.broken_registry import BrokenRegistry
@@ -97,6 +101,28 @@ def test_what_is_there_costs_one_request_an_image(built: Project, broken_registr
     asked = [(each.method, each.path) for each in broken_registry.requests if "/manifests/" in each.path]
     assert [method for method, _ in asked] == ["HEAD", "HEAD"]
     assert len(broken_registry.requests) == 2
+
+
+@pytest.mark.parametrize("named", ["by tag", "by tag, offline", "by digest"])
+def test_a_base_in_a_registry_costs_one_more_request_where_a_tag_names_it(
+    project: Project, broken_registry: BrokenRegistry, base_images: BaseImages, named: str
+) -> None:
+    host, _, rest = base_images.registry["3.11"].partition("/")
+    base = f"{broken_registry.host}/{rest}"
+    if named == "by digest":
+        tagged = subprocess.run(
+            ["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{host}/{rest}"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        base = f"{base.rpartition(':')[0]}@{tagged.stdout.strip()}"
+    write(project, base)
+    target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
+    (first,) = build(project, *target)
+    broken_registry.requests.clear()
+    (again,) = build(project, *target, *(["--offline"] if named.endswith("offline") else []))
+    assert again["id"] == first["id"]
+    asked = [(each.method, "debian-py" in each.path) for each in broken_registry.requests]
+    assert asked == [*([("HEAD", True)] if named == "by tag" else []), ("HEAD", False)]
 
 
 def test_a_colleague_finds_what_was_pushed(
@@ -314,6 +340,107 @@ def test_builds_are_listed_and_shown(built: Project) -> None:
     with built.start("builds", "show", "nothing") as command:
         assert command.wait() == 1
     assert "there is no build `nothing`" in command.stderr
+
+
+class HaltingIndex(SimpleIndex):
+    """An index that gives one wheel only when it is told to."""
+
+    def __init__(self, folder: Path, halted: str) -> None:
+        super().__init__(folder)
+        self.free = threading.Event()
+        self._halted = f"/files/{halted}"
+
+    def answer(self, path: str, *, json_wanted: bool) -> tuple[int, str, bytes]:
+        if path.startswith(self._halted) and path.endswith(".whl"):
+            self.free.wait(120)
+        return super().answer(path, json_wanted=json_wanted)
+
+
+@pytest.fixture
+def halting(
+    project: Project, base_images: BaseImages, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HaltingIndex]:
+    """What a project gets two wheels from, each of a share of its own; the second is not given yet."""
+    wheels = project.folder / "wheels"
+    wheels.mkdir()
+    build_wheel(wheels, "beta", "1.0")
+    for name, size in (("first", 30 << 20), ("second", 25 << 20)):
+        build_wheel(wheels, name, "1.0", files={f"{name}.bin": random.Random(name).randbytes(size)})
+    with HaltingIndex(wheels, "second-1.0") as index:
+        settings = project.folder / "uv.toml"
+        settings.write_text(f"[[index]]\nurl = {json.dumps(index.url)}\ndefault = true\n")
+        monkeypatch.setenv("UV_CONFIG_FILE", str(settings))
+        monkeypatch.delenv("UV_OFFLINE")
+        base = base_images.registry["3.11"]
+        project.write(SOURCE.format(base=base, requirements=["first", "second"], links=[]))
+        yield index
+        index.free.set()
+
+
+def test_an_upload_begins_before_the_last_package_is_fetched(
+    halting: HaltingIndex, project: Project, broken_registry: BrokenRegistry
+) -> None:
+    target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
+    with project.start("build", "pipeline.py", *target, "--json") as command:
+
+        def uploaded() -> bool:
+            done = [
+                each.path for each in broken_registry.requests if each.method == "PUT" and each.status == 201
+            ]
+            return any(digest.partition(":")[2] in path for digest in layers_of(project) for path in done)
+
+        wait_until(lambda: command.process.poll() is not None or uploaded(), "a layer is sent")
+        assert command.process.poll() is None
+        assert not halting.free.is_set()
+        halting.free.set()
+        assert command.wait(120) == 0, command.stderr
+    (image,) = json.loads(command.stdout)
+    sent = sum(each.received for each in broken_registry.requests if "/blobs/uploads/" in each.path)
+    assert image["bytes_sent"] <= sent < image["bytes_sent"] + 50_000  # what is attached
+
+
+def test_a_refused_upload_ends_a_build_that_is_being_made(
+    halting: HaltingIndex, project: Project, broken_registry: BrokenRegistry
+) -> None:
+    refusing = broken_registry.rule("POST", r"/blobs/uploads/", status=403, times=1000)
+    target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
+    with project.start("build", "pipeline.py", *target) as command:
+        refused = lambda: command.process.poll() is not None or refusing.used  # noqa: E731
+        wait_until(refused, "an upload is refused")
+        halting.free.set()
+        assert command.wait(120) == 1
+    assert "error: registry" in command.stderr
+    assert "docker login" in command.stderr
+    assert not [
+        each for each in broken_registry.requests if "/manifests/" in each.path and each.method == "PUT"
+    ]
+    (failed,) = project.records(Build)
+    assert failed.state is State.FAILED
+
+
+def test_a_build_that_was_killed_goes_on_with_the_layers_it_made(
+    halting: HaltingIndex, project: Project, broken_registry: BrokenRegistry
+) -> None:
+    target = ["--only", "one", "--registry", f"{broken_registry.host}/{own_name()}"]
+    with project.start("build", "pipeline.py", *target) as command:
+        made = lambda: command.process.poll() is not None or layers_of(project)  # noqa: E731
+        wait_until(made, "a layer is made")
+        assert command.process.poll() is None
+        before = layers_of(project)
+        command.kill()
+    halting.free.set()
+    (image,) = build(project, *target)
+    made_now = {layer["digest"] for layer in image["layers"] if layer.get("made")}
+    assert made_now
+    assert not made_now & before
+    (other,) = build(type(project)(project.folder, Home(project.folder / "fresh")), "--only", "one")
+    assert other["image"] == image["image"]
+
+
+def layers_of(project: Project) -> set[str]:
+    """Digests of the layers that were made."""
+    notes = (project.home.images / "layers").glob("[0-9a-f]*.json")
+    return {json.loads(each.read_text())["descriptor"]["digest"] for each in notes}
 
 
 @pytest.mark.faults

@@ -33,6 +33,60 @@ def test_the_first_failure_in_order_is_raised_and_nothing_more_is_begun() -> Non
     assert sorted(begun) == [0, 1]
 
 
+def test_of_what_waits_for_a_crew_the_most_urgent_is_next() -> None:
+    crew = background.Crew(1)
+    held = threading.Event()
+    done: list[int] = []
+    crew.begin(held.wait)
+    for each in (1, 3, 2, 3):
+        crew.begin(lambda each=each: done.append(each), urgency=each)  # type: ignore[misc]
+    held.set()
+    crew.wait()
+    assert done == [3, 3, 2, 1]
+    crew.begin(lambda: done.append(9))  # after it had nothing to do
+    crew.wait()
+    assert done[-1] == 9
+
+
+def test_a_crew_begins_nothing_after_a_failure_and_raises_it_to_all() -> None:
+    crew = background.Crew(2)
+    held, done = threading.Event(), []
+
+    def fail() -> None:
+        held.wait(30)
+        raise ValueError("first")
+
+    for _ in range(2):
+        crew.begin(fail)
+    crew.begin(lambda: done.append(1))
+    held.set()
+    with pytest.raises(ValueError, match="first"):
+        crew.wait()
+    with pytest.raises(ValueError, match="first"):
+        crew.begin(lambda: done.append(2))
+    assert not done
+
+
+def test_a_crew_that_is_stopped_tells_those_that_run() -> None:
+    crew = background.Crew(1)
+    running, told = threading.Event(), threading.Event()
+
+    def work() -> None:
+        running.set()
+        while not crew.stopped:
+            time.sleep(0.001)
+        told.set()
+
+    crew.begin(work)
+    crew.begin(lambda: told.clear())
+    assert running.wait(30)
+    crew.stop()
+    assert told.is_set()
+    crew.begin(told.clear)  # nothing any more
+    crew.wait()
+    assert told.is_set()
+
+
 def test_a_child_ends_with_the_process_and_a_thread_does_not_hold_it_up() -> None:
     code = (
         "import subprocess, sys, time\n"

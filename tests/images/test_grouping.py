@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tilth.errors import DefinitionError
-from tilth.images.grouping import OURS, SHARED, group, room_above
+from tilth.images.grouping import OURS, SHARED, early_ones, group, room_above
 from tilth.images.settings import MOST_LAYERS
 
 names = st.integers(0, 100_000).map(lambda number: f"package-{number}")
@@ -92,3 +92,14 @@ def test_the_bases_layers_and_ours_are_counted(base: int) -> None:
             room_above(base, "huge")
     else:
         assert base + OURS + room_above(base, "some") == MOST_LAYERS < 100
+
+
+@settings(deadline=None)
+@given(sizes, rooms)
+def test_what_is_packed_early_has_a_layer_of_its_own_where_sizes_are_as_they_seem(
+    sizes: dict[str, int], room: int
+) -> None:
+    early = early_ones(sizes, room)
+    assert {(name,) for name in early} <= set(group(sizes, room))
+    if len(sizes) <= room:
+        assert early == set(sizes)

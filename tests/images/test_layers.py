@@ -124,6 +124,7 @@ def test_bytecode_is_in_the_image_only_when_it_is_asked_for(workshop: Workshop) 
     workshop.wheel("alpha", files={"alpha/__init__.py": "x = 1\n", "alpha/more.py": "y = 2\n"})
     without = workshop.files(workshop.image("alpha"))
     assert not [path for path in without if "__pycache__" in path]
+    assert not list(workshop.home.wheels.rglob("*.pyc"))  # writing it takes longer than all else
     image = workshop.image("alpha", settings=ImageSettings(bytecode=True))
     found = [path for path in workshop.files(image) if path.endswith(".pyc")]
     assert len(found) == 2

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from tests.engine.play import wait_until
 from tests.images.handmade import as_base, make_image, noise, put_layer, registries, write_layout
 
-from tilth.errors import BuildFailed, ImageBroken, RegistryUnavailable
+from tilth.errors import BuildFailed, ImageBroken, RegistryRefused, RegistryUnavailable
 from tilth.home import Home
-from tilth.images.pushing import Checked, Pushed, Where, push_image
+from tilth.images.pushing import Checked, Push, Pushed, Where, push_image
 from tilth.oci.blobs import BlobStore
 from tilth.oci.credentials import Login
 from tilth.oci.references import parse
@@ -398,3 +399,60 @@ def test_reading_on_from_the_middle_still_finds_what_is_broken_before(there: Hom
         file.seek(2000)
         with pytest.raises(ImageBroken):
             file.read(blob.size - 2000)
+
+
+def test_a_push_goes_on_with_what_was_begun_before_the_image_was_whole(
+    broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
+) -> None:
+    image = make_image(there, {"a": noise()}, {"b": noise()})
+    to = parse(f"{broken_registry.host}/{registry_plain.repository('begun')}:it")
+    clients = registries()
+    with Push(image.base, to, clients, there) as begun:
+        begun.begin(image.layers[0].descriptor, image.layers[0])
+        first = image.layers[0].descriptor.digest
+        wait_until(lambda: clients(to.registry).has_blob(to.repository, first), "it is there")
+        assert clients(to.registry).head_manifest(to.repository, "it") is None
+        pushed = push_image(image, to, clients, there, begun=begun)
+    assert pushed.blobs == {"sent": 3}
+    assert broken_registry.received == pushed.sent + len(image.manifest)
+    found = clients(to.registry).head_manifest(to.repository, "it")
+    assert found is not None
+    assert found.digest == image.digest
+
+
+def test_a_layer_that_is_refused_is_told_to_whoever_brings_the_next(
+    broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
+) -> None:
+    image = make_image(there, {"a": noise()}, {"b": noise()})
+    to = parse(f"{broken_registry.host}/{registry_plain.repository('refused')}:it")
+    broken_registry.rule("POST", r"/blobs/uploads/", status=403, times=99)
+    with Push(image.base, to, registries(), there) as begun:
+        begun.begin(image.layers[0].descriptor, image.layers[0])
+
+        def refused() -> bool:
+            try:
+                begun.begin(image.layers[1].descriptor, image.layers[1])
+            except RegistryRefused:
+                return True
+            return False
+
+        wait_until(refused, "the refusal is told")
+
+
+def test_an_upload_ends_when_its_image_cannot_be_made(
+    broken_registry: BrokenRegistry, registry_plain: RegistryService, there: Home
+) -> None:
+    image = make_image(there, {"large": noise(6_000_000)})
+    to = parse(f"{broken_registry.host}/{registry_plain.repository('ended')}:it")
+    slow = broken_registry.rule("PATCH", bytes_per_s=200_000, times=99)
+
+    def fail() -> None:
+        with Push(image.base, to, registries(), there) as begun:
+            begun.begin(image.layers[0].descriptor, image.layers[0])
+            wait_until(lambda: slow.used, "it is sent")
+            raise ValueError("no image")
+
+    with pytest.raises(ValueError, match="no image"):
+        fail()
+    assert broken_registry.received < image.layers[0].descriptor.size
+    assert not registries()(to.registry).has_blob(to.repository, image.layers[0].descriptor.digest)

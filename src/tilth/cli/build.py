@@ -10,8 +10,9 @@ from tilth.cli.run import checked_target, given_parameters
 from tilth.cli.usage import Misuse, group, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from tilth.client.images import BuildOptions
     from tilth.images.referrers import Attached
     from tilth.records import Build
     from tilth.store import Store
@@ -43,6 +44,14 @@ if TYPE_CHECKING:
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Tell what would be built, and why, and build nothing."
 )
+@click.option(
+    "--refresh",
+    is_flag=True,
+    help="Build anew what is below the Python packages: newer system packages, a moved `FROM`.",
+)
+@click.option(
+    "--show-dockerfile", is_flag=True, help="Show what an image builder is given, and build nothing."
+)
 @click.option("--offline", is_flag=True, help="Ask no package index.")
 @json_option
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
@@ -53,6 +62,7 @@ def build(
     parameters: Sequence[str],
     names: Sequence[str],
     only_plan: bool,
+    show_dockerfile: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -75,13 +85,27 @@ def build(
             raise Misuse(f"`--registry` and {name} exclude each other", mend="build once for each")
     if options["sign"] and (options["output"] or options["engine"]):
         raise Misuse("`--sign` is for images in a registry", mend="leave `--output` and `--load` out")
-    from tilth.client.images import BuildOptions, build_file, build_supervisor, plan_builds
+    if show_dockerfile and target is None:
+        raise Misuse("`--show-dockerfile` is for pipelines", mend="name the file of one")
+    if only_plan and target is None:
+        raise Misuse("`--plan` is for pipelines", mend="name the file of one")
+    compiling = None
+    if target is not None and not show_dockerfile:
+        # Begun before the rest is imported, which takes about as long.
+        from tilth.client.compilation import begin_compiling
+        from tilth.home import Home
+        from tilth.settings import home_folder, setting
+
+        python = options["python"] or setting("python") or None
+        compiling = begin_compiling(checked_target(target), given, home=Home(home_folder()), python=python)
+    from tilth.client.images import BuildOptions, build_images, build_supervisor, plan_builds
 
     wanted = BuildOptions(names=tuple(names), **options)
-    if only_plan:
-        if target is None:
-            raise Misuse("`--plan` is for pipelines", mend="name the file of one")
-        planned = plan_builds(checked_target(target), given, wanted)
+    if target is not None and show_dockerfile:
+        dockerfiles(checked_target(target), given, wanted, as_json=as_json)
+        return
+    if compiling is not None and only_plan:
+        planned = plan_builds(compiling, wanted)
         if as_json:
             from tilth.cli.tables import to_json
 
@@ -95,8 +119,8 @@ def build(
 
     built = (
         build_supervisor(wanted, tell=tell)
-        if target is None
-        else build_file(checked_target(target), given, wanted, tell=tell)
+        if compiling is None
+        else build_images(compiling, wanted, tell=tell)
     )
     if as_json:
         from tilth.cli.tables import to_json
@@ -107,6 +131,23 @@ def build(
         for warning in each.warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{each.name}  {' '.join(each.references) or each.image}")
+
+
+def dockerfiles(target: str, parameters: Mapping[str, str], options: BuildOptions, *, as_json: bool) -> None:
+    """Print what an image builder is given for each environment that needs one."""
+    from tilth.client.images import show_dockerfiles
+
+    shown = show_dockerfiles(target, parameters, options)
+    if as_json:
+        from tilth.cli.tables import to_json
+
+        click.echo(to_json(shown))
+        return
+    if not shown:
+        click.echo(
+            "no environment asks for system packages or a Dockerfile: no builder is given one", err=True
+        )
+    click.echo("\n".join(f"# environment `{name}`\n{text}" for name, text in shown.items()), nl=False)
 
 
 def _show_plan(planned: Sequence[Any]) -> None:

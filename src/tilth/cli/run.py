@@ -100,12 +100,23 @@ def run(
 
 @click.command()
 @selection
+@click.option("--show-dockerfile", is_flag=True, help="Show what an image builder is given instead.")
 @json_option
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
-def plan(*, target: str, parameters: Sequence[str], as_json: bool, **options: Any) -> None:
+def plan(
+    *, target: str, parameters: Sequence[str], show_dockerfile: bool, as_json: bool, **options: Any
+) -> None:
     """Show what a run would do, and why, without doing it."""
     given = given_parameters(parameters)
     target = checked_target(target)
+    if show_dockerfile:
+        from tilth.cli.build import dockerfiles
+        from tilth.client.images import BuildOptions
+
+        dockerfiles(
+            target, given, BuildOptions(stack=options["stack"], python=options["python"]), as_json=as_json
+        )
+        return
     from tilth.cli.tables import to_json
     from tilth.client.submit import plan_file
 

@@ -40,7 +40,9 @@ class BuiltBases:
         tell: Is told what is done, and each line of a build.
         act: Whether it may be built now. Else what was never built is stood in for by the base below it, as far as
             planning goes.
+        refreshes: Whether the base of an environment, by its name, is built anew though it is known. Each is so once.
         unbuilt: By name of an environment, what that was.
+        refreshed: Keys of the recipes that were built anew.
     """
 
     inspect: Callable[[str, str], Base]
@@ -54,7 +56,9 @@ class BuiltBases:
     tell: Callable[[str], None] = lambda _: None
     act: bool = True
     offline: bool = False
+    refreshes: Callable[[str], bool] = lambda _: False
     unbuilt: dict[str, str] = field(default_factory=dict)
+    refreshed: set[str] = field(default_factory=set)
     _unseen: dict[str, Derived] = field(
         default_factory=dict
     )  # by identity: the engine had it when it was used last
@@ -70,6 +74,30 @@ class BuiltBases:
             EngineUnavailable, BuildFailed, OutsideError: It cannot be built, or what it stands on is not there.
         """
         from tilth.image_builders.deriving import find_derived, moved_since
+
+        recipe, below = self.recipe(name, options, usual)
+        shared = None if self.offline else self.shared
+        refresh = self.refreshes(name) and recipe.key not in self.refreshed
+        derived = None if refresh else find_derived(recipe, self.home)
+        if derived is None and shared is not None and not refresh:
+            derived = shared.find(recipe)
+        if derived is None:
+            moved = ", ".join(f"`{each}`" for each in moved_since(recipe, self.home))
+            what = "its Dockerfile" if options.dockerfile else "its system packages"
+            what += f" ({moved} {'have' if ', ' in moved else 'has'} moved)" if moved else ""
+            if not self.act:
+                self.unbuilt[name] = what
+                return below or self._stand_in(recipe, usual)
+            self.tell(f"environment `{name}`: building {what}")
+            derived = self._build(recipe, below, refresh=refresh)
+            if refresh:
+                self.refreshed.add(recipe.key)
+        if shared is not None and self.act:
+            derived = shared.add(recipe, derived)
+        return self._startable(derived) if self.engine else derived.base
+
+    def recipe(self, name: str, options: ContainerOptions, usual: str) -> tuple[Recipe, Base | None]:
+        """What is built for an environment, and on which base; None with a Dockerfile. For the arguments see `base`."""
         from tilth.image_builders.recipes import recipe_of
         from tilth.images.pruning import keep
 
@@ -86,22 +114,7 @@ class BuiltBases:
             resolve=self._resolved,
         )
         assert recipe is not None
-        shared = None if self.offline else self.shared
-        derived = find_derived(recipe, self.home)
-        if derived is None and shared is not None:
-            derived = shared.find(recipe)
-        if derived is None:
-            moved = ", ".join(f"`{each}`" for each in moved_since(recipe, self.home))
-            what = "its Dockerfile" if options.dockerfile else "its system packages"
-            what += f" ({moved} {'have' if ', ' in moved else 'has'} moved)" if moved else ""
-            if not self.act:
-                self.unbuilt[name] = what
-                return below or self._stand_in(recipe, usual)
-            self.tell(f"environment `{name}`: building {what}")
-            derived = self._build(recipe, below)
-        if shared is not None and self.act:
-            derived = shared.add(recipe, derived)
-        return self._startable(derived) if self.engine else derived.base
+        return recipe, below
 
     def again(self, reference: str) -> Base | None:
         """A base by the reference that one of these had, as records have it; None for any other."""
@@ -134,7 +147,7 @@ class BuiltBases:
             )
         )
 
-    def _build(self, recipe: Recipe, below: Base | None) -> Derived:
+    def _build(self, recipe: Recipe, below: Base | None, *, refresh: bool) -> Derived:
         from tilth.image_builders import Work
         from tilth.image_builders.native import NativeBuilder
         from tilth.secrets import open_secrets
@@ -143,6 +156,7 @@ class BuiltBases:
             home=self.home,
             secret=lambda secret: open_secrets(self.home).get(secret),
             tell=self.tell,
+            refresh=refresh,
             known=lambda: self._known(recipe, below),
         )
         return (self.builder or NativeBuilder()).derive(recipe, work)

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from tilth.container_registries import ContainerRegistry
     from tilth.environments import Locked
     from tilth.home import Home
+    from tilth.image_builders import Elsewhere
     from tilth.images.bases import Base
     from tilth.images.making import Image, ImageLayer
+    from tilth.images.pushing import Push
     from tilth.images.settings import ImageSettings
     from tilth.oci.references import Reference
     from tilth.oci.registry import Registry
@@ -100,6 +102,7 @@ class Images:
         builder: Name of the component that makes what is below the Python packages.
         attach: Whether SBOM, lock and build record are attached to what is pushed.
         key: What images in a registry are signed with, also those that are there already.
+        elsewhere: Another machine, which makes them and brings them into the registry.
     """
 
     to: Destination
@@ -112,6 +115,7 @@ class Images:
     attach: bool = True
     key: EllipticCurvePrivateKey | None = None
     base_seconds: Mapping[str, float] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
     _folder: Path | None = field(default=None, init=False)  # what becomes a `.tar` when all images are in it
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
@@ -144,7 +148,9 @@ class Images:
     def _find_or_make(self, wanted: Wanted) -> Build:
         build = self.find(wanted)
         if build is None:
-            return self.make(wanted)
+            return (
+                self.make(wanted) if self.elsewhere is None else self._make_elsewhere(wanted, self.elsewhere)
+            )
         if build.found:
             self.tell(f"image `{wanted.name}`: found in `{build.references[0].partition('/')[0]}`")
             self.store.write([Put(build)])  # changes nothing where it is recorded already
@@ -197,24 +203,28 @@ class Images:
         warnings: list[str] = []
         self.tell(f"image `{wanted.name}`: building, as {self.why(wanted)}")
         try:
-            with self._telling_of(wanted) as doing:
+            with self._telling_of(wanted) as doing, self._push(wanted) as push:
+
+                def there(layer: ImageLayer, _: bool) -> None:
+                    if layer.title != "base":
+                        doing.append(f"layer `{layer.title}` is there")
+                    if push is not None:
+                        push.begin(layer.descriptor, layer)
+
                 image = make_image(
                     wanted.lock,
                     wanted.base,
                     wanted.settings,
                     self.home,
                     code=wanted.code,
-                    progress=lambda layer, _: doing.append(f"layer `{layer.title}` is there"),
+                    progress=there,
                     offline=self.offline,
                 )
                 seconds["layers"] = round(time.perf_counter() - clock, 3)
                 doing.append(f"its layers are made, and it is not {self._where} yet")
-                references, sent, reused = self._deliver(wanted, image, seconds, warnings)
+                references, sent, reused = self._deliver(wanted, image, push, seconds, warnings)
         except TilthError as error:
-            failure = Failure(
-                reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
-            )
-            self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=seconds))
+            self._record_failure(wanted, error, seconds)
             raise
         took = duration(time.perf_counter() - clock)
         told = f"{size(image.bytes_made)} made" + (f", {size(sent)} sent" if self.to.registry else "")
@@ -242,8 +252,47 @@ class Images:
         self.store.add(build)
         return build
 
+    def _make_elsewhere(self, wanted: Wanted, builder: Elsewhere) -> Build:
+        """Have an image made on another machine, and signed from here: the key stays."""
+        from tilth.client.elsewhere import make_elsewhere
+
+        self.tell(f"image `{wanted.name}`: goes to `{builder.place}`")
+        try:
+            build = make_elsewhere(wanted, self, builder)
+            self._sign(wanted, build.image)
+        except TilthError as error:
+            self._record_failure(wanted, error, self.base_seconds)
+            raise
+        self.store.add(build)
+        return build
+
+    def _record_failure(self, wanted: Wanted, error: TilthError, seconds: Mapping[str, float]) -> None:
+        failure = Failure(
+            reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
+        )
+        self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=dict(seconds)))
+
+    def _push(self, wanted: Wanted) -> contextlib.AbstractContextManager[Push | None]:
+        """What takes layers into the registry while others are still made; nothing where images go elsewhere."""
+        if self.to.registry is None:
+            return contextlib.nullcontext()
+        from tilth.images.pushing import Push
+
+        return Push(
+            wanted.base,
+            self._reference(wanted),
+            self.registries,
+            self.home,
+            remake=lambda layer: self._remake(wanted, layer),
+        )
+
     def _deliver(
-        self, wanted: Wanted, image: Image, seconds: dict[str, float], warnings: list[str]
+        self,
+        wanted: Wanted,
+        image: Image,
+        push: Push | None,
+        seconds: dict[str, float],
+        warnings: list[str],
     ) -> tuple[tuple[str, ...], int, int]:
         """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
         references: list[str] = []
@@ -253,13 +302,13 @@ class Images:
             self._remake(wanted, layer)
 
         clock = time.perf_counter()
-        if self.to.registry is not None:
+        if push is not None:
             from tilth.images.pushing import push_image, tag_image
 
             reference = self._reference(wanted)
             # By its digest first: the tag is what others find it by, and says that all that belongs to it is there.
             untagged = msgspec.structs.replace(reference, tag="")
-            pushed = push_image(image, untagged, self.registries, self.home, remake=remake)
+            pushed = push_image(image, untagged, self.registries, self.home, begun=push)
             references.append(str(reference.at(image.digest)))
             sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.client.code_root import canonical_module, code_root_at, find_code_root
-from tilth.environments import probe, project_interpreter
+from tilth.environments import background, probe, project_interpreter
 from tilth.errors import DefinitionError, NotFound, SetupError, TilthError
 from tilth.ir.pipeline import Pipeline
 from tilth.orchestrators.runtimes import installed_runtime
@@ -21,6 +21,7 @@ from tilth.project_file import project_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from tilth.client.code_root import CodeRoot
     from tilth.define import Pipeline as Defined
@@ -85,7 +86,7 @@ def compile_file(
         runtime = installed_runtime()
         command = [str(executable), str(runtime.bootstrap), "compile", runtime.cloudpickle, str(request)]
         # What the module prints when it is imported is talk: data alone goes to standard output.
-        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
+        ended = background.call(command, stdin=subprocess.DEVNULL, stdout=2)
         answer = json.loads(result.read_text()) if result.exists() else None
     if answer is None:
         status = ended.returncode
@@ -100,6 +101,13 @@ def compile_file(
     pipeline = Pipeline.from_json(answer["pipeline"])
     absent = frozenset(answer["absent"])
     return Compiled(pipeline, code, roots, interpreter, absent, answer.get("signature", {}))
+
+
+def begin_compiling(
+    target: str, parameters: Mapping[str, str], *, home: Home, python: str | None = None
+) -> Future[Compiled]:
+    """`compile_file` in the background: another process does it, while this one loads what comes after."""
+    return background.in_thread(lambda: compile_file(target, parameters, home=home, python=python))
 
 
 def _signal_name(number: int) -> str:

@@ -19,7 +19,6 @@ from tilth.environments.explaining.import_names import usual_modules
 from tilth.environments.names import normalised
 from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import NotFound, SetupError, TilthError, nearest
-from tilth.images.options import unused_without_containers
 from tilth.records import Environment, Lock
 from tilth.store import Put
 
@@ -336,6 +335,8 @@ class ProjectEnvironments:
                 if self._target is not None:
                     python = self._target.interpreter(expanded)
                 else:
+                    from tilth.images.options import unused_without_containers  # here for cost
+
                     if told := unused_without_containers(expanded):
                         self._tell(events.Notice(told))
                     python = envs.find_interpreter(expanded.get("python"), self._interpreter, self._home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
+    from tilth.client.compilation import Compiled
     from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
     from tilth.environments import Interpreter
@@ -52,6 +55,7 @@ class BuildOptions:
         output: An OCI layout to write: a folder, or a file that ends in `.tar`.
         engine: A container engine to load into.
         sign: The key that images in the registry are signed with: a path, or `secret:NAME`.
+        refresh: Whether what Dockerfiles and system packages give is built anew.
     """
 
     names: tuple[str, ...] = ()
@@ -64,6 +68,7 @@ class BuildOptions:
     python: str | None = None
     offline: bool = False
     sign: str | None = None
+    refresh: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is made.
@@ -83,27 +88,27 @@ class BuildOptions:
             )
 
 
-def build_file(
-    target: str, parameters: Mapping[str, str], options: BuildOptions, *, tell: Callable[[str], None]
+def build_images(
+    compiling: Future[Compiled], options: BuildOptions, *, tell: Callable[[str], None]
 ) -> list[Build]:
-    """Build the images of `FILE[:PIPELINE]`, one for each distinct environment; gives their builds in order.
+    """Build the images of a pipeline, one for each distinct environment; gives their builds in order.
 
+    Args:
+        compiling: See `begin_compiling`.
     Raises:
         TilthError: The first that cannot be built.
     """
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
-        images, wanted, _ = _prepare(target, parameters, options, home, store, tell, act=True)
+        images, wanted, _ = _prepare(compiling, options, home, store, tell, act=True)
         return images.make_all(wanted)
 
 
-def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOptions) -> list[dict[str, Any]]:
-    """What `build_file` would do for each image, and why. Makes locks, and nothing else."""
+def plan_builds(compiling: Future[Compiled], options: BuildOptions) -> list[dict[str, Any]]:
+    """What `build_images` would do for each image, and why. Makes locks, and nothing else."""
     home = Home(home_folder())
     with contextlib.closing(open_store(home)) as store:
-        images, wanted, stand_on = _prepare(
-            target, parameters, options, home, store, lambda _: None, act=False
-        )
+        images, wanted, stand_on = _prepare(compiling, options, home, store, lambda _: None, act=False)
         planned: list[dict[str, Any]] = [
             {
                 "environments": (name,),
@@ -130,6 +135,23 @@ def plan_builds(target: str, parameters: Mapping[str, str], options: BuildOption
                 }
             )
         return planned
+
+
+def show_dockerfiles(target: str, parameters: Mapping[str, str], options: BuildOptions) -> dict[str, str]:
+    """What an image builder is given for each environment that needs one: a Dockerfile by name. Builds nothing."""
+    home = Home(home_folder())
+    with contextlib.closing(open_store(home)) as store:
+        compiled = compile_file(
+            target, parameters, home=home, python=options.python or setting("python") or None
+        )
+        root = compiled.code.root
+        _, target_, _ = _workshop(
+            root, compiled.interpreter, options, home, store, lambda _: None, None, act=False
+        )
+        declared = in_containers(compiled.pipeline).environments
+        names = _chosen(options.names, list(declared))
+        recipes = {name: target_.recipe(declared[name]) for name in names}
+        return {name: recipe.shown() for name, recipe in recipes.items() if recipe is not None}
 
 
 def run_images(
@@ -198,8 +220,7 @@ def _wanted_by(running: Running, environments: ProjectEnvironments, code: Path |
 
 
 def _prepare(
-    target: str,
-    parameters: Mapping[str, str],
+    compiling: Future[Compiled],
     options: BuildOptions,
     home: Home,
     store: Store,
@@ -208,11 +229,10 @@ def _prepare(
     act: bool,
 ) -> tuple[Images, list[Wanted], ImageTarget]:
     key = _key(options, home)
-    loading = threading.Thread(target=load_httpx)  # takes as long as compiling, which is another process
+    loading = threading.Thread(target=_load)  # takes as long as compiling, which is another process
     loading.start()
     try:
-        python = options.python or setting("python") or None
-        compiled = compile_file(target, parameters, home=home, python=python)
+        compiled = compiling.result()
     finally:
         loading.join()
     root = compiled.code.root
@@ -229,6 +249,8 @@ def _prepare(
     )
     names = _chosen(options.names, environments.names)
     environments.make_locks()
+    if options.refresh and act and not target_.built.refreshed:
+        tell("`--refresh` changes nothing: no environment asks for system packages or a Dockerfile")
     store.write(environments.records())
     declared = {name: container_options(environments.declared(name)[0]) for name in names}
     ready = [name for name in names if declared[name].image]
@@ -244,6 +266,13 @@ def _prepare(
         distinct(locks, target_.base, lambda name: declared[name].settings(images.to.settings)),
         target_,
     )
+
+
+def _load() -> None:
+    """Import what is needed next."""
+    load_httpx()
+    for name in ("tilth.oci.registry", "tilth.images.inspecting", "tilth.images.making"):
+        importlib.import_module(name)
 
 
 def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> list[Build]:
@@ -305,6 +334,13 @@ def _workshop(
     # What is written to a layout or an engine stands on bases that are shared all the same.
     sharing = registry or stack_registry(stack, root, home)
     builder_name, builder = builder_of(stack, options.builder, root=root, home=home, store=store)
+    elsewhere = None
+    if registry is not None and builder is not None:
+        from tilth.image_builders import Elsewhere
+
+        if isinstance(builder, Elsewhere):
+            repository = registry.repository(repository_of(project))
+            builder = elsewhere = builder.for_registry(registry.registry(), repository)
     built = BuiltBases(
         bases.find,
         root,
@@ -316,6 +352,7 @@ def _workshop(
         tell=tell,
         act=act,
         offline=options.offline,
+        refreshes=lambda name: options.refresh and (not options.names or name in options.names),
     )
     target_ = ImageTarget(_orchestrator(stack, root, home), bases.find, interpreter, built)
     to = Destination(
@@ -333,6 +370,7 @@ def _workshop(
         builder=builder_name,
         offline=options.offline,
         key=key if act else None,
+        elsewhere=elsewhere,
     )
     return images, target_, stack
 

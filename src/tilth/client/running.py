@@ -6,9 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from tilth.client.bases import BuiltBases
 from tilth.client.registries import clients, registry_client, shared_bases, stack_registry
-from tilth.client.targets import ImageTarget, in_containers
 from tilth.engine import events
 from tilth.errors import DefinitionError, ImageNotFound
 from tilth.orchestrators.this_machine import LocalOrchestrator
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tilth.client.environments import ProjectEnvironments
+    from tilth.client.targets import ImageTarget
     from tilth.environments import Interpreter
     from tilth.environments.files import Shared
     from tilth.home import Home
@@ -54,7 +53,11 @@ class Running:
 
     def pipeline(self, compiled: Pipeline) -> Pipeline:
         """The pipeline as it runs there."""
-        return compiled if self.target is None else in_containers(compiled)
+        if self.target is None:
+            return compiled
+        from tilth.client.targets import in_containers  # here for cost, as below: most runs need no images
+
+        return in_containers(compiled)
 
 
 def running_on(
@@ -160,6 +163,9 @@ def running_as(
     orchestrator = cast("Orchestrator", open_component("orchestrator", used, root=root, home=home))
     target = None
     if orchestrator.in_containers:
+        from tilth.client.bases import BuiltBases
+        from tilth.client.targets import ImageTarget
+
         found = Bases(
             home,
             engine=orchestrator.engine,

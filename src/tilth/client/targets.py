@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tilth.client.bases import BuiltBases
     from tilth.environments import Interpreter
+    from tilth.image_builders.recipes import Recipe
     from tilth.images.bases import Base
     from tilth.ir.pipeline import Pipeline
     from tilth.orchestrators import Orchestrator
@@ -62,8 +63,7 @@ class ImageTarget:
         """
         wanted = declared.get("python")
         options = container_options(declared)
-        minor = ".".join(wanted.split(".")[:2]) if wanted and wanted[0].isdigit() else self._here.minor
-        usual = options.image or options.base_image or self._orchestrator.base_image(minor)
+        minor, usual = self._usual(declared)
         if options.needs_engine:
             base = self.built.base(declared["name"], options, usual)
         else:
@@ -72,6 +72,19 @@ class ImageTarget:
         if not wanted and not (options.base_image or options.image or options.dockerfile):
             wanted = minor  # of the client
         return interpreter_of(base, declared["name"], wanted or "", self._here)
+
+    def recipe(self, declared: Mapping[str, Any]) -> Recipe | None:
+        """What has to be built below an environment's Python packages; None when nothing has."""
+        options = container_options(declared)
+        if not options.needs_engine:
+            return None
+        return self.built.recipe(declared["name"], options, self._usual(declared)[1])[0]
+
+    def _usual(self, declared: Mapping[str, Any]) -> tuple[str, str]:
+        """The Python that an environment asks for, else the client's, and the base it has without commands."""
+        wanted, options = declared.get("python"), container_options(declared)
+        minor = ".".join(wanted.split(".")[:2]) if wanted and wanted[0].isdigit() else self._here.minor
+        return minor, options.image or options.base_image or self._orchestrator.base_image(minor)
 
     def base(self, digest: str) -> Base:
         """One that `interpreter` gave, by its identity."""

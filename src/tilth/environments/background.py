@@ -9,6 +9,8 @@ import atexit
 import subprocess
 import threading
 from collections import deque
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -75,6 +77,80 @@ def at_once(work: Callable[[T], R], items: Sequence[T], *, threads: int = 4) -> 
     if failures:
         raise failures[min(failures)]
     return [results[index] for index in range(len(items))]
+
+
+class Crew:
+    """A few threads for calls that come one after another; of those that wait, the most urgent is next.
+
+    After the first that fails none is begun any more.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, int, Callable[[], object]]] = []
+        self._came = count()
+        self._serving = 0
+        self._failure: BaseException | None = None
+        self.stopped = False  # what runs may look at it, and end early
+
+    def begin(self, work: Callable[[], object], *, urgency: int = 0) -> None:
+        """Call it as soon as there is a thread.
+
+        Raises:
+            BaseException: What another call failed with.
+        """
+        with self._changed:
+            self.check()
+            if self.stopped:
+                return
+            heappush(self._waiting, (-urgency, next(self._came), work))
+            if self._serving == self._threads:
+                return
+            self._serving += 1
+        in_thread(self._serve)
+
+    def check(self) -> None:
+        """Go on unless a call has failed.
+
+        Raises:
+            BaseException: What the first one failed with.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self) -> None:
+        """Wait until all that was begun has ended.
+
+        Raises:
+            BaseException: What the first call that failed did so with.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._serving)
+            self.check()
+
+    def stop(self, *, patience_s: float | None = None) -> None:
+        """Begin nothing more, and wait for what runs, but no longer than that: it ends with the process."""
+        with self._changed:
+            self.stopped = True
+            self._waiting.clear()
+            self._changed.wait_for(lambda: not self._serving, patience_s)
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._serving -= 1
+                    self._changed.notify_all()
+                    return
+                _, _, work = heappop(self._waiting)
+            try:
+                work()
+            except BaseException as error:  # raised again by whoever waits
+                with self._changed:
+                    self._waiting.clear()
+                    if self._failure is None:
+                        self._failure = error
 
 
 def call(arguments: Sequence[Any], *, input: Any = None, **options: Any) -> subprocess.CompletedProcess[Any]:  # noqa: A002

@@ -6,18 +6,19 @@ The Python packages of an image are never among them: those layers are made from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 from tilth.images.bases import Base, BaseLayer  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tilth.home import Home
     from tilth.image_builders.recipes import Recipe
+    from tilth.oci.registry import Registry
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,5 +84,30 @@ class ImageBuilder(Protocol):
 
         Raises:
             EngineUnavailable: It could not.
+        """
+        ...
+
+
+@runtime_checkable
+class Elsewhere(ImageBuilder, Protocol):
+    """One that is another machine, with a tilth of its own: it makes whole images, and brings them into a registry."""
+
+    @property
+    def place(self) -> str:
+        """Which machine, for people."""
+        ...
+
+    def for_registry(self, registry: Registry, repository: str) -> Elsewhere:
+        """The same, for images that go there: bases that it builds do so too, and never come here."""
+        ...
+
+    def run(
+        self, program: str, order: bytes, files: Sequence[tuple[Path, str]], tell: Callable[[str], None]
+    ) -> bytes:
+        """Have a program do there what it is ordered; gives its answer.
+
+        Args:
+            program: A module that calls `tilth.image_builders.elsewhere.serve`.
+            files: What goes along, each with its name there.
         """
         ...

@@ -55,5 +55,18 @@ def group(sizes: Mapping[str, int], room: int) -> list[tuple[str, ...]]:
     return sorted([*((name,) for name in alone), *(tuple(sorted(each)) for each in buckets.values())])
 
 
+def early_ones(sizes: Mapping[str, int], room: int) -> set[str]:
+    """Those that will have a layer of their own, as far as sizes of packed wheels tell; sizes of unpacked ones decide.
+
+    Args:
+        sizes: Name -> bytes of the wheel; 0 where it is not known.
+    """
+    if len(sizes) <= room:
+        return set(sizes)
+    alone = room - min(SHARED, -(-room // 3))
+    # The larger half of those alone: wheels are packed to a third on average, and hardly ever to a tenth.
+    return set(sorted(sizes, key=lambda name: (-sizes[name], name))[: alone // 2])
+
+
 def _bucket(name: str, buckets: int) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % buckets

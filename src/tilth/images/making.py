@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,42 +15,34 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tilth.environments import background, wheels as wheel_store
-from tilth.environments.choices import Choice
+from tilth.environments import wheels as wheel_store
 from tilth.environments.files import explaining_full_disk
 from tilth.environments.interpreters import Interpreter, probe
-from tilth.errors import DefinitionError, EnvironmentBroken, SetupError
+from tilth.errors import DefinitionError
 from tilth.images.bases import Base, as_oci
 from tilth.images.fitting import refuse_unfit
-from tilth.images.grouping import group, room_above
-from tilth.images.layers import (
-    Wheel,
-    code_layer,
-    lacks_bytecode,
-    skeleton_layer,
-    verify_layers,
-    wheels_layer,
-)
-from tilth.images.overlaps import find_overlaps
-from tilth.images.settings import CODE
+from tilth.images.gathering import gather
+from tilth.images.grouping import early_ones, room_above
+from tilth.images.layers import verify_layers
+from tilth.images.packing import Packing
 from tilth.oci import descriptors
 from tilth.oci.blobs import BlobStore
 from tilth.oci.descriptors import Descriptor, Manifest, digest_of, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from tilth.environments.locks import Locked
     from tilth.home import Home
+    from tilth.images.layers import Wheel
+    from tilth.images.packing import Packed
     from tilth.images.settings import ImageSettings
-    from tilth.oci.layers import Layer
 
 ENVIRONMENT = "dev.tilth.environment"  # label and annotation: the digest of the environment
 _FORMAT = 1  # raised when the same inputs give another image
 _PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what engines set where an image does not
 )
-_NAMED = 3  # packages that the title of a shared layer names
 
 
 class ImageLayer(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +97,9 @@ def make_image(
 
     Args:
         code: A bundle whose files go to `/opt/code`.
-        progress: Called with each layer as it is there, from several threads, and whether it was made now.
+        progress: Called with each layer as it is there, the base's first, from several threads, and whether it was
+            made now. What it raises ends the making. A layer that it is told of may not be in the image after all:
+            when a package that comes later replaces files of it.
     Raises:
         DefinitionError: The base is not one that the lock runs on, or the settings make no sense.
         EnvironmentBroken, IndexUnavailable, DiskFull, SetupError: No image is left in part; its layers may be.
@@ -114,14 +107,26 @@ def make_image(
     refuse_unfit(lock, base)
     _refuse_settings(settings)
     room = room_above(len(base.layers), base.reference)
+    tell = progress or (lambda _layer, _now: None)
+    for layer in _base_layers(base):
+        tell(layer, False)
     home.wheels.mkdir(parents=True, exist_ok=True)
     with explaining_full_disk(f"the image of environment `{lock.name}`", home.images):
         with closing(wheel_store.keep(home)):
             interpreter = _interpreter(lock, home)
-            packed, warnings = _gather(lock, interpreter, settings, home, offline)
-            interpreter = msgspec.structs.replace(interpreter, base=base.python, version=base.version)
-            made = _make_layers(packed, interpreter, settings, home, room, code, progress)
-        return _assemble(lock, base, settings, home, made, tuple(warnings))
+            inside = msgspec.structs.replace(interpreter, base=base.python, version=base.version)
+            early = early_ones({each.name: each.size for each in lock.packages}, room)
+            with Packing(
+                inside, settings, home, lambda packed: tell(_described(packed), packed.now)
+            ) as packing:
+
+                def came(name: str, wheel: Wheel) -> None:
+                    if name in early:
+                        packing.begin(wheel)
+
+                wheels, warnings = gather(lock, interpreter, settings, home, offline=offline, came=came)
+                packed = packing.finish(wheels, room, code)
+        return _assemble(lock, base, settings, home, packed, tuple(warnings))
 
 
 def broken_layers(image: Image, home: Home) -> list[str]:
@@ -132,12 +137,6 @@ def broken_layers(image: Image, home: Home) -> list[str]:
     return verify_layers([each.descriptor for each in image.own_layers], home)
 
 
-class _Made(msgspec.Struct, frozen=True):
-    title: str
-    layer: Layer
-    now: bool
-
-
 def _interpreter(lock: Locked, home: Home) -> Interpreter:
     """What the wheel store unpacks for."""
     if lock.elsewhere is not None:
@@ -145,105 +144,17 @@ def _interpreter(lock: Locked, home: Home) -> Interpreter:
     return probe(Path(lock.interpreter), home)
 
 
-def _gather(
-    lock: Locked, interpreter: Interpreter, settings: ImageSettings, home: Home, offline: bool
-) -> tuple[dict[str, Wheel], list[str]]:
-    """The wheels of a lock by name, unpacked, and what there is to warn of."""
-    choices = [
-        Choice(each.name, each.version, each.digest, each.file, source, each.size, each.builder)
-        for each, source in zip(lock.packages, lock.sources, strict=True)
-    ]
-    found: dict[str, Wheel] = {}
-    if settings.bytecode and wheel_store.compiler_of(interpreter, home) is None:
-        raise SetupError(
-            f"no Python {interpreter.minor} on this machine can write bytecode for environment `{lock.name}`",
-            why="the image shall have it: `bytecode` is set",
-            mend=f"install Python {interpreter.minor} here, or leave `bytecode` off",
-        )
-    for attempt in range(2):
-        wheel_store.fetch(choices, interpreter, home, name=lock.name, index=lock.index, offline=offline)
-        for choice in choices:
-            folder = wheel_store.entry_folder(choice.digest, interpreter, home)
-            entry = wheel_store.read_entry(folder)
-            whole = entry is not None and not wheel_store.changed(folder, entry)
-            if entry is not None and settings.bytecode and not attempt:
-                whole = whole and not lacks_bytecode(entry, interpreter.library)
-            if entry is not None and whole:
-                found[choice.name] = Wheel(entry=entry, tree=folder / "tree", bytecode=settings.bytecode)
-            elif attempt:
-                raise EnvironmentBroken(
-                    f"the image of environment `{lock.name}` cannot be made",
-                    why=f"files of `{choice.name}` in `{home.wheels}` change while they are used",
-                )
-            else:
-                wheel_store.discard(folder, home)  # fetched again
-        if len(found) == len(choices):
-            break
-    overlaps = find_overlaps({name: (each.tree, each.entry) for name, each in found.items()})
-    for name, paths in overlaps.left_out.items():
-        found[name] = msgspec.structs.replace(found[name], left_out=frozenset(paths))
-    return found, overlaps.warnings
-
-
-def _make_layers(
-    packed: Mapping[str, Wheel],
-    interpreter: Interpreter,
-    settings: ImageSettings,
-    home: Home,
-    room: int,
-    code: Path | None,
-    progress: Callable[[ImageLayer, bool], None] | None,
-) -> list[_Made]:
-    groups = group({name: wheel.size for name, wheel in packed.items()}, room)
-    cores = os.cpu_count() or 1
-
-    def note(title: str, layer: Layer, now: bool) -> _Made:
-        if progress is not None:
-            progress(ImageLayer(descriptor=layer.descriptor, diff_id=layer.diff_id, title=title), now)
-        return _Made(title, layer, now)
-
-    def make(index: int) -> _Made:
-        members = [packed[name] for name in groups[index]]
-        return note(_title(members), *wheels_layer(members, interpreter, settings, home, threads))
-
-    # Biggest first, or the last to begin would be waited for alone.
-    order = sorted(range(len(groups)), key=lambda index: -sum(packed[each].size for each in groups[index]))
-    first = note("skeleton", *skeleton_layer(interpreter, settings, home))
-    with ThreadPoolExecutor(cores, thread_name_prefix="layers") as threads:
-        by_index = dict(zip(order, background.at_once(make, order, threads=cores), strict=True))
-    made = [first, *(by_index[index] for index in range(len(groups)))]
-    if code is not None:
-        made.append(note("code", *code_layer(code, CODE, settings, home)))
-    return made
-
-
-def _title(members: Sequence[Wheel]) -> str:
-    if len(members) == 1:
-        return f"{members[0].entry.name} {members[0].entry.version}"
-    names = [each.entry.name for each in members]
-    return f"{len(names)} packages: " + ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-
-
 def _assemble(
     lock: Locked,
     base: Base,
     settings: ImageSettings,
     home: Home,
-    made: Sequence[_Made],
+    made: Sequence[Packed],
     warnings: tuple[str, ...],
 ) -> Image:
     """Config and manifest, put beside the layers."""
     created = _created(base)
-    layers = [
-        *(
-            ImageLayer(descriptor=as_oci(each.descriptor), diff_id=each.diff_id, title="base")
-            for each in base.layers
-        ),
-        *(
-            ImageLayer(descriptor=each.layer.descriptor, diff_id=each.layer.diff_id, title=each.title)
-            for each in made
-        ),
-    ]
+    layers = [*_base_layers(base), *map(_described, made)]
     blobs = BlobStore(home.images)
     config = encode(image_config(lock, base, settings, layers, created))
     described = Descriptor(media_type=descriptors.CONFIG, digest=blobs.put(config), size=len(config))
@@ -269,6 +180,17 @@ def _assemble(
         bytes_made=sum(now.values()),
         warnings=warnings,
     )
+
+
+def _base_layers(base: Base) -> list[ImageLayer]:
+    return [
+        ImageLayer(descriptor=as_oci(each.descriptor), diff_id=each.diff_id, title="base")
+        for each in base.layers
+    ]
+
+
+def _described(packed: Packed) -> ImageLayer:
+    return ImageLayer(descriptor=packed.layer.descriptor, diff_id=packed.layer.diff_id, title=packed.title)
 
 
 def image_config(

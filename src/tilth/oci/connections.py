@@ -66,6 +66,22 @@ def certificate_folders(host: str) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
+def authorities(host: str, *, ca: Path | None) -> str:
+    """The certificates, in PEM, that a registry's is held against beside the system's.
+
+    Raises:
+        SetupError: A file of certificates cannot be read.
+    """
+    paths = [path for folder in certificate_folders(host) for path in sorted(folder.glob("*.crt"))]
+    found = []
+    for path in [*paths, ca] if ca else paths:
+        try:
+            found.append(path.read_text(encoding="ascii", errors="replace"))
+        except OSError as error:
+            raise _unreadable(path, host, error) from error
+    return "\n".join(found)
+
+
 def tls(host: str, *, ca: Path | None, insecure: bool) -> ssl.SSLContext:
     """What a registry's certificate is held against: the system's authorities, and the registry's own.
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
 from urllib.parse import urljoin, urlsplit
 
 from tilth.errors import ImageBroken, RegistryRefused
-from tilth.oci.connections import endpoint, is_loopback, load_httpx, open_client, tls
+from tilth.oci.connections import (
+    authorities,
+    endpoint,
+    is_loopback,
+    load_httpx,
+    open_client,
+    tls,
+)
 from tilth.oci.failures import SessionLost, TooLarge, failure, interrupted, sent_nowhere
 from tilth.oci.patience import Passing, Patience, Tries
 from tilth.oci.tokens import Authorization
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from tilth.oci.access import Access
     from tilth.oci.credentials import Credentials
     from tilth.oci.tokens import Scopes
 
@@ -101,6 +109,19 @@ class Conversation:
         self._finding_out = threading.Lock()
         self._opened: tuple[httpx.Client, Authorization] | None = None
         self._lock = threading.Lock()
+
+    def access(self) -> Access:
+        """What lets another process in as this one is."""
+        from tilth.oci.access import Access
+
+        return Access(
+            host=self.host,
+            login=self._credentials.login(self.host) if self._credentials is not None else None,
+            authorities=authorities(self.host, ca=self._ca),
+            plain_http=None if self._guessed else self._plain,
+            insecure=self._insecure,
+            login_hint=self.login_hint,
+        )
 
     def close(self) -> None:
         """End its connections."""

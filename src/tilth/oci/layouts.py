@@ -334,6 +334,11 @@ class _Part:
         self._at += len(content)
         return content
 
+    def readinto(self, buffer: memoryview) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
     def seek(self, offset: int) -> int:
         self._at = min(offset, self._size)
         self._file.seek(self._begins + self._at)

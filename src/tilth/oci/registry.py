@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from tilth.oci.access import Access
     from tilth.oci.blobs import BlobStore
     from tilth.oci.conversations import Sent
     from tilth.oci.credentials import Credentials
@@ -98,6 +99,14 @@ class Registry:
     def close(self) -> None:
         """End its connections; they begin anew when it is used again."""
         self._conversation.close()
+
+    def access(self) -> Access:
+        """What lets another process in as this one is."""
+        return self._conversation.access()
+
+    def prepare(self, repository: str) -> None:
+        """Create a repository where that has to be done before something is pushed to it."""
+        self._ready(repository)
 
     def check(self) -> None:
         """Whether it answers, and takes the login where it wants one.
