@@ -306,3 +306,27 @@ def test_a_lock_that_no_longer_resolves_fails_its_run_with_that_reason(
     build_wheel(index, "alpha", "1.0", files={"alpha/__init__.py": "x = 1"})
     client.open_gate()
     assert client.ended(client.ask()).state is LaunchState.ENDED
+
+
+def test_steps_run_in_the_environments_that_the_snapshot_locked_wherever_the_runner_is(
+    runners, client, tmp_path, monkeypatch
+):
+    index = tmp_path / "index"
+    index.mkdir()
+    build_wheel(index, "alpha", "1.0", files={"alpha/__init__.py": "version = 1"})
+    settings = tmp_path / "uv.toml"
+    settings.write_text(f"no-index = true\nfind-links = [{json.dumps(str(index))}]\n")
+    monkeypatch.setenv("UV_CONFIG_FILE", str(settings))
+    project = make_project(tmp_path / "with-environment")
+    (project / "churn.py").write_text(
+        "from pathlib import Path\nfrom tilth import Environment, pipeline, step\n"
+        "@step(environment=Environment('steps', requirements=['alpha']))\n"
+        "def show(folder: str) -> int:\n    import alpha\n"
+        "    Path(folder, 'said').write_text(str(alpha.version))\n    return alpha.version\n"
+        "@pipeline\ndef churn(folder: str):\n    show(folder)\n"
+    )
+    runners("a", TILTH_HOME=str(tmp_path / "other-home"))
+    client.snapshot(project)
+    build_wheel(index, "alpha", "2.0", files={"alpha/__init__.py": "version = 2"})
+    client.tilth("snapshots", "run", "nightly", "--wait")
+    assert client.said() == ["1"]
