@@ -75,7 +75,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a run or step run ended without completing.
 
     `reason` is one of: exception, exited, killed, out_of_memory, timeout, cancelled, output, input,
-    environment, upstream, changed, disk_full, lost, upload.
+    environment, upstream, changed, disk_full, lost, upload, definition.
     """
 
     reason: str
