@@ -319,3 +319,36 @@ def test_a_run_that_ended_while_its_runner_was_away_is_not_given_again(ask, snap
     )
     assert poll(ask, held=[])["start"] == []
     assert server.access.store.get(Launch, asked["id"]).state is LaunchState.ENDED
+
+
+def test_a_run_changes_no_record_of_another_run(ask, snapshot, begin, server):
+    import msgspec
+
+    from tilth.errors import AccessDenied
+    from tilth.records import Artifact, StepRun
+    from tilth.store import Delete, Put
+
+    records = server.access.store.within("churn")
+    records.start_run(Run(id="other", pipeline="churn"))
+    theirs = StepRun(run="other", step="a", cache_key="k")
+    artifact = Artifact(name="model", digest="d", run="other")
+    records.write([Put(theirs), Put(artifact)])
+    asked = launch(ask, snapshot)
+    begin("r1")
+    (given,) = poll(ask)["start"]
+    with HttpStore(server.url, given["token"], "churn") as store:
+        run = store.start_run(Run(id=asked["run"], pipeline="churn"))
+        store.write([Put(StepRun(run=run.id, step="a"))], holding=run)
+        for change in (
+            Put(msgspec.structs.replace(theirs, run=run.id)),
+            Put(msgspec.structs.replace(theirs, state=State.FAILED)),
+            Put(msgspec.structs.replace(artifact, run=run.id, version=1)),
+            Put(msgspec.structs.replace(records.get(Run, "other"), state=State.FAILED)),
+            Put(msgspec.structs.replace(snapshot, stack="mine")),
+            Delete(StepRun, theirs.id),
+        ):
+            with pytest.raises(AccessDenied):
+                store.write([change])
+        store.write([Put(msgspec.structs.replace(theirs, cache_key=""))])
+    assert records.get(StepRun, theirs.id).cache_key == ""
+    assert records.get(StepRun, theirs.id).run == "other"

@@ -34,6 +34,7 @@ from tilth.errors import (
     Conflict,
     DefinitionError,
     DiskFull,
+    EnvironmentBroken,
     LoginNeeded,
     NotFound,
     ServerUnavailable,
@@ -187,14 +188,25 @@ def _open(
 ) -> dict[str, Locked]:
     """Locks by the digests of their environments; what lies in the project's folders is in this one's."""
     before = store.get(CodeBundle, snapshot.bundle).root
-    found = {}
+    found, moved = {}, set()
     for name, digest in digests.items():
         environment = store.get(Environment, digest)
         lock = store.get(Lock, environment.lock)
         text = with_paths(lock.text, lambda path: _moved(path, before, root))
+        if text != lock.text:
+            moved.add(name)
         found[name] = environment, msgspec.structs.replace(lock, text=text)
     here = envs.probe(Path(sys.executable), home)
-    return reopen(found, root=root, interpreter=here, home=home, declared=declared, offline=offline)
+    opened = reopen(found, root=root, interpreter=here, home=home, declared=declared, offline=offline)
+    for name, each in opened.items():
+        # What is built from the project's own folders is built anew; all else is what its digest says.
+        if each.digest != digests[name] and name not in moved:
+            raise EnvironmentBroken(
+                f"environment `{name}` cannot be had any more as snapshot `{snapshot.label}` locked it",
+                why=f"its digest would be {each.digest}",
+                mend="make the snapshot again: it locks what can be had today",
+            )
+    return opened
 
 
 def _moved(path: str, before: str, root: Path) -> str:

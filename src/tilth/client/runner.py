@@ -242,7 +242,8 @@ class RunnerProcess:
         except (NotFound, Conflict) as error:
             self._tell(f"launch {driven.id}: {error.summary}")
         else:
-            self._tell(f"launch {driven.id}: over")
+            why = f": {failure['message'].partition(chr(10))[0]}" if failure else ""
+            self._tell(f"launch {driven.id}: over{why}")
         del self._driven[driven.id]
         shutil.rmtree(driven.folder, ignore_errors=True)
 

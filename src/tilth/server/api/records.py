@@ -27,7 +27,7 @@ from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, queue_of
 from tilth.store import Delete, Put, schema as tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tilth.store import Change
 
@@ -137,29 +137,49 @@ def _change(told: WireChange) -> Change:
     return Delete(kind, told.delete) if told.delete is not None else Put(read(put, kind))
 
 
-def _hold_to_run(asked: ProjectRequest, changes: Iterable[Change]) -> None:
-    """Let a run's own token change what belongs to that run alone."""
+# What a run names and others share: under the digest of what it is.
+_SHARED = frozenset({"environment", "lock", "code_bundle", "build"})
+
+
+def _hold_to_run(asked: ProjectRequest, changes: Sequence[Change]) -> None:
+    """Let a run's own token change what belongs to that run alone; and say of any step run that it is not reused."""
     run = asked.who.token.run
     if not run:
         return
-    for each in changes:
-        record = each.record if isinstance(each, Put) else None
-        owner = (
-            record.id
-            if isinstance(record, Run)
-            else record.run
-            if isinstance(record, StepRun | Artifact)
-            else run
-            if record is not None and type(record).kind in ("environment", "lock", "code_bundle", "build")
-            else ""
-        )
-        if owner != run:
-            raise AccessDenied("this token is of one run, and may change nothing else")
+    told = [each.record for each in changes if isinstance(each, Put)]
+    if len(told) != len(changes):
+        raise _of_one_run()
+    owned = [each for each in told if isinstance(each, StepRun | Artifact)]
+    # By what is kept: a record of another run is not made one of this run by saying so.
+    kept: dict[str, Record] = {}
+    for kind in {type(each) for each in owned}:
+        ids = [each.id for each in owned if type(each) is kind]
+        kept |= {each.id: each for each in asked.store.find(kind, id=ids, limit=len(ids))}
+    for record in told:
+        if isinstance(record, StepRun | Artifact):
+            before = kept.get(record.id)
+            own = before is None or (isinstance(before, StepRun | Artifact) and before.run == run)
+            good = (own and record.run == run) or _only_not_reused(before, record)
+        else:
+            good = record.id == run if isinstance(record, Run) else record.kind in _SHARED
+        if not good:
+            raise _of_one_run()
+
+
+def _only_not_reused(before: Record | None, after: Record) -> bool:
+    if not isinstance(before, StepRun) or not isinstance(after, StepRun):
+        return False
+    changed = msgspec.structs.replace(before, cache_key="", revision=1)
+    return msgspec.structs.replace(after, revision=1) == changed
+
+
+def _of_one_run() -> AccessDenied:
+    return AccessDenied("this token is of one run, and may change nothing else")
 
 
 def _not_for_runs(asked: ProjectRequest) -> None:
     if asked.who.token.run:
-        raise AccessDenied("this token is of one run, and may change nothing else")
+        raise _of_one_run()
 
 
 def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
