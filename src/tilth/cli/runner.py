@@ -159,11 +159,11 @@ def list_runners(*, as_json: bool) -> None:
 
 @runner.command(hidden=True)
 @click.argument("folder", type=click.Path(path_type=Path))
-def drive(*, folder: Path) -> None:
+def drive(*, folder: Path) -> int:
     """Drive the launch in a folder; what a runner starts."""
     from tilth.cli.home import home
     from tilth.client.launching import drive as drive_launch
     from tilth.client.progress import listener
 
     with listener(live=False) as progress:
-        drive_launch(folder, home(), progress)
+        return drive_launch(folder, home(), progress)

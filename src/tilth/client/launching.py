@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tilth.store.http import HttpStore
 
 LAUNCH, ENDED = "launch.json", "ended.json"
+GIVEN_UP = 75  # exit code of a driver after which another may go on; EX_TEMPFAIL of sysexits.h
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class Prepared:
     locks: dict[str, Locked]
 
 
-def drive(folder: Path, home: Home, listener: events.Listener) -> None:
+def drive(folder: Path, home: Home, listener: events.Listener) -> int:
     """Drive the launch of a folder to its end, and write there how it went; nothing, where another is to go on.
 
-    Raises:
-        TilthError: This driver cannot go on, and another may: the server is away, or gave the launch to another.
+    Returns:
+        The exit code: `GIVEN_UP` where the server is away, or gave the launch to another.
     """
     told = read_json(folder / LAUNCH)
     launch, snapshot = msgspec.convert(told["launch"], Launch), msgspec.convert(told["snapshot"], Snapshot)
@@ -80,8 +81,9 @@ def drive(folder: Path, home: Home, listener: events.Listener) -> None:
     try:
         with open_store(home) as store:
             _drive(launch, snapshot, on_server(store), home, listener)
-    except (ServerUnavailable, LoginNeeded, Conflict):
-        raise
+    except (ServerUnavailable, LoginNeeded, Conflict) as error:
+        listener(events.Notice(str(error)))
+        return GIVEN_UP
     except TilthError as error:
         failure = failure_of(error)
     except OSError as error:
@@ -89,6 +91,7 @@ def drive(folder: Path, home: Home, listener: events.Listener) -> None:
     write_json(folder / ENDED, {"failure": None if failure is None else msgspec.to_builtins(failure)})
     if failure is not None:
         listener(events.Notice(failure.message))
+    return 0
 
 
 def failure_of(error: TilthError) -> Failure:

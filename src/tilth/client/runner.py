@@ -16,17 +16,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
 from tilth import __version__
-from tilth.client.launching import ENDED, LAUNCH
+from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH
 from tilth.client.scrubbed import scrubbed
 from tilth.engine.lease import Lease, is_held
 from tilth.errors import Conflict, NotFound, OutsideError, SetupError, TilthError
+from tilth.home import Home
 from tilth.machine import this_machine
 from tilth.records import new_id
 from tilth.runtime.folder import read_json, write_json
@@ -36,14 +39,12 @@ from tilth.store.http import Api
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
-    from pathlib import Path
-
-    from tilth.home import Home
 
 logger = logging.getLogger("tilth.runner")
 LOG = "driver.log"
 _POLL_S = 1.0
 _LONGEST_S = 15.0  # between two tries to reach a server that is away
+_ABANDONED_S = 7 * 86_400.0  # after which the log of a driver that was lost is of no interest
 _STOP_S = 20.0  # that a cancelled run has to end by itself
 
 
@@ -73,14 +74,20 @@ class RunnerSettings:
 
 @dataclass
 class Driven:
-    """A launch that this runner has, and the process that drives it; `process` is None where it was found."""
+    """A launch that this runner has, and the process that drives it.
+
+    Attributes:
+        process: None where it was found, and when it is over.
+        code: That it ended with, where that is known.
+    """
 
     id: str
     fence: int
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     stopping_since: float | None = None
-    failure: dict[str, Any] | None = field(default=None)
+    failure: dict[str, Any] | None = None
+    code: int = 0
 
     def is_over(self) -> bool:
         """Whether its process has ended."""
@@ -89,7 +96,7 @@ class Driven:
             if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False
             _kill_group(self.process.pid)
-            self.process.wait()
+            self.code = self.process.wait()
             self.process = None
         return not is_held(self.folder)
 
@@ -167,11 +174,10 @@ class RunnerProcess:
             held.__exit__(None, None, None)
 
     def _begin(self, stopped: threading.Event) -> None:
-        from pathlib import Path
+        from tilth.environments import probe  # here for cost
 
-        from tilth.environments import probe
-
-        platform = probe(Path(sys.executable), self._settings.home).platform
+        # Not in the home folder of runs, which may be another user's.
+        platform = probe(Path(sys.executable), Home(self._settings.folder)).platform
         told = {
             "id": self._id,
             "name": self._settings.name,
@@ -201,7 +207,10 @@ class RunnerProcess:
             return
         for folder in sorted(self._launches.iterdir()):
             told = read_json(folder / LAUNCH)
-            if told is not None and (is_held(folder) or (folder / ENDED).exists()):
+            left = is_held(folder) or (folder / ENDED).exists()
+            if not left and folder.stat().st_mtime < time.time() - _ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif told is not None and left:
                 launch = told["launch"]
                 self._driven[launch["id"]] = Driven(launch["id"], launch["fence"], folder)
                 self._tell(f"launch {launch['id']}: found again")
@@ -229,8 +238,10 @@ class RunnerProcess:
         failure = driven.failure if told is None else told["failure"]
         if told is None and driven.stopping_since is not None:
             failure = failure or {"reason": "cancelled", "message": "the run was cancelled"}
+        elif told is None and driven.code > 0 and driven.code != GIVEN_UP:
+            failure = failure or _exited(driven)
         if told is None and failure is None:
-            self._tell(f"launch {driven.id}: its driver was killed; see {driven.folder / LOG}")
+            self._tell(f"launch {driven.id}: its driver is gone; see {driven.folder / LOG}")
             del self._driven[driven.id]  # the server gives it again
             return
         try:
@@ -363,6 +374,14 @@ def _hold(folder: Path, driven: Driven) -> Any:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _exited(driven: Driven) -> dict[str, Any]:
+    """Why nothing came of a launch whose driver ended without a word: what it printed last."""
+    with open(driven.folder / LOG, encoding="utf-8", errors="replace") as file:
+        said = [line.rstrip() for line in deque(file, 12) if line.strip()]
+    message = "\n".join([f"its driver ended with code {driven.code}", *said])
+    return {"reason": "exited", "message": message, "mend": "see the log of the runner"}
 
 
 def _own_id(folder: Path) -> str:
