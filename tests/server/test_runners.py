@@ -331,3 +331,33 @@ def test_steps_run_in_the_environments_that_the_snapshot_locked_wherever_the_run
     build_wheel(index, "alpha", "2.0", files={"alpha/__init__.py": "version = 2"})
     client.tilth("snapshots", "run", "nightly", "--wait")
     assert client.said() == ["1"]
+
+
+def test_a_package_of_the_project_itself_comes_with_its_code(runners, client, tmp_path):
+    project = make_project(tmp_path / "with-member")
+    member = project / "libs" / "member"
+    (member / "member").mkdir(parents=True)
+    (member / "member" / "__init__.py").write_text("value = 41")
+    (member / "setup.py").write_text(
+        "from setuptools import setup\nsetup(name='member', version='1', packages=['member'])\n"
+    )
+    # As `uv sync` installs a member of a workspace: by a file that points there, with nothing built.
+    (site,) = (project / ".venv").glob("lib/python*/site-packages")
+    (site / "member.pth").write_text(str(member))
+    info = site / "member-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: member\nVersion: 1\n")
+    url = {"url": member.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(url))
+    (info / "RECORD").write_text("")
+    (project / "churn.py").write_text(
+        "from pathlib import Path\nfrom tilth import pipeline, step\nimport member\n"
+        "@step\ndef show(folder: str) -> int:\n"
+        "    Path(folder, 'said').write_text(str(member.value))\n    return member.value\n"
+        "@pipeline\ndef churn(folder: str):\n    show(folder)\n"
+    )
+    runners("a", TILTH_HOME=str(tmp_path / "other-home"))
+    client.snapshot(project)
+    project.rename(tmp_path / "gone")
+    client.tilth("snapshots", "run", "nightly", "--wait")
+    assert client.said() == ["41"]

@@ -190,12 +190,11 @@ def _open(
     offline: bool,
 ) -> dict[str, Locked]:
     """Locks by the digests of their environments; what lies in the project's folders is in this one's."""
-    before = store.get(CodeBundle, snapshot.bundle).root
     found, moved = {}, set()
     for name, digest in digests.items():
         environment = store.get(Environment, digest)
         lock = store.get(Lock, environment.lock)
-        text = with_paths(lock.text, lambda path: _moved(path, before, root))
+        text = with_paths(lock.text, lambda path: _moved(path, snapshot.root, root))
         if text != lock.text:
             moved.add(name)
         found[name] = environment, msgspec.structs.replace(lock, text=text)

@@ -177,6 +177,7 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
         file=target.relative_to(root).as_posix(),
         function=function or "",
         folder=_folder_in(root),
+        root=str(root),
         parameters=dict(wanted.parameters),
         signature=compiled.signature,
         pipeline_digest=pipeline.digest(),

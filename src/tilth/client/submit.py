@@ -253,7 +253,10 @@ def start_compiled(
     check_environments(compiled, environments, home, store, listener)
     delivery = plan_delivery(root, bundle.digest, project_options(root), offline=offline)
     images = make_images(running, environments, store, home, listener, code=delivery)
-    code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(root))
+    beside: list[Put] = []
+    if asked is None:
+        code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(root))
+        beside.append(Put(code))
     project = {
         "root": str(root),
         "roots": list(compiled.roots),
@@ -277,7 +280,7 @@ def start_compiled(
     if images and delivery.how == "image":
         tree = code_in_image(delivery, root=root, roots=compiled.roots, cwd=os.getcwd())
     return start(
-        run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), Put(code)],
+        run, pipeline, project, tree, environments, beside=[*not_recorded(client, store), *beside],
         options=options, listener=listener, home=home, store=store, secrets=secrets, running=running,
     )  # fmt: skip
 

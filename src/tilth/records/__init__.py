@@ -374,6 +374,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     file: str  # that defines the pipeline, relative to the project
     function: str = ""  # what it is called in there, where the file has several
     folder: str = "."  # that it was made in, and steps start in, relative to the project
+    root: str = ""  # the project, on the machine that it was made on
     parameters: dict[str, Json] = {}  # those given
     signature: dict[str, Json] = {}  # name -> what the pipeline declares: `tilth.runtime.parameters.declared`
     pipeline_digest: str = ""
