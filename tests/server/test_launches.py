@@ -352,3 +352,44 @@ def test_a_run_changes_no_record_of_another_run(ask, snapshot, begin, server):
         store.write([Put(msgspec.structs.replace(theirs, cache_key=""))])
     assert records.get(StepRun, theirs.id).cache_key == ""
     assert records.get(StepRun, theirs.id).run == "other"
+
+
+@pytest.mark.postgres
+def test_it_is_the_same_over_postgres(postgres_database, tmp_path):
+    from tilth.store.postgres import PostgresDatabase
+
+    database = PostgresDatabase(postgres_database)
+    with (
+        running_server(database, data_folder=str(tmp_path), pipeline_runs=1) as server,
+        HttpStore(server.url, server.token, "churn") as store,
+    ):
+        fields = {"pipeline": "churn", "file": "churn.py", **LINUX}
+        (snapshot,) = store.add(Snapshot(name="nightly", **fields))
+
+        def ask(method, path, body):
+            return json.loads(store.api.request(method, path, json.dumps(body).encode()))
+
+        first, second = (ask("POST", path(snapshot), {}) for _ in range(2))
+        told = {"id": "r", "name": "r", "platform": "linux-x86_64", "machine": "m", "version": "1"}
+        ask("POST", "/runners", told)
+        (given,) = ask("POST", "/runners/r/poll", {"slots": 5})["start"]  # a pipeline has one run at once
+        assert given["launch"]["id"] == first["id"]
+        with HttpStore(server.url, given["token"], "churn") as driver:
+            run = driver.start_run(Run(id=first["run"], pipeline="churn"))
+            import msgspec
+
+            driver.replace(run, msgspec.structs.replace(run, state=State.COMPLETED))
+        ended = ask("POST", f"/runners/r/launches/{first['id']}/ended", {"fence": 1})
+        assert ended["state"] == "ended"
+        (given,) = ask("POST", "/runners/r/poll", {"slots": 5})["start"]
+        assert given["launch"]["id"] == second["id"]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"id": ""}, {"id": "x" * 5000}, {"name": ""}, {"slots": 0}, {"slots": 10**30}, {"platform": 7}],
+)
+def test_a_runner_that_makes_no_sense_is_refused(ask, told):
+    good = {"id": "r", "name": "r", "platform": "linux-x86_64", "machine": "m", "version": "1"}
+    assert ask("POST", "/runners", {**good, **told})[0] == 422

@@ -333,6 +333,7 @@ def test_steps_run_in_the_environments_that_the_snapshot_locked_wherever_the_run
     assert client.said() == ["1"]
 
 
+@pytest.mark.network
 def test_a_package_of_the_project_itself_comes_with_its_code(runners, client, tmp_path):
     project = make_project(tmp_path / "with-member")
     member = project / "libs" / "member"

@@ -150,7 +150,7 @@ class RunnerProcess:
                 mend="give another one a folder of its own: `--folder`",
             ) from None
         try:
-            self._id = _own_id(settings.folder)
+            self._id = own_id(settings.folder)
             self._begin(stopped)
             self._find_left()
             wait_s = _POLL_S
@@ -174,20 +174,7 @@ class RunnerProcess:
             held.__exit__(None, None, None)
 
     def _begin(self, stopped: threading.Event) -> None:
-        from tilth.environments import probe  # here for cost
-
-        # Not in the home folder of runs, which may be another user's.
-        platform = probe(Path(sys.executable), Home(self._settings.folder)).platform
-        told = {
-            "id": self._id,
-            "name": self._settings.name,
-            "project": self._settings.project,
-            "place": self._settings.place,
-            "platform": platform,
-            "machine": this_machine(),
-            "version": __version__,
-            "slots": self._settings.slots,
-        }
+        told = introduction(self._settings)
         wait_s, first = 0.2, True
         while not stopped.is_set():
             try:
@@ -384,7 +371,7 @@ def _exited(driven: Driven) -> dict[str, Any]:
     return {"reason": "exited", "message": message, "mend": "see the log of the runner"}
 
 
-def _own_id(folder: Path) -> str:
+def own_id(folder: Path) -> str:
     """Who the runner of a folder is, whenever it runs."""
     path = folder / "runner.json"
     try:
@@ -393,6 +380,23 @@ def _own_id(folder: Path) -> str:
         made = new_id()
         write_json(path, {"id": made})
         return made
+
+
+def introduction(settings: RunnerSettings) -> dict[str, Any]:
+    """What a runner says of itself when it begins."""
+    from tilth.environments import probe  # here for cost
+
+    return {
+        "id": own_id(settings.folder),
+        "name": settings.name,
+        "project": settings.project,
+        "place": settings.place,
+        # Not in the home folder of runs, which may be another user's.
+        "platform": probe(Path(sys.executable), Home(settings.folder)).platform,
+        "machine": this_machine(),
+        "version": __version__,
+        "slots": settings.slots,
+    }
 
 
 def _pid(folder: Path) -> int:

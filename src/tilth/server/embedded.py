@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilth.client.runner import RunnerSettings, introduction
 from tilth.errors import Conflict, NotFound
 from tilth.home import Home
-from tilth.records import new_id
+from tilth.records import new_id, now
 from tilth.records.access import Purpose, Token, User
+from tilth.records.launching import Runner
 from tilth.settings import home_folder
-from tilth.store import walk
+from tilth.store import Put, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,11 @@ def embedded_runner(settings: ServerSettings, access: Access, url: str) -> Itera
     if settings.runner_slots < 1:
         yield
         return
-    looked_after = _LookedAfter(settings, _token(access), url)
+    user = _user(access)
+    looked_after = _LookedAfter(settings, _token(access, user), url)
+    # Known before the first request: whoever makes a snapshot then, is told that it can be started here.
+    runner = Runner(**introduction(looked_after.runner), seen_at=now(), user=user.id)
+    access.store.write([Put(runner)])
     thread = threading.Thread(target=looked_after.work, name="tilth-runner", daemon=True)
     thread.start()
     try:
@@ -59,6 +65,10 @@ class _LookedAfter:
     def __init__(self, settings: ServerSettings, token: str, url: str) -> None:
         home = Home(home_folder())
         folder = Path(settings.runner_folder).absolute() if settings.runner_folder else home.server / "runner"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.runner = RunnerSettings(
+            folder=folder, home=home, name=socket.gethostname(), slots=settings.runner_slots, place="server"
+        )
         self._command = [sys.executable, "-m", "tilth.cli", "runner", "start", "--embedded"]
         self._command += ["--slots", str(settings.runner_slots), "--folder", str(folder)]
         self._command += ["--user", settings.runner_user] if settings.runner_user else []
@@ -103,9 +113,8 @@ class _LookedAfter:
             process.kill()
 
 
-def _token(access: Access) -> str:
+def _token(access: Access, user: User) -> str:
     """A key for the queue; those of earlier servers in this place are revoked."""
-    user = _user(access)
     name = f"{socket.gethostname()}:{home_folder()}"
     access.revoke(*(each for each in walk(access.store, Token, user=user.id) if each.name == name))
     return access.issue(user, Purpose.RUNNER, name=name)[0]

@@ -86,7 +86,8 @@ class Queue:
             cause: What people read: `schedule nightly`.
             user: Id of whose rights the run has.
             key: What asks: asked for again with the same one, the first launch is given and nothing is started.
-            beside: What is to be remembered with it: an entry of the audit log, a schedule's next time.
+            beside: What is to be remembered with it, in one transaction: an entry of the audit log, a schedule's
+                next time. Not where the first launch of a key is given.
         """
         launch = Launch(
             project=project,

@@ -26,17 +26,20 @@ router = APIRouter(prefix="/runners", tags=["runners"])
 _SEEN = timedelta(seconds=10)
 
 
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
 class NewRunner(msgspec.Struct, frozen=True, kw_only=True):
     """A runner that begins, or begins again. `id` is its own, made once."""
 
-    id: str
-    name: str
+    id: Word
+    name: Word
     project: str = ""  # the only one it serves; empty for all
-    place: str = "machine"
-    platform: str
-    machine: str
-    version: str
-    slots: int = 1
+    place: Word = "machine"
+    platform: Word
+    machine: Word
+    version: Word
+    slots: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -49,8 +52,8 @@ class Held(msgspec.Struct, frozen=True):
 class Poll(msgspec.Struct, frozen=True):
     """What a runner has, and how many more it takes."""
 
-    held: tuple[Held, ...] = ()
-    slots: int = 0
+    held: Annotated[tuple[Held, ...], msgspec.Meta(max_length=1000)] = ()
+    slots: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class Assignment(msgspec.Struct, frozen=True):
