@@ -28,7 +28,7 @@ from tilth import __version__
 from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH
 from tilth.client.scrubbed import scrubbed
 from tilth.engine.lease import Lease, is_held
-from tilth.errors import Conflict, NotFound, OutsideError, SetupError, TilthError
+from tilth.errors import AccessDenied, Conflict, NotFound, OutsideError, SetupError, TilthError
 from tilth.home import Home
 from tilth.machine import this_machine
 from tilth.records import new_id
@@ -160,9 +160,12 @@ class RunnerProcess:
                     wait_s = _POLL_S
                 except NotFound:  # another database than before
                     self._begin(stopped)
-                except OutsideError as error:
+                except AccessDenied:
+                    raise
+                except TilthError as error:
                     if wait_s == _POLL_S:
-                        self._tell(f"the server does not answer: {error.why or error.summary}")
+                        away = "the server does not answer: " if isinstance(error, OutsideError) else ""
+                        self._tell(away + (error.why or error.summary))
                     wait_s = min(2 * wait_s, _LONGEST_S)
                 if until_idle and not self._driven:
                     return

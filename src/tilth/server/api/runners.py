@@ -214,7 +214,7 @@ def _fits(launch: Launch, runner: Runner) -> bool:
 
 
 def _renew(access: Access, queue: Queue, runner: Runner, held: Held, lasts: timedelta) -> Stop | None:
-    """Renew what is half over; what a runner is to leave, else."""
+    """Renew what a runner has, once a while; gives what it is to leave."""
     try:
         found = access.store.get(Launch, held.launch)
     except NotFound:
@@ -224,7 +224,8 @@ def _renew(access: Access, queue: Queue, runner: Runner, held: Held, lasts: time
     if found.state.is_final:
         return Stop(held.launch, "cancelled" if found.state is LaunchState.CANCELLED else "lost")
     moment = now()
-    if found.leased_until is None or found.leased_until - moment < lasts / 2:
+    # So early that a database may be away for half of a lease and nothing is lost.
+    if found.leased_until is None or found.leased_until - moment < 3 * lasts / 4:
         try:
             queue.renew(found, lasts=lasts)
         except LeaseLost:
