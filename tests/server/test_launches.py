@@ -143,6 +143,16 @@ def test_the_same_key_asks_once(ask, snapshot):
     assert first == second
 
 
+def test_an_id_is_enough_for_who_may_run_it(ask, snapshot, member):
+    short = f"/snapshots/{snapshot.id}/runs"
+    status, body = ask("POST", short, {"parameters": {"folder": "x"}})
+    assert (status, body["project"]) == (202, "churn")
+    assert ask("POST", short, {}, member(Role.VIEWER))[0] == 403
+    status, body = ask("POST", short, {}, member(Role.EDITOR, "other"))
+    assert (status, "churn" in str(body)) == (404, False)
+    assert ask("POST", "/snapshots/none/runs", {})[0] == 404
+
+
 def test_only_editors_ask_and_only_members_see(ask, snapshot, member):
     asked = launch(ask, snapshot)
     viewer, stranger = member(Role.VIEWER), member(Role.EDITOR, "other")

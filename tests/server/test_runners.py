@@ -224,6 +224,16 @@ def test_what_steps_find_in_their_environment_is_named_one_by_one(runners, clien
     client.open_gate()
 
 
+@pytest.mark.skipif(os.getuid() == 0, reason="root reads what every process was started with")
+def test_a_step_cannot_read_what_the_runner_was_started_with(runners, client, project):
+    runner = runners()
+    client.snapshot(project)
+    (client.work / "spy-on").write_text(str(runner.process.pid))
+    client.open_gate()
+    client.tilth("snapshots", "run", "nightly", "--wait")
+    assert client.said() == ["load", "PermissionError", "total"]
+
+
 def may_nobody_run_python() -> bool:
     """Whether another user of the system can execute this interpreter: not where it lies in root's own folder."""
     if os.getuid() != 0:

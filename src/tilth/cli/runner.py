@@ -60,6 +60,7 @@ def start(
 
     from tilth.cli.home import home
     from tilth.client.runner import RunnerProcess, RunnerSettings
+    from tilth.engine.supervisor.seclusion import close_to_others
     from tilth.errors import SetupError
     from tilth.store.logins import active_server
 
@@ -71,6 +72,7 @@ def start(
             "a runner needs a server that gives it runs",
             mend="name it: `--server URL`, with a key in `TILTH_API_KEY`; or log in: `tilth login URL`",
         )
+    close_to_others()  # what it starts runs code of users, maybe as the same user of the system
     own = folder.absolute() if folder else home().root / "runner"
     settings = RunnerSettings(
         folder=own,

@@ -138,6 +138,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
         records,
     ):
         api.include_router(part.router)
+    api.include_router(launches.anywhere)
     app.include_router(api)
     app.include_router(health.probes)
     app.include_router(login.pages)

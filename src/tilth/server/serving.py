@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tilth.engine.supervisor.seclusion import close_to_others
 from tilth.errors import SetupError
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
@@ -32,6 +33,7 @@ def app() -> FastAPI:
     """The application as the variables describe it; what each worker process calls."""
     settings = ServerSettings.from_environment()
     _log(settings)
+    close_to_others()
     return create_app(settings)
 
 
@@ -47,6 +49,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     """
     _check(settings)
     _log(settings)
+    close_to_others()  # its own runner starts code of users, maybe as the same user of the system
     database = open_database(settings)
     access = Access(SqlStore(database), settings)
     invite = first_admin(access)

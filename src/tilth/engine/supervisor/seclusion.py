@@ -77,13 +77,13 @@ def _received() -> Handed:
     file = int(sys.argv[2])
     with open(file, "rb") as handed:
         content = json.loads(handed.read().decode("utf-8", "surrogateescape"))
-    _close_to_others()
+    close_to_others()
     # For the libraries that talk to stores. Set here they are in memory only, not in `/proc/PID/environ`.
     os.environ.update(content["variables"])
     return Handed(content["task"], content["variables"])
 
 
-def _close_to_others() -> None:
+def close_to_others() -> None:
     """Nobody of the same user reads this process's memory; root does not either, without a right it gives up here."""
     import ctypes
 

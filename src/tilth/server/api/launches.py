@@ -9,12 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 
 from tilth.errors import AccessDenied, DefinitionError, NotFound
 from tilth.records import Json, Snapshot
+from tilth.records.access import Role
 from tilth.records.launching import Launch, LaunchState
+from tilth.server.access import DEFAULT_PROJECT
 from tilth.server.documents import accepts, answers, page_of, read, respond, respond_page, respond_row
 from tilth.server.launching import check_parameters
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, queue_of
+from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, Who, access_of, queue_of, store_of
 
 router = APIRouter(prefix="/projects/{project}", tags=["snapshots"])
+anywhere = APIRouter(tags=["snapshots"])
 _LONGEST_KEY = 200
 
 
@@ -34,6 +37,29 @@ class NewLaunch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 def launch(request: Request, asked: Editor, id: str, body: Body) -> Response:  # noqa: A002
     """It is started as soon as a runner takes it; `run` of the answer is the id that it will have."""
+    return _launch(request, asked, id, body)
+
+
+@anywhere.post(
+    "/snapshots/{id}/runs",
+    status_code=202,
+    summary="Ask for a run of a snapshot, whatever project it is of",
+    openapi_extra=accepts(NewLaunch),
+    responses=answers(Launch, 202),
+)
+def launch_anywhere(request: Request, who: Who, id: str, body: Body) -> Response:  # noqa: A002
+    """As the same within a project, for who knows the id alone."""
+    access = access_of(request)
+    rows = access.store.database.select("SELECT space FROM snapshot WHERE id = ? LIMIT 1", (id,))
+    project = (rows[0][0] or DEFAULT_PROJECT) if rows else ""
+    # Of what project it is, is told to members alone.
+    if not rows or access.role(who, project) is None:
+        raise NotFound(f"no snapshot has the id `{id}`")
+    access.check(who, project, Role.EDITOR)
+    return _launch(request, ProjectRequest(who, project, access, store_of(request, project)), id, body)
+
+
+def _launch(request: Request, asked: ProjectRequest, id: str, body: bytes) -> Response:  # noqa: A002
     if asked.who.token.run:
         raise AccessDenied("this token is of one run, and may start no other")
     told = read(body, NewLaunch)
