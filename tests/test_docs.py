@@ -197,7 +197,9 @@ def test_the_command_line_page_has_every_command() -> None:
     every += [f"stack {verb}" for verb in ("export", "import")]
     every += [f"component {verb}" for verb in ("register", "list", "show", "update", "delete", "flavors")]
     every += [f"integration {verb}" for verb in ("list", "install", "requirements")]
-    every += [f"snapshots {verb}" for verb in ("create", "list", "show", "run", "launches", "cancel", "delete")]
+    every += [
+        f"snapshots {verb}" for verb in ("create", "list", "show", "run", "launches", "cancel", "delete")
+    ]
     every += ["runner start", "runner list"]
     every += [f"runs {verb}" for verb in ("list", "show", "logs", "cancel", "resume", "delete")]
     assert [command for command in every if f"## tilth {command}\n" not in page] == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import uuid
 from datetime import timedelta
 
@@ -202,6 +203,18 @@ def test_a_token_of_a_run_changes_that_run_alone(server, admin, nobody):
     assert nobody.put(f"/projects/{project}/runs/{run['id']}/lease", beat, headers=headers)[0] == 200
     assert nobody.put(f"/projects/{project}/runs/{other['id']}/lease", beat, headers=headers)[0] == 403
     assert nobody.get("/projects/default/runs", headers=headers)[0] == 404
+
+    def put(key, content):
+        asked = f"digest=sha256:{hashlib.sha256(content).hexdigest()}&size={len(content)}"
+        return nobody.put(f"/projects/{project}/objects/{key}?{asked}", content=content, headers=headers)[0]
+
+    assert put("artifacts/ab", b"one") == 200
+    assert put("artifacts/ab", b"one") == 200
+    assert put("artifacts/ab", b"two") == 403
+    assert put(f"runs/{run['id']}/x", b"one") == put(f"runs/{run['id']}/x", b"two") == 200
+    gone = f"/projects/{project}/objects"
+    assert nobody.ask("DELETE", f"{gone}/artifacts/ab", headers=headers)[0] == 403
+    assert nobody.ask("DELETE", f"{gone}/runs/{run['id']}/x", headers=headers)[0] == 204
 
 
 def test_a_device_is_let_in_by_a_person(nobody, log_in, admin):

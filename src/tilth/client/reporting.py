@@ -95,16 +95,17 @@ class _Reporting:
     def _keep_what_others_need(self) -> None:
         """What other machines need to show the run: its compiled pipeline, and its code."""
         from tilth.client.artifacts import open_objects
+        from tilth.client.bundle import bundle_path
+        from tilth.engine.delivery import deliver
 
         used = self._run.artifact_store
         objects = open_objects(self._home, used)
         if objects is None:
             return
         objects.put(f"runs/{self._run.id}/pipeline.json", (self._folder / "pipeline.json").read_bytes())
-        bundle = self._home.bundles / f"{self._run.bundle}.tar"
-        key = f"bundles/{self._run.bundle}.tar"
-        if bundle.exists() and objects.find(key) is None:
-            objects.put(key, bundle)
+        bundle = bundle_path(self._run.bundle, self._home)
+        if self._run.bundle and bundle.exists():
+            deliver(bundle, self._run.bundle, objects)
 
     def _ship(self) -> None:
         for path in sorted((self._folder / "logs").glob("*.log")):

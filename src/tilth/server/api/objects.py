@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
-from tilth.errors import NotFound
+from tilth.errors import AccessDenied, NotFound
 from tilth.server.documents import answers, respond
-from tilth.server.requests import Body, Editor, Viewer
+from tilth.server.requests import Body, Editor, ProjectRequest, Viewer
 
 router = APIRouter(prefix="/projects/{project}", tags=["objects"])
 _BYTES = {
@@ -76,6 +76,9 @@ def put_object(
     offset: Annotated[int, Query(ge=0, description="Where in it this part begins.")] = 0,
 ) -> Response:
     """The answer says where the next part has to begin; the same part sent again changes nothing."""
+    found = asked.files.find(key) if asked.who.token.run else None
+    if found is not None and found.digest != digest:
+        _hold_to_run(asked, key)
     return respond(Received(asked.files.put(key, body, digest=digest, size=size, offset=offset)))
 
 
@@ -115,5 +118,13 @@ def get_object(asked: Viewer, key: str) -> Response:
 )
 def delete_object(asked: Editor, key: str) -> Response:
     """Nothing happens when it is not there."""
+    _hold_to_run(asked, key)
     asked.files.delete(key)
     return Response(status_code=204)
+
+
+def _hold_to_run(asked: ProjectRequest, key: str) -> None:
+    """Let a run's own token replace and delete what is of that run alone; new objects are named by their content."""
+    run = asked.who.token.run
+    if run and not key.startswith(f"runs/{run}/"):
+        raise AccessDenied("this token is of one run, and may change nothing that others have put here")
