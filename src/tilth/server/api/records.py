@@ -23,7 +23,7 @@ from tilth.server.documents import (
     respond_row,
     schema,
 )
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, queue_of
+from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer, queue_of
 from tilth.store import Delete, Put, schema as tables
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tilth.store import Change
 
-router = APIRouter(prefix="/projects/{project}", tags=["records"])
+router = APIRouter(prefix="/projects/{project}", tags=["records"], route_class=OneThread)
 MOST = 1000  # records in one page
 _AGAIN = Header(
     alias="Tilth-Again",
