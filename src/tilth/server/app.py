@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
@@ -126,23 +126,22 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.watchers = Watchers()
-    api = APIRouter(prefix="/api/v1")
+    # Routes are tried one after another: what is asked for all the time comes first.
     for part in (
+        records,
+        live,
+        objects,
         health,
         login,
         users,
         projects,
-        objects,
-        live,
         launches,
         runners,
         schedules,
         secrets,
         webhooks,
-        records,
     ):
-        api.include_router(part.router)
-    app.include_router(api)
+        app.include_router(part.router, prefix="/api/v1")
     app.include_router(health.probes)
     app.include_router(login.pages)
 
