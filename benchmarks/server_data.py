@@ -16,7 +16,7 @@ from tilth.records import (
     State,
     StepRun,
 )
-from tilth.store.sql import _table  # noqa: PLC2701 - a million rows through `write` would take minutes
+from tilth.store.sql import _table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
