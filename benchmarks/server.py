@@ -325,7 +325,7 @@ class Bench:
         about = (
             f"Made by `python benchmarks/server.py{' --quick' if self.quick else ''}` on "
             f"{datetime.now(timezone.utc):%Y-%m-%d}, {os.cpu_count()} cores, Python {sys.version.split()[0]}; "
-            f"{self.runs:,} runs with ten steps each. The machine's load, that of others included, stands with each row."
+            f"{self.runs:,} runs with ten steps each. The machine's load, others' included, stands with each row."
         )
         lines = ["# The server: what it takes", "", about, *self.notes, ""]
         lines += ["| | measured | aim | |", "|---|---:|---:|---|"]
