@@ -46,6 +46,7 @@ benchmark: setup  ## measure against other frameworks; ARGS="--quick"
 	$(BIN)/python benchmarks/environments.py $(ARGS)
 	@# It needs an engine and a registry.
 	scripts/services status docker registry && $(BIN)/python benchmarks/images.py $(ARGS)
+	scripts/services start postgres && $(BIN)/python benchmarks/server.py $(ARGS)
 
 lock: setup  ## resolve the requirements again; ARGS="--upgrade" for newer ones
 	@scripts/lock $(ARGS)

@@ -204,7 +204,7 @@ class Run(Record, frozen=True, kw_only=True):
 
     name: Annotated[str, Unique] = ""  # `PIPELINE-NUMBER`, given by the store
     pipeline: Annotated[str, Indexed]
-    number: Annotated[int, Column] = 0  # counts runs of the pipeline, from 1; 0 until the store gives it
+    number: Annotated[int, Indexed] = 0  # counts runs of the pipeline, from 1; 0 until the store gives it
     state: Annotated[State, Indexed] = State.RUNNING
     parameters: dict[str, Json] = {}
     pipeline_digest: str = ""  # of the compiled pipeline
@@ -247,7 +247,7 @@ class StepRun(Record, frozen=True, kw_only=True):
     pipeline: Annotated[str, Column] = ""
     attempt: Annotated[int, Column] = 1  # 1 is the first try
     index: Annotated[int | None, Column] = None  # of the item, for a mapped step; None for the step itself
-    state: Annotated[State, Column] = State.QUEUED
+    state: Annotated[State, Indexed] = State.QUEUED
     cache_key: Annotated[str, Indexed] = ""
     cache_parts: dict[str, str] = {}  # what went into the key: name -> digest
     cache_reason: str = ""  # why it was, or was not, reused

@@ -13,6 +13,7 @@ from tilth.records import now
 from tilth.records.access import AuditEntry, Member, Purpose, Role, Space, Token, User
 from tilth.server.passwords import digest_of, new_token
 from tilth.store import Delete, Put
+from tilth.store.sql import read_row
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,18 +62,14 @@ class Access:
         Raises:
             LoginNeeded: It is unknown, has ended, or its user may not log in any more.
         """
-        found = self.store.find(Token, digest=digest_of(secret), limit=1).items if secret else ()
-        if not found:
+        token, user = self._token(secret)
+        if token is None:
             raise LoginNeeded("this server does not know who you are", mend="log in with `tilth login URL`")
-        token, moment = found[0], now()
+        moment = now()
         if token.expires_at is not None and token.expires_at <= moment:
             raise LoginNeeded("this login has ended", mend="log in again with `tilth login URL`")
         if token.purpose is Purpose.INVITE:
             raise LoginNeeded("a link that sets a password opens nothing else")
-        try:
-            user = self.store.get(User, token.user)
-        except NotFound:
-            user = None
         if user is None or not user.active:
             raise LoginNeeded("this user may not log in any more", mend="ask an admin of the server")
         if token.used_at is None or moment - token.used_at > _MINUTE:
@@ -83,14 +80,14 @@ class Access:
         """What somebody is in a project; None when it is not there, or not for them."""
         if who.token.purpose is Purpose.RUNNER or who.token.project not in ("", project):
             return None
-        if not self.store.find(Space, name=project, limit=1).items:
+        there, member = self._member(project, who.user.id)
+        if not there:
             return None
         if who.token.run:
             return Role.EDITOR  # what it may change is held against its run
         if who.user.admin:
             return Role.ADMIN
-        member = self.store.find(Member, project=project, user=who.user.id, limit=1).items
-        return member[0].role if member else None
+        return member.role if member else None
 
     def check(self, who: Principal, project: str, needed: Role) -> None:
         """Let pass who has a role in a project.
@@ -197,6 +194,33 @@ class Access:
             address=who.address if who else address,
             details=details,
         )
+
+    # Every request asks for these. One question for two records: each way to the database takes as long again.
+
+    def _token(self, secret: str) -> tuple[Token | None, User | None]:
+        """A token by its secret, and its user."""
+        if not secret:
+            return None, None
+        rows = self.store.database.select(
+            'SELECT t.body, t.revision, u.body, u.revision FROM "token" t '
+            'LEFT JOIN "user" u ON u.space = t.space AND u.id = t."user" WHERE t.space = ? AND t.digest = ?',
+            (self.store.space, digest_of(secret)),
+        )
+        if not rows:
+            return None, None
+        token, revision, user, user_revision = rows[0]
+        return read_row(Token, (token, revision)), user and read_row(User, (user, user_revision))
+
+    def _member(self, project: str, user: str) -> tuple[bool, Member | None]:
+        """Whether there is a project, and what somebody is in it."""
+        rows = self.store.database.select(
+            'SELECT m.body, m.revision FROM "space" s LEFT JOIN "member" m '
+            'ON m.space = s.space AND m.project = s.name AND m."user" = ? WHERE s.space = ? AND s.name = ?',
+            (user, self.store.space, project),
+        )
+        if not rows:
+            return False, None
+        return True, rows[0][0] and read_row(Member, rows[0])
 
     def _used(self, token: Token, moment: datetime) -> Token:
         changes: dict[str, object] = {"used_at": moment}

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
@@ -44,7 +44,9 @@ from tilth.store.sql import SqlStore
 from tilth.store.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from tilth.server.settings import ServerSettings
     from tilth.store.database import Database
@@ -58,6 +60,8 @@ _SECURITY = {
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "Cache-Control": "no-store",
 }
+_AGE = {wire.HEADER: str(wire.PROTOCOL), wire.VERSION_HEADER: __version__}
+_AGE_HEADER = wire.HEADER.lower().encode()
 
 
 class TooFarApart(TilthError):
@@ -122,24 +126,23 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.watchers = Watchers()
-    api = APIRouter(prefix="/api/v1")
+    # Routes are tried one after another: what is asked for all the time comes first.
     for part in (
+        records,
+        live,
+        objects,
         health,
         login,
         users,
         projects,
-        objects,
-        live,
         launches,
         runners,
         schedules,
         secrets,
         webhooks,
-        records,
     ):
-        api.include_router(part.router)
-    api.include_router(launches.anywhere)
-    app.include_router(api)
+        app.include_router(part.router, prefix="/api/v1")
+    app.include_router(launches.anywhere, prefix="/api/v1")
     app.include_router(health.probes)
     app.include_router(login.pages)
 
@@ -147,8 +150,8 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
-    app.middleware("http")(_spoken(settings))
     app.add_middleware(BodyLimit, most=settings.max_body_mb << 20)
+    app.add_middleware(Spoken, secure=settings.secure)  # around the limit: its answers are the server's too
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -189,30 +192,40 @@ def first_admin(access: Access) -> str:
     return secret
 
 
-def _spoken(settings: ServerSettings) -> Callable[..., Awaitable[Response]]:
+class Spoken:
     """Middleware: refuses clients of another age, and says what every answer says."""
-    strict = {"Strict-Transport-Security": "max-age=31536000"} if settings.secure else {}
 
-    async def speak(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        told = request.headers.get(wire.HEADER, "")
-        if told.isdecimal() and int(told) < wire.OLDEST:
+    def __init__(self, app: ASGIApp, *, secure: bool) -> None:
+        self._app = app
+        strict = {"Strict-Transport-Security": "max-age=31536000"} if secure else {}
+        self._headers = [
+            (name.lower().encode(), value.encode()) for name, value in (_SECURITY | strict | _AGE).items()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def speak(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = {name.lower() for name, _ in message["headers"]}
+                if scope["path"] == "/docs":
+                    told.add(b"content-security-policy")  # its scripts come from elsewhere
+                said = [each for each in self._headers if each[0] not in told]
+                message = {**message, "headers": [*message["headers"], *said]}
+            await send(message)
+
+        age = next((value for name, value in scope["headers"] if name == _AGE_HEADER), b"")
+        if age.isdigit() and int(age[-9:]) < wire.OLDEST:
             error = TooFarApart(
                 f"this server, tilth {__version__}, does not understand clients as old as this one",
-                why=f"it speaks protocols from {wire.OLDEST} to {wire.PROTOCOL}, the client {told}",
+                why=f"it speaks protocols from {wire.OLDEST} to {wire.PROTOCOL}, the client {age.decode()}",
                 mend=f"install `tilth=={__version__}` where you called it",
             )
-            response = _problem(error)
-        else:
-            response = await call_next(request)
-        page = request.url.path == "/docs"
-        for name, value in (_SECURITY | strict).items():
-            if not (page and name == "Content-Security-Policy"):
-                response.headers.setdefault(name, value)
-        response.headers[wire.HEADER] = str(wire.PROTOCOL)
-        response.headers[wire.VERSION_HEADER] = __version__
-        return response
-
-    return speak
+            await _problem(error)(scope, receive, speak)
+            return
+        await self._app(scope, receive, speak)
 
 
 def _problem(error: TilthError, status: int | None = None) -> Response:
@@ -243,7 +256,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _problem(TilthError("this is a bug in tilth's server", mend="see its log, and report it"), 500)
+    problem = _problem(TilthError("this is a bug in tilth's server", mend="see its log, and report it"), 500)
+    problem.headers.update(_SECURITY | _AGE)  # it goes past the middleware
+    return problem
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -1,19 +1,30 @@
-"""What every endpoint asks of a request: who sent it, and the server it came to."""
+"""What every endpoint asks of a request: who sent it, and the server it came to.
+
+Asking the database belongs in a thread, and going to a thread costs more than most questions. So who asks is found
+out in one go with what they may do, and, where no body is read in between, in the very thread of the endpoint.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 
 from tilth.errors import AccessDenied, LoginNeeded
 from tilth.records.access import Role
-from tilth.server.access import Access, Principal
+from tilth.server.access import DEFAULT_PROJECT, Access, Principal
 from tilth.server.files import Files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+
+    from fastapi import Response
 
     from tilth.server.queue import Queue
     from tilth.store.sql import SqlStore
@@ -66,10 +77,7 @@ def _is_own_page(request: Request) -> bool:
 
 def store_of(request: Request, project: str) -> SqlStore:
     """The records of a project; who asks has been let in."""
-    access = access_of(request)
-    from tilth.server.access import DEFAULT_PROJECT
-
-    return access.store.within("" if project == DEFAULT_PROJECT else project)
+    return access_of(request).store.within("" if project == DEFAULT_PROJECT else project)
 
 
 class ProjectRequest:
@@ -83,20 +91,83 @@ class ProjectRequest:
         self.files = Files(access.data, project)
 
 
-def member(needed: Role) -> Callable[..., ProjectRequest]:
+class Later:
+    """What a dependency will give, once it is asked in a thread."""
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self.find = find
+
+
+class OneThread(APIRoute):
+    """A route whose endpoint and whose question who asks share one thread."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, _finding(endpoint), **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestValidationError:
+                # Whom the server does not let in is told that, and nothing of their mistakes.
+                for each in getattr(request.state, "later", ()):
+                    await run_in_threadpool(each.find)
+                raise
+
+        return handle
+
+
+def _finding(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint that first finds what its dependencies left for later."""
+    if inspect.iscoroutinefunction(endpoint) or _finds(endpoint):
+        return endpoint
+
+    @functools.wraps(endpoint)
+    def call(**given: Any) -> Any:
+        return endpoint(
+            **{name: each.find() if isinstance(each, Later) else each for name, each in given.items()}
+        )
+
+    call.finds = True  # type: ignore[attr-defined]
+    return call
+
+
+def _finds(endpoint: object) -> bool:
+    return getattr(endpoint, "finds", False)
+
+
+async def _find(request: Request, find: Callable[[], Any]) -> Any:
+    """What `find` gives, or that it is left to the endpoint; before a body is read, who sends it must be known."""
+    if request.method not in _SAFE or not _finds(request.scope.get("endpoint")):
+        return await run_in_threadpool(find)
+    later = Later(find)
+    request.state.later = [*getattr(request.state, "later", ()), later]
+    return later
+
+
+async def _who(request: Request) -> Principal:
+    found: Principal = await _find(request, lambda: principal(request))
+    return found
+
+
+def member(needed: Role) -> Callable[..., Coroutine[Any, Any, ProjectRequest]]:
     """A dependency that lets in who has a role in the project of the address."""
 
-    def let_in(
-        request: Request, project: str, who: Annotated[Principal, Depends(principal)]
-    ) -> ProjectRequest:
-        access = access_of(request)
-        access.check(who, project, needed)
-        return ProjectRequest(who, project, access, store_of(request, project))
+    async def let_in(request: Request, project: str) -> ProjectRequest:
+        def find() -> ProjectRequest:
+            who, access = principal(request), access_of(request)
+            access.check(who, project, needed)
+            return ProjectRequest(who, project, access, store_of(request, project))
+
+        found: ProjectRequest = await _find(request, find)
+        return found
 
     return let_in
 
 
-Who = Annotated[Principal, Depends(principal)]
+Who = Annotated[Principal, Depends(_who)]
 Viewer = Annotated[ProjectRequest, Depends(member(Role.VIEWER))]
 Editor = Annotated[ProjectRequest, Depends(member(Role.EDITOR))]
 ProjectAdmin = Annotated[ProjectRequest, Depends(member(Role.ADMIN))]

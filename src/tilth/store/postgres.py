@@ -25,6 +25,7 @@ T = TypeVar("T")
 _LOCK = 0x74696C7468  # `tilth`: one of those who start at once migrates, the others wait
 _TRIES = 5  # of a transaction that the database ended in favour of another
 _CONNECT_S = 5.0
+_FRESH_S = 1.0  # a connection that was used within is taken without asking it
 
 
 class PostgresDatabase:
@@ -59,12 +60,12 @@ class PostgresDatabase:
             max_size=most,
             open=True,
             timeout=_CONNECT_S,
-            check=ConnectionPool.check_connection,
+            check=self._check,
             kwargs={"autocommit": True, "connect_timeout": int(_CONNECT_S)},
         )
 
     def select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _translated(self._psycopg), self._pool.connection() as connection:
+        with _translated(self._psycopg), self._connection() as connection:
             rows: list[tuple[Any, ...]] = connection.execute(_marked(sql), values).fetchall()
             return rows
 
@@ -73,7 +74,7 @@ class PostgresDatabase:
             try:
                 with (
                     _translated(self._psycopg),
-                    self._pool.connection() as connection,
+                    self._connection() as connection,
                     connection.transaction(),
                     connection.cursor() as cursor,
                 ):
@@ -83,6 +84,17 @@ class PostgresDatabase:
                     raise
                 time.sleep(0.01 * 2**attempt)
         raise AssertionError("a try returns or raises")
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._pool.connection() as connection:
+            yield connection
+            connection.used_at = time.monotonic()
+
+    def _check(self, connection: psycopg.Connection[Any]) -> None:
+        """Find out whether a connection still leads to the database. One in steady use is known to."""
+        if time.monotonic() - getattr(connection, "used_at", 0.0) > _FRESH_S:
+            self._pool.check_connection(connection)
 
     def close(self) -> None:
         """Close every connection."""

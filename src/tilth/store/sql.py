@@ -236,6 +236,11 @@ if TYPE_CHECKING:
     _keeps_the_promises: type[Store] = SqlStore
 
 
+def read_row(kind: type[R], row: Row) -> R:
+    """The record that a row keeps."""
+    return _table(kind).decode(*row)
+
+
 _tables: dict[type[Record], _Table[Any]] = {}
 
 

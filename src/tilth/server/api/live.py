@@ -15,10 +15,10 @@ from tilth.records import Run, now
 from tilth.records.launching import RunLease
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.events import Watchers
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer
+from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer
 from tilth.store import Delete
 
-router = APIRouter(prefix="/projects/{project}/runs/{run}", tags=["live"])
+router = APIRouter(prefix="/projects/{project}/runs/{run}", tags=["live"], route_class=OneThread)
 _LONGEST_S = 3600
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
 from tilth.records import KINDS, Artifact, Record, Run, Snapshot, StepRun
@@ -23,7 +22,7 @@ from tilth.server.documents import (
     respond_row,
     schema,
 )
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, queue_of
+from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer, queue_of
 from tilth.store import Delete, Put, schema as tables
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from tilth.store import Change
 
-router = APIRouter(prefix="/projects/{project}", tags=["records"])
+router = APIRouter(prefix="/projects/{project}", tags=["records"], route_class=OneThread)
 MOST = 1000  # records in one page
 _AGAIN = Header(
     alias="Tilth-Again",
@@ -197,39 +196,43 @@ def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
 
 
 def _lister(kind: type[Record]) -> Callable[..., Response]:
-    """An endpoint whose parameters are the columns of a kind."""
+    """An endpoint whose parameters are the columns of a kind.
+
+    They are read here, and described by `_parameters`: declared, FastAPI would look at each one in every request,
+    which takes longer than the rest of it.
+    """
     columns = tables.columns(kind)
 
-    def find(asked: Viewer, **given: Any) -> Response:
+    def find(request: Request, asked: Viewer) -> Response:
+        given = request.query_params
         where: dict[str, str | int | list[str | int | None] | None] = {}
         for column in columns:
-            values = given.pop(f"column_{column.name}")
-            if values:
+            if values := given.getlist(column.name):
                 where[column.name] = [_value(each, column) for each in values]
-        return _find(asked, kind, Query_(where=where, **given))
+        options = {name: given[name] for name in ("order", "limit", "after", "id_prefix") if name in given}
+        try:
+            query = msgspec.convert({"where": where, **options}, Query_, strict=False)
+        except msgspec.ValidationError as error:
+            raise DefinitionError("the request cannot be used", why=str(error)) from None
+        return _find(asked, kind, query)
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    described = {
-        "order": (str, Query(description="A column; `-` puts the largest first."), "-created_at"),
-        "limit": (int, Query(ge=1, le=MOST), 100),
-        "after": (str | None, Query(description="`next` of the page before."), None),
-        "id_prefix": (str, Query(description="How ids begin."), ""),
-    }
-    parameters = [inspect.Parameter("asked", keyword, annotation=Viewer)]
-    for name, (type_, query, default) in described.items():
-        parameters.append(
-            inspect.Parameter(name, keyword, annotation=Annotated[type_, query], default=default)
-        )
-    for column in columns:
-        query = Query(alias=column.name, description=_about(column))
-        type_ = list[str] | None
-        parameters.append(
-            inspect.Parameter(
-                f"column_{column.name}", keyword, annotation=Annotated[type_, query], default=None
-            )
-        )
-    find.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return find
+
+
+def _parameters(kind: type[Record]) -> list[dict[str, Any]]:
+    """What OpenAPI says of the parameters of a list."""
+    text = {"type": "string"}
+    told: list[tuple[str, str, dict[str, Any]]] = [
+        ("order", "A column; `-` puts the largest first.", {**text, "default": "-created_at"}),
+        ("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 100}),
+        ("after", "`next` of the page before.", text),
+        ("id_prefix", "How ids begin.", {**text, "default": ""}),
+    ]
+    told += [(each.name, _about(each), {"type": "array", "items": text}) for each in tables.columns(kind)]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": about}
+        for name, about, schema in told
+    ]
 
 
 def _about(column: tables.SqlColumn) -> str:
@@ -304,7 +307,13 @@ def _routes(kind: type[Record]) -> None:
         return Response(status_code=204)
 
     routes: list[tuple[Any, str, str, str, dict[str, Any]]] = [
-        (_lister(kind), "GET", f"/{name}", f"List {label}s", {"responses": answers(page)}),
+        (
+            _lister(kind),
+            "GET",
+            f"/{name}",
+            f"List {label}s",
+            {"responses": answers(page), "openapi_extra": {"parameters": _parameters(kind)}},
+        ),
         (
             query,
             "POST",
