@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import socket
-import sys
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+import tempfile
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from tilth.errors import SetupError
+from tilth.server import logs
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
 from tilth.server.embedded import embedded_runner
+from tilth.server.metrics import SHARED
 from tilth.server.settings import ServerSettings
 from tilth.store.sql import SqlStore
 
@@ -31,7 +30,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 def app() -> FastAPI:
     """The application as the variables describe it; what each worker process calls."""
     settings = ServerSettings.from_environment()
-    _log(settings)
+    logs.set_up(settings)
     return create_app(settings)
 
 
@@ -46,7 +45,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         DatabaseUnavailable: The database does not answer.
     """
     _check(settings)
-    _log(settings)
+    logs.set_up(settings)
     database = open_database(settings)
     access = Access(SqlStore(database), settings)
     invite = first_admin(access)
@@ -58,6 +57,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     if several:
         database.close()
         os.environ.update(settings.to_environment())
+        os.environ[SHARED] = beside.enter_context(tempfile.TemporaryDirectory(prefix="tilth-metrics-"))
     config = uvicorn.Config(
         "tilth.server.serving:app" if several else create_app(settings, database),
         factory=several,
@@ -73,9 +73,9 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     try:
         ready(url, invite)
         if several:
-            from uvicorn.supervisors import Multiprocess
+            from tilth.server.workers import Workers
 
-            Multiprocess(config, [listener]).run()
+            Workers(config, [listener]).run()
         else:
             uvicorn.Server(config).run(sockets=[listener])
     finally:
@@ -134,33 +134,3 @@ def _own_address(listener: socket.socket) -> str:
     host, port, *_ = listener.getsockname()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is looked for, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line, as log collectors read them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        told.update(getattr(record, "fields", {}))
-        if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
-
-
-def _log(settings: ServerSettings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _JsonLines()
-        if settings.log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
-    # A library's running commentary, with addresses in it, is for those who debug it.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
