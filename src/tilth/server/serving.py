@@ -17,6 +17,7 @@ from tilth.server.app import create_app, first_admin, open_database
 from tilth.server.embedded import embedded_runner
 from tilth.server.metrics import SHARED
 from tilth.server.settings import ServerSettings
+from tilth.server.workers import Workers, end_with_parent
 from tilth.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 def app() -> FastAPI:
     """The application as the variables describe it; what each worker process calls."""
+    end_with_parent()
     settings = ServerSettings.from_environment()
     logs.set_up(settings)
     return create_app(settings)
@@ -73,8 +75,6 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     try:
         ready(url, invite)
         if several:
-            from tilth.server.workers import Workers
-
             Workers(config, [listener]).run()
         else:
             uvicorn.Server(config).run(sockets=[listener])
