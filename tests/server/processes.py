@@ -119,7 +119,7 @@ class OwnPostgres:
     """A database server of one test, to be killed."""
 
     def __init__(self, folder: Path) -> None:
-        self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
         self._as = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         self.folder = folder
         self.port = free_port()
