@@ -137,10 +137,11 @@ def image(docker_engine, base_images, tmp_path_factory):
         f"base_image={base}",
         env=home,
     )
-    run_cli("stack", "register", "here", "-o", "box", env=home)
+    run_cli("stack", "register", "here", "-o", "box", "-a", "local", env=home)
     (built,) = run_cli("build", "--server", "--stack", "here", "--load", "docker", "--json", env=home).json
     shown = run_cli("env", "show", "server", env=home).stdout
-    return built["references"][0], shown
+    yield built["references"][0].removeprefix("docker:"), shown
+    run_cli("env", "prune", "--all", env=home)
 
 
 @pytest.fixture

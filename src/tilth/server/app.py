@@ -88,11 +88,14 @@ def open_database(settings: ServerSettings) -> Database:
     return PostgresDatabase(url, most=settings.connections)
 
 
-def create_app(settings: ServerSettings, database: Database | None = None) -> FastAPI:
+def create_app(
+    settings: ServerSettings, database: Database | None = None, *, closes: bool = False
+) -> FastAPI:
     """The application over one database.
 
     Args:
-        database: Used and not closed; by default the one that the settings name.
+        database: By default the one that the settings name.
+        closes: Whether a database that was given is closed at the end.
     Raises:
         SetupError: What the settings, or the variables of OpenTelemetry, ask for cannot be had.
     """
@@ -109,7 +112,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
             await run_in_threadpool(clock.stop)
         if tracing is not None:
             await run_in_threadpool(tracing.close)
-        if database is None:
+        if closes or database is None:
             opened.close()
 
     app = FastAPI(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 API = "/api/v1"  # what the routes of the API are included under
 NOWHERE = "(none)"  # the route of an address where nothing is
+_ID_HEADER = logs.REQUEST_ID.lower().encode()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds: a line only when they fail
 
@@ -36,15 +37,15 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        name = logs.chosen_id(headers.get(logs.REQUEST_ID.lower(), ""))
+        told = next((value for key, value in scope["headers"] if key == _ID_HEADER), b"")
+        name = logs.chosen_id(told.decode("latin-1"))
         logs.request_id.set(name)
         # What endpoints find in `request.state`, and leave there: `who` has sent the request.
         state = scope.setdefault("state", {})
         state["request_id"] = name
         method = scope["method"] if scope["method"] in _METHODS else "other"
         status, streams = 500, False  # what a failure nobody has foreseen is answered with
-        own_header = (logs.REQUEST_ID.lower().encode(), name.encode())
+        own_header = (_ID_HEADER, name.encode())
 
         async def noted(message: Message) -> None:
             nonlocal status, streams
@@ -59,7 +60,7 @@ class Observed:
         began = time.perf_counter()
         self._metrics.in_flight.inc()
         traced: contextlib.AbstractContextManager[Any] = (
-            self._tracing.span(method, headers) if self._tracing else contextlib.nullcontext()
+            self._tracing.span(method, _headers(scope)) if self._tracing else contextlib.nullcontext()
         )
         with traced as span:
             try:
@@ -94,3 +95,7 @@ def _template(scope: Scope) -> str:
         return NOWHERE
     included = scope["path"].startswith(f"{API}/") and not path.startswith(f"{API}/")
     return API + path if included else path
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from tilth.errors import SetupError
+from tilth.errors import DatabaseUnavailable, SetupError
 from tilth.server import logs
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from tilth.store.database import Database
+
+logger = logging.getLogger("tilth.server")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -33,7 +38,19 @@ def app() -> FastAPI:
     end_with_parent()
     settings = ServerSettings.from_environment()
     logs.set_up(settings)
-    return create_app(settings)
+    return create_app(settings, _opened_at_last(settings), closes=True)
+
+
+def _opened_at_last(settings: ServerSettings) -> Database:
+    """The database, waited for: a worker that is started while it is away must not end the whole server."""
+    wait_s = 0.5
+    while True:
+        try:
+            return open_database(settings)
+        except DatabaseUnavailable as error:
+            logger.warning("a worker waits: %s", error.summary)
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, 5.0)
 
 
 def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> None:
@@ -69,6 +86,8 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
+        # A worker that only starts slowly, on a machine that has much to do, does not hang.
+        timeout_worker_healthcheck=60,
         loop="uvloop",
         http="httptools",
     )
