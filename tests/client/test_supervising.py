@@ -11,11 +11,8 @@ import pytest
 from tests.conftest import run_cli
 
 from tilth import __version__, environments as envs
-from tilth.client.supervising import (
-    lock_supervisor,
-    supervisor_environment,
-    supervisor_records,
-)
+from tilth.client.environments import records_of
+from tilth.client.supervising import supervisor_environment
 from tilth.home import Home
 from tilth.records import Run, roles
 from tilth.stack.installed import installed_requirement
@@ -32,9 +29,11 @@ def test_requirements_of_components_come_along() -> None:
 def test_it_is_locked_made_recorded_and_shown(home: Path, tmp_path: Path) -> None:
     place = Home(home)
     interpreter = envs.probe(Path(sys.executable), place)
-    lock = lock_supervisor([], root=tmp_path, interpreter=interpreter, home=place)
+    declared = supervisor_environment().to_json()
+    lock = envs.lock(declared, root=tmp_path, interpreter=interpreter, home=place)
     assert "tilth" in {each.name for each in lock.packages}
-    assert lock_supervisor([], root=tmp_path, interpreter=interpreter, home=place).digest == lock.digest
+    again = envs.lock(declared, root=tmp_path, interpreter=interpreter, home=place)
+    assert again.digest == lock.digest
     made = envs.realise(lock, place)
     ended = subprocess.run(
         [made.python, "-m", "tilth.engine.supervisor"],
@@ -43,7 +42,7 @@ def test_it_is_locked_made_recorded_and_shown(home: Path, tmp_path: Path) -> Non
     assert ended.returncode == 64
     assert "was given no task" in ended.stderr
     with contextlib.closing(open_store(place)) as store:
-        store.write(supervisor_records(lock))
+        store.write(records_of(lock, role="supervisor"))
         run = Run(name="", pipeline="flow", supervisor=lock.digest)
         store.start_run(run)
     assert roles.used_by(run) == {lock.digest}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("target", metavar="FILE[:PIPELINE]", required=False)
 @click.option("--supervisor", is_flag=True, help="Build the image of the stack's supervisor instead.")
+@click.option("--server", is_flag=True, help="Build the image of a server instead.")
 @click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline; may be repeated.")  # fmt: skip  # noqa: E501
 @click.option(
     "--only", "names", multiple=True, metavar="NAME", help="Only this environment; may be repeated."
@@ -59,6 +60,7 @@ def build(
     *,
     target: str | None,
     supervisor: bool,
+    server: bool,
     parameters: Sequence[str],
     names: Sequence[str],
     only_plan: bool,
@@ -72,11 +74,14 @@ def build(
     lock without a container engine, and pushed to the stack's container registry, or where `--registry` says.
     Each image is printed by its digest.
     """
-    if supervisor == (target is not None):
+    asked = [
+        name
+        for name, told in (("a pipeline", target), ("`--supervisor`", supervisor), ("`--server`", server))
+        if told
+    ]
+    if len(asked) != 1:
         raise Misuse(
-            "what to build is missing"
-            if target is None
-            else "`--supervisor` and a pipeline exclude each other",
+            f"{' and '.join(reversed(asked))} exclude each other" if asked else "what to build is missing",
             mend="name the file of a pipeline: `tilth build FILE`",
         )
     given = given_parameters(parameters)
@@ -98,7 +103,7 @@ def build(
 
         python = options["python"] or setting("python") or None
         compiling = begin_compiling(checked_target(target), given, home=Home(home_folder()), python=python)
-    from tilth.client.images import BuildOptions, build_images, build_supervisor, plan_builds
+    from tilth.client.images import BuildOptions, build_images, build_server, build_supervisor, plan_builds
 
     wanted = BuildOptions(names=tuple(names), **options)
     if target is not None and show_dockerfile:
@@ -117,11 +122,14 @@ def build(
     def tell(text: str) -> None:
         click.echo(text, err=True)
 
-    built = (
-        build_supervisor(wanted, tell=tell)
-        if compiling is None
-        else build_images(compiling, wanted, tell=tell)
-    )
+    if compiling is not None:
+        built = build_images(compiling, wanted, tell=tell)
+    elif server:
+        from tilth.server.settings import ServerSettings
+
+        built = build_server(ServerSettings.from_environment().packages.split(), wanted, tell=tell)
+    else:
+        built = build_supervisor(wanted, tell=tell)
     if as_json:
         from tilth.cli.tables import to_json
 

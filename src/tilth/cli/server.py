@@ -1,4 +1,4 @@
-"""`tilth server`: start, status, stop, logs."""
+"""`tilth server`: start, status, stop, logs, settings."""
 
 from __future__ import annotations
 
@@ -188,3 +188,16 @@ def logs(*, lines: int, follow: bool) -> None:
                 click.echo(line, nl=False)
             else:
                 time.sleep(0.2)
+
+
+@server.command()
+@json_option
+def settings(*, as_json: bool) -> None:
+    """Show every setting of a server, its value here and where that comes from; secrets are not shown."""
+    from tilth.cli.tables import table
+
+    told = _settings().shown()
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(table(["setting", "value", "from", "variable"], told))

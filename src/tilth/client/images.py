@@ -28,12 +28,13 @@ from tilth.settings import home_folder, setting
 from tilth.store import open_store, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from tilth.client.compilation import Compiled
     from tilth.client.running import Running
     from tilth.container_registries import ContainerRegistry
+    from tilth.define import Environment
     from tilth.environments import Interpreter
     from tilth.image_builders import ImageBuilder
     from tilth.images.referrers import Attached
@@ -280,9 +281,34 @@ def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> l
 
     Its environment is locked and recorded like any other, for the base that the stack's environments stand on.
     """
+    from tilth.client.supervising import supervisor_environment
+
+    return _build_own(supervisor_environment, "supervisor", options, tell)
+
+
+def build_server(
+    packages: Sequence[str], options: BuildOptions, *, tell: Callable[[str], None]
+) -> list[Build]:
+    """Build the image of a server: tilth, what the stack's components need there, and `packages`.
+
+    Args:
+        packages: Requirements of custom components.
+    """
+    from tilth.client.serving import server_environment
+
+    return _build_own(lambda needs: server_environment([*needs, *packages]), "server", options, tell)
+
+
+def _build_own(
+    declare: Callable[[Sequence[str]], Environment],
+    role: str,
+    options: BuildOptions,
+    tell: Callable[[str], None],
+) -> list[Build]:
+    """Build the image of an environment of tilth's own."""
     from tilth.client.code_root import find_code_root
-    from tilth.client.supervising import NAME, lock_supervisor, supervisor_records
-    from tilth.environments import probe, project_interpreter
+    from tilth.client.environments import records_of
+    from tilth.environments import lock, probe, project_interpreter
     from tilth.stack.assembled import stack_requirements
 
     home = Home(home_folder())
@@ -291,13 +317,12 @@ def build_supervisor(options: BuildOptions, *, tell: Callable[[str], None]) -> l
         key = _key(options, home)
         here = probe(Path(options.python) if options.python else project_interpreter(Path.cwd()), home)
         images, target, stack = _workshop(root, here, options, home, store, tell, key, act=True)
-        interpreter = target.interpreter({"name": NAME})
-        tell(f"environment `{NAME}`: locking")
-        lock = lock_supervisor(
-            stack_requirements(stack), root=root, interpreter=interpreter, home=home, offline=options.offline
-        )
-        store.write(supervisor_records(lock))
-        return images.make_all(distinct({NAME: lock}, target.base, lambda _: images.to.settings))
+        declared = declare(stack_requirements(stack, role)).to_json()
+        interpreter = target.interpreter({"name": role})
+        tell(f"environment `{role}`: locking")
+        locked = lock(declared, root=root, interpreter=interpreter, home=home, offline=options.offline)
+        store.write(records_of(locked, role=role))
+        return images.make_all(distinct({role: locked}, target.base, lambda _: images.to.settings))
 
 
 def _workshop(

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from tilth import __version__
-from tilth.errors import DefinitionError, TilthError
+from tilth.errors import DatabaseUnavailable, DefinitionError, TilthError
 from tilth.home import Home
 from tilth.records import now
 from tilth.server import documents
@@ -37,7 +37,11 @@ from tilth.server.clock import Clock
 from tilth.server.events import Watchers
 from tilth.server.keys import open_keys
 from tilth.server.limits import Attempts, BodyLimit
+from tilth.server.logs import REQUEST_ID
+from tilth.server.metrics import Metrics
+from tilth.server.observed import API, Observed
 from tilth.server.queue import Queue
+from tilth.server.tracing import open_tracing
 from tilth.settings import home_folder
 from tilth.store import wire
 from tilth.store.sql import SqlStore
@@ -88,12 +92,18 @@ def open_database(settings: ServerSettings) -> Database:
     return PostgresDatabase(url, most=settings.connections)
 
 
-def create_app(settings: ServerSettings, database: Database | None = None) -> FastAPI:
+def create_app(
+    settings: ServerSettings, database: Database | None = None, *, closes: bool = False
+) -> FastAPI:
     """The application over one database.
 
     Args:
-        database: Used and not closed; by default the one that the settings name.
+        database: By default the one that the settings name.
+        closes: Whether a database that was given is closed at the end.
+    Raises:
+        SetupError: What the settings, or the variables of OpenTelemetry, ask for cannot be had.
     """
+    tracing = open_tracing()
     opened = database if database is not None else open_database(settings)
 
     @contextlib.asynccontextmanager
@@ -104,7 +114,9 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
         yield
         if clock is not None:
             await run_in_threadpool(clock.stop)
-        if database is None:
+        if tracing is not None:
+            await run_in_threadpool(tracing.close)
+        if closes or database is None:
             opened.close()
 
     app = FastAPI(
@@ -114,7 +126,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=f"{API}/openapi.json",
     )
     app.state.access = Access(SqlStore(opened), settings)
     app.state.queue = Queue(
@@ -126,6 +138,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
     app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.watchers = Watchers()
+    app.state.metrics = Metrics(opened)
     # Routes are tried one after another: what is asked for all the time comes first.
     for part in (
         records,
@@ -159,6 +172,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
             allow_methods=["*"],
             allow_headers=["Authorization", "Content-Type", wire.HEADER],
         )
+    app.add_middleware(Observed, metrics=app.state.metrics, tracing=tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -235,8 +249,10 @@ def _problem(error: TilthError, status: int | None = None) -> Response:
     return documents.respond({"error": error.to_json()}, status=status or error.status, headers=headers)
 
 
-async def _told(_: Request, error: Exception) -> Response:
+async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, TilthError)
+    if isinstance(error, DatabaseUnavailable):
+        request.app.state.metrics.database_errors.inc()
     return _problem(error)
 
 
@@ -258,6 +274,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     problem = _problem(TilthError("this is a bug in tilth's server", mend="see its log, and report it"), 500)
     problem.headers.update(_SECURITY | _AGE)  # it goes past the middleware
+    if name := getattr(request.state, "request_id", ""):
+        problem.headers[REQUEST_ID] = name
     return problem
 
 

@@ -52,6 +52,11 @@ def principal(request: Request) -> Principal:
         LoginNeeded: It has neither, or one that is good no more.
         AccessDenied: A page of another origin had a browser send it.
     """
+    request.state.who = _principal(request)  # for the log
+    return request.state.who  # type: ignore[no-any-return]
+
+
+def _principal(request: Request) -> Principal:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     address = request.client.host if request.client else ""
     if scheme.lower() == "bearer":

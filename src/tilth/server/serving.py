@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import socket
-import sys
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+import tempfile
+import time
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from tilth.engine.supervisor.seclusion import close_to_others
-from tilth.errors import SetupError
+from tilth.errors import DatabaseUnavailable, SetupError
+from tilth.server import logs
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
 from tilth.server.embedded import embedded_runner
+from tilth.server.metrics import SHARED
 from tilth.server.settings import ServerSettings
+from tilth.server.workers import Workers, end_with_parent
 from tilth.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -26,15 +28,31 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from tilth.store.database import Database
+
+logger = logging.getLogger("tilth.server")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
 def app() -> FastAPI:
     """The application as the variables describe it; what each worker process calls."""
+    end_with_parent()
     settings = ServerSettings.from_environment()
-    _log(settings)
+    logs.set_up(settings)
     close_to_others()
-    return create_app(settings)
+    return create_app(settings, _opened_at_last(settings), closes=True)
+
+
+def _opened_at_last(settings: ServerSettings) -> Database:
+    """The database, waited for: a worker that is started while it is away must not end the whole server."""
+    wait_s = 0.5
+    while True:
+        try:
+            return open_database(settings)
+        except DatabaseUnavailable as error:
+            logger.warning("a worker waits: %s", error.summary)
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, 5.0)
 
 
 def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> None:
@@ -48,7 +66,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         DatabaseUnavailable: The database does not answer.
     """
     _check(settings)
-    _log(settings)
+    logs.set_up(settings)
     close_to_others()  # its own runner starts code of users, maybe as the same user of the system
     database = open_database(settings)
     access = Access(SqlStore(database), settings)
@@ -61,6 +79,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     if several:
         database.close()
         os.environ.update(settings.to_environment())
+        os.environ[SHARED] = beside.enter_context(tempfile.TemporaryDirectory(prefix="tilth-metrics-"))
     config = uvicorn.Config(
         "tilth.server.serving:app" if several else create_app(settings, database),
         factory=several,
@@ -70,15 +89,15 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
+        # A worker that only starts slowly, on a machine that has much to do, does not hang.
+        timeout_worker_healthcheck=60,
         loop="uvloop",
         http="httptools",
     )
     try:
         ready(url, invite)
         if several:
-            from uvicorn.supervisors import Multiprocess
-
-            Multiprocess(config, [listener]).run()
+            Workers(config, [listener]).run()
         else:
             uvicorn.Server(config).run(sockets=[listener])
     finally:
@@ -137,33 +156,3 @@ def _own_address(listener: socket.socket) -> str:
     host, port, *_ = listener.getsockname()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is looked for, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line, as log collectors read them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        told.update(getattr(record, "fields", {}))
-        if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
-
-
-def _log(settings: ServerSettings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _JsonLines()
-        if settings.log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
-    # A library's running commentary, with addresses in it, is for those who debug it.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -93,8 +93,22 @@ class ServerSettings:
     allowed_origins: str = _setting(
         "", "other origins whose pages may call the API, by commas; by default none"
     )
-    log_format: str = _setting("text", "`text` or `json`")
+    log_format: str = _setting(
+        "text",
+        "`text`, or `json`: one object a line, and one for each request: method, route, status, ms, user, request id",
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`")
+    metrics_token: str = _setting(
+        "",
+        "what `/metrics` wants to be shown, as `Authorization: Bearer …`; by default it answers everybody: it tells "
+        "numbers, no names",
+        secret=True,
+    )
+    packages: str = _setting(
+        "",
+        "requirements of custom components, by spaces: `boto3>=1.36 our-store==2.1`; part of the server's environment, "
+        "which `tilth build --server` locks",
+    )
 
     @property
     def data(self) -> Path:
@@ -114,6 +128,20 @@ class ServerSettings:
     def secure(self) -> bool:
         """Whether cookies go over HTTPS only."""
         return self.cookie_secure or self.public_url.startswith("https:")
+
+    def shown(self) -> list[dict[str, str]]:
+        """Each setting as people may see it, and where it comes from: secrets are not."""
+        return [
+            {
+                "setting": each.name,
+                "value": ("(hidden)" if value else "") if each.metadata["secret"] else str(value),
+                "from": f"`{variable(each.name)}`" if os.environ.get(variable(each.name)) else "default",
+                "variable": variable(each.name),
+                "meaning": each.metadata["meaning"],
+            }
+            for each in fields(self)
+            for value in (getattr(self, each.name),)
+        ]
 
     @classmethod
     def from_environment(cls, **given: Any) -> ServerSettings:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
+
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from tilth import __version__
+from tilth.errors import LoginNeeded
 from tilth.records.access import User
 from tilth.server.documents import answers, respond
+from tilth.server.metrics import CONTENT_TYPE
 from tilth.server.requests import access_of
 from tilth.store import wire
 
@@ -42,3 +46,16 @@ def ready(request: Request) -> Response:
     """Asks the database; 503 when it does not answer."""
     access_of(request).store.find(User, limit=1)
     return respond({"status": "ok"})
+
+
+@probes.get("/metrics", summary="What Prometheus is told", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """Of all processes of this server; needs `TILTH_SERVER_METRICS_TOKEN` where that is set."""
+    wanted = access_of(request).settings.metrics_token
+    shown = request.headers.get("authorization", "").partition(" ")[2].strip()
+    if wanted and not hmac.compare_digest(shown.encode(), wanted.encode()):
+        raise LoginNeeded(
+            "`/metrics` wants its token",
+            mend="show `TILTH_SERVER_METRICS_TOKEN` as `Authorization: Bearer …`",
+        )
+    return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE)
