@@ -144,6 +144,7 @@ def create_app(settings: ServerSettings, database: Database | None = None) -> Fa
 
     app.add_exception_handler(TilthError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(UnicodeEncodeError, _no_text)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
     app.middleware("http")(_spoken(settings))
@@ -230,6 +231,15 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
     return _problem(DefinitionError("the request cannot be used", why="\n".join(said)))
+
+
+async def _no_text(_: Request, error: Exception) -> Response:
+    assert isinstance(error, UnicodeEncodeError)
+    return _problem(
+        DefinitionError(
+            "the request cannot be used", why="a text in it has half a character, as in `\\ud800`"
+        )
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
