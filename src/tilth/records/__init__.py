@@ -19,6 +19,7 @@ import msgspec
 Column = msgspec.Meta(extra={"column": True})  # without an index of its own
 Indexed = msgspec.Meta(extra={"column": True, "indexed": True})  # listed quickly, newest first, for one value
 Unique = msgspec.Meta(extra={"column": True, "unique": True})
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # one without a time zone could not be compared
 Json = Any  # any value JSON can hold; checked where it enters
 
 
@@ -67,7 +68,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     unique_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     id: Annotated[str, Unique] = msgspec.field(default_factory=new_id)
-    created_at: Annotated[datetime, Indexed] = msgspec.field(default_factory=now)
+    created_at: Annotated[Moment, Indexed] = msgspec.field(default_factory=now)
     revision: Annotated[int, Column] = 1  # kept by the store
 
 
@@ -220,8 +221,8 @@ class Run(Record, frozen=True, kw_only=True):
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     snapshot: str = ""  # id of the one that it was started from, with no client present
     steps: int = 0  # nodes in the graph, map items not counted
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
     fence: int = 1  # goes up each time a driver takes the run over; results of a lower fence are not taken
     failure: Failure | None = None
     tags: tuple[str, ...] = ()
@@ -255,8 +256,8 @@ class StepRun(Record, frozen=True, kw_only=True):
     environment: str = ""  # digest; empty for the client's own
     inputs: dict[str, Json] = {}  # name -> literal, or {"$artifact": digest, "id": …, "from": …}
     outputs: dict[str, OutputRef] = {}
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
     seconds: dict[str, float] = {}  # queued, environment, loading, running, saving
     peak_memory: int = 0  # bytes
     log_bytes: int = 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from enum import Enum
 from typing import Annotated, ClassVar
 
 import msgspec
 
-from tilth.records import Column, Indexed, Json, Record, Unique
+from tilth.records import Column, Indexed, Json, Moment, Record, Unique
 
 
 class Role(str, Enum):
@@ -61,8 +60,8 @@ class Token(Record, frozen=True, kw_only=True):
     beginning: str = ""  # of the secret: enough to recognise it, too little to use it
     project: str = ""  # the only one that it opens; empty for all those of its user
     run: Annotated[str, Indexed] = ""  # id of the only run that it may change
-    expires_at: datetime | None = None
-    used_at: datetime | None = None  # to within a minute
+    expires_at: Moment | None = None
+    used_at: Moment | None = None  # to within a minute
 
 
 class Space(Record, frozen=True, kw_only=True):
@@ -93,7 +92,7 @@ class DeviceLogin(Record, frozen=True, kw_only=True):
     digest: Annotated[str, Unique]  # SHA-256 of the device code
     user_code: Annotated[str, Unique]  # what a person compares and types
     client: str = ""  # the machine that asks
-    expires_at: datetime
+    expires_at: Moment
     user: str = ""  # id of who granted it
     denied: bool = False
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from enum import Enum
 from typing import Annotated, ClassVar
 
 import msgspec
 
-from tilth.records import Column, Failure, Indexed, Json, Record, Snapshot as Snapshot, Unique
+from tilth.records import Column, Failure, Indexed, Json, Moment, Record, Snapshot as Snapshot, Unique
 
 
 class LaunchState(str, Enum):
@@ -49,9 +48,9 @@ class Launch(Record, frozen=True, kw_only=True):
     machine: str = ""  # the only one whose runners may start it; empty for any
     runner: Annotated[str, Column] = ""  # id of who has it
     fence: int = 0  # goes up with each lease
-    leased_until: Annotated[datetime | None, Column] = None
+    leased_until: Annotated[Moment | None, Column] = None
     failure: Failure | None = None
-    finished_at: datetime | None = None
+    finished_at: Moment | None = None
 
 
 class Overlap(str, Enum):
@@ -77,14 +76,14 @@ class Schedule(Record, frozen=True, kw_only=True):
     cron: str = ""
     timezone: str = "UTC"  # of `cron`, as `Europe/Berlin`
     every_s: int = 0  # seconds
-    at: datetime | None = None
-    begins_at: datetime | None = None
-    ends_at: datetime | None = None
+    at: Moment | None = None
+    begins_at: Moment | None = None
+    ends_at: Moment | None = None
     catch_up: bool = False  # start what was missed, one by one; else the newest missed alone
     overlap: Overlap = Overlap.ALLOW
     active: bool = True
-    next_at: Annotated[datetime | None, Indexed] = None  # None: never again, or paused
-    last_at: datetime | None = None  # the last time that it asked for a run
+    next_at: Annotated[Moment | None, Indexed] = None  # None: never again, or paused
+    last_at: Moment | None = None  # the last time that it asked for a run
 
 
 class Webhook(Record, frozen=True, kw_only=True):
@@ -101,7 +100,7 @@ class Webhook(Record, frozen=True, kw_only=True):
     parameters: dict[str, Json] = msgspec.field(default_factory=dict)
     allowed: tuple[str, ...] = ()  # parameters that a request may set
     active: bool = True
-    used_at: datetime | None = None
+    used_at: Moment | None = None
 
 
 class Runner(Record, frozen=True, kw_only=True):
@@ -117,7 +116,7 @@ class Runner(Record, frozen=True, kw_only=True):
     version: str = ""  # of tilth
     slots: int = 1  # runs at once
     busy: int = 0
-    seen_at: Annotated[datetime | None, Column] = None
+    seen_at: Annotated[Moment | None, Column] = None
     user: str = ""  # id
 
 
@@ -131,7 +130,7 @@ class ServerSecret(Record, frozen=True, kw_only=True):
     name: Annotated[str, Column]
     value: str  # base64 of nonce and AES-256-GCM ciphertext, bound to project and name
     key: Annotated[str, Indexed]  # which key encrypted it
-    set_at: datetime
+    set_at: Moment
     set_by: str = ""  # name
 
 
@@ -142,7 +141,7 @@ class RunLease(Record, frozen=True, kw_only=True):
 
     holder: str  # the machine and process, for people
     fence: int  # the run's, as the driver holds it
-    expires_at: datetime  # by the server's clock
+    expires_at: Moment  # by the server's clock
     cancel: bool = False  # somebody asks the driver to stop the run
 
 

@@ -161,6 +161,7 @@ def create_app(
 
     app.add_exception_handler(TilthError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(UnicodeEncodeError, _no_text)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(BodyLimit, most=settings.max_body_mb << 20)
@@ -260,6 +261,15 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
     return _problem(DefinitionError("the request cannot be used", why="\n".join(said)))
+
+
+async def _no_text(_: Request, error: Exception) -> Response:
+    assert isinstance(error, UnicodeEncodeError)
+    return _problem(
+        DefinitionError(
+            "the request cannot be used", why="a text in it has half a character, as in `\\ud800`"
+        )
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:

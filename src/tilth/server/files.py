@@ -129,7 +129,7 @@ class Files:
         """Forget an object; nothing happens when it is not there."""
         place = self._object(key)
         for top, path in (("digests", self.root / "digests" / key), ("objects", place)):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with _told(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
             with contextlib.suppress(OSError):
                 for folder in path.relative_to(self.root / top).parents[:-1]:
@@ -167,7 +167,9 @@ class Files:
             NotFound: There is none.
         """
         path = self._log(run, name)
-        if not path.is_file():
+        with _told():
+            there = path.is_file()
+        if not there:
             raise NotFound(f"there is no log `{name}` of this run")
         return path
 

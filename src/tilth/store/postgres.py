@@ -221,7 +221,7 @@ def _translated(psycopg: Any) -> Iterator[None]:
             why=_said(error),
             mend="let its user create tables and schemas there",
         ) from error
-    except errors.DataError as error:
+    except (errors.DataError, errors.ProgramLimitExceeded, UnicodeEncodeError) as error:
         raise DefinitionError("a value cannot be kept", why=_said(error)) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
         # While it connects, libpq gives its reasons as text alone.

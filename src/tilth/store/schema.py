@@ -30,7 +30,7 @@ class SqlColumn:
 
 def columns(kind: type[Record]) -> tuple[SqlColumn, ...]:
     """The columns of a kind of record, in the order of its fields."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints, plain_hints = get_type_hints(kind, include_extras=True), get_type_hints(kind)
     found = []
     for name in kind.__struct_fields__:
         marks: dict[str, Any] = {}
@@ -39,7 +39,7 @@ def columns(kind: type[Record]) -> tuple[SqlColumn, ...]:
                 marks |= meta.extra or {}
         if not marks.get("column"):
             continue
-        plain = hints[name].__origin__
+        plain = plain_hints[name]
         options = set(get_args(plain) or (plain,))
         nullable = NoneType in options
         (only,) = options - {NoneType}

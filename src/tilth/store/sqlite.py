@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from tilth.errors import Conflict, DiskFull, HomeTooNew, HomeUnwritable, SetupError
+from tilth.errors import Conflict, DefinitionError, DiskFull, HomeTooNew, HomeUnwritable, SetupError
 from tilth.mounts import MOUNTS, mount_of
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(error, path) from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise DefinitionError("a value cannot be kept", why=str(error)) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full(path) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from sse_starlette.sse import EventSourceResponse
 
 from tilth.errors import AccessDenied, Conflict, NotFound
-from tilth.records import Run, now
+from tilth.records import Moment, Run, now
 from tilth.records.launching import RunLease
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.events import Watchers
@@ -41,7 +41,7 @@ class LeaseView(msgspec.Struct, frozen=True):
 
     held: bool
     holder: str = ""
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class LogView(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from tilth.errors import Conflict, LoginNeeded, NotFound
-from tilth.records import now
+from tilth.records import Moment, now
 from tilth.records.access import DeviceLogin, Purpose, Token, User
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.passwords import digest_of, hash_password, is_password
@@ -46,7 +46,7 @@ class LoggedIn(msgspec.Struct, frozen=True):
 
     token: str
     user: str
-    expires_at: datetime | None
+    expires_at: Moment | None
 
 
 class NewPassword(msgspec.Struct, frozen=True):

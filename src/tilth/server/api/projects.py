@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from tilth.errors import DefinitionError, NotFound
+from tilth.records import Moment
 from tilth.records.access import Member, Role, Space, User
 from tilth.server.access import no_project
 from tilth.server.api.users import is_name
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 
+_LONGEST = 10_000  # characters of a description
+
 
 class ProjectView(msgspec.Struct, frozen=True, kw_only=True):
     """A project, and what who asks is in it."""
 
     name: str
     description: str
-    created_at: datetime
+    created_at: Moment
     role: Role
 
 
@@ -98,6 +100,10 @@ def add_project(request: Request, who: Who, body: Body) -> Response:
         raise DefinitionError(
             f"`{told.name[:100]}` is no name of a project",
             mend="give up to 100 printable characters without slashes",
+        )
+    if len(told.description) > _LONGEST:
+        raise DefinitionError(
+            f"the description has {len(told.description):,} characters", mend=f"give up to {_LONGEST:,}"
         )
     space = access_of(request).create_project(who, told.name, told.description)
     view = ProjectView(

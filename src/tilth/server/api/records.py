@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Header, Request, Response
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/projects/{project}", tags=["records"], route_class=OneThread)
 MOST = 1000  # records in one page
+_MOST_VALUES = 10_000  # of one column, in one query
+_LONGEST = 1000  # characters of what records are found by; an index of PostgreSQL takes little more
+R = TypeVar("R", bound=Record)
 _AGAIN = Header(
     alias="Tilth-Again",
     description="Set where the same request may have arrived before: what it did then is no conflict.",
@@ -94,7 +97,7 @@ def start_run(
     request: Request, asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False
 ) -> Response:
     """Numbers are never given twice."""
-    run = read(body, Run)
+    run = _usable(read(body, Run))
     if asked.who.token.run != run.id:
         _not_for_runs(asked)
     kept: Run | None = None
@@ -133,7 +136,22 @@ def _change(told: WireChange) -> Change:
     put = bytes(told.put)
     if bool(put) == (told.delete is not None):
         raise DefinitionError("a change has either `put` or `delete`")
-    return Delete(kind, told.delete) if told.delete is not None else Put(read(put, kind))
+    return Delete(kind, told.delete) if told.delete is not None else Put(_usable(read(put, kind)))
+
+
+def _usable(record: R) -> R:
+    """A record whose names are such that every database finds it again."""
+    for column in tables.columns(type(record)):
+        value = getattr(record, column.name)
+        if isinstance(value, str) and (len(value) > _LONGEST or "\0" in value):
+            raise DefinitionError(
+                f"`{column.name}` of a {record.kind.replace('_', ' ')} cannot be kept",
+                why=f"it has {len(value):,} characters" if len(value) > _LONGEST else "it has a NUL in it",
+                mend=f"give up to {_LONGEST:,} characters",
+            )
+    if record.id in ("", ".", "..") or "/" in record.id:
+        raise DefinitionError(f"`{record.id[:100]}` is no id", mend="give one without a `/`, or none")
+    return record
 
 
 # What a run names and others share: under the digest of what it is.
@@ -184,6 +202,7 @@ def _not_for_runs(asked: ProjectRequest) -> None:
 def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
     if not 1 <= query.limit <= MOST:
         raise DefinitionError(f"`limit` is {query.limit}", mend=f"give a number from 1 to {MOST}")
+    _check_values(kind, query)
     rows, following = asked.store.find_rows(
         kind,
         order=query.order,
@@ -193,6 +212,25 @@ def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
         where=query.where,
     )
     return respond_page(rows, following)
+
+
+def _check_values(kind: type[Record], query: Query_) -> None:
+    """PostgreSQL compares no text with a number, and takes 65,535 values at most."""
+    types = {each.name: int if each.type == "INTEGER" else str for each in tables.columns(kind)}
+    for name, given in query.where.items():
+        values = given if isinstance(given, list) else [given]
+        if len(values) > _MOST_VALUES:
+            raise DefinitionError(
+                f"`{name}` is given {len(values):,} values",
+                mend=f"give {_MOST_VALUES:,} at most, and ask again",
+            )
+        wanted = types.get(name)  # None: `find_rows` says what is known
+        wrong = [each for each in values if wanted and each is not None and not isinstance(each, wanted)]
+        if wrong:
+            word = "a whole number" if wanted is int else "text"
+            raise DefinitionError(f"`{name}` is `{str(wrong[0])[:100]}`", mend=f"give {word}")
+        if any(isinstance(each, int) and not -(1 << 63) <= each < 1 << 63 for each in values):
+            raise DefinitionError(f"`{name}` is out of range", mend="give a number of 64 bits")
 
 
 def _lister(kind: type[Record]) -> Callable[..., Response]:
@@ -269,7 +307,7 @@ def _routes(kind: type[Record]) -> None:
         return respond_row(asked.store.get_row(kind, id))
 
     def add(asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False) -> Response:
-        records = read(body, several).items
+        records = tuple(map(_usable, read(body, several).items))
         _not_for_runs(asked)
         try:
             return respond({"items": asked.store.add(*records)}, status=201)
@@ -287,7 +325,7 @@ def _routes(kind: type[Record]) -> None:
         ],
         again: Annotated[bool, _AGAIN] = False,
     ) -> Response:
-        new = read(body, kind)
+        new = _usable(read(body, kind))
         if new.id != id:
             raise DefinitionError(f"the record has another id than the address: `{new.id}`")
         _hold_to_run(asked, [Put(new)])

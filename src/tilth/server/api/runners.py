@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from tilth.errors import AccessDenied, Conflict, NotFound
+from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound
 from tilth.records import Failure, Run, Snapshot, now
 from tilth.records.access import Purpose, Role, Token, User
 from tilth.records.launching import Launch, LaunchState, Runner
@@ -113,6 +113,11 @@ def begin(request: Request, who: Who, body: Body) -> Response:
     access = access_of(request)
     told = read(body, NewRunner)
     _check(access, who, told.project)
+    for field in ("id", "name", "place", "platform", "machine", "version"):
+        if len(getattr(told, field)) > 200 or not getattr(told, field).isprintable():
+            raise DefinitionError(
+                f"`{field}` of the runner cannot be used", mend="give up to 200 printable characters"
+            )
     try:
         before = access.store.get(Runner, told.id)
     except NotFound:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 from fastapi import APIRouter, Request, Response
 
 from tilth.define.environments import SECRET_NAME
 from tilth.errors import DefinitionError, NotFound
-from tilth.records import now
+from tilth.records import Moment, now
 from tilth.records.launching import ServerSecret, Webhook
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.keys import Keys
@@ -30,7 +28,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     """What may be told about a secret. Its value is none of it."""
 
     name: str
-    set_at: datetime
+    set_at: Moment
     set_by: str
 
 

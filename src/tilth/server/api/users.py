@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound
+from tilth.records import Moment
 from tilth.records.access import AuditEntry, Member, Purpose, Role, Token, User
 from tilth.server.documents import accepts, answers, page_of, read, respond, respond_page
 from tilth.server.passwords import hash_password, is_password
@@ -17,6 +18,7 @@ from tilth.store import Delete, walk
 
 router = APIRouter(tags=["users"])
 _NAME_LONGEST = 100
+_LONGEST = 320  # characters of an address (RFC 3696, erratum 1690)
 
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    created_at: datetime
+    created_at: Moment
     service: bool
     admin: bool
     active: bool
@@ -44,7 +46,7 @@ class Me(msgspec.Struct, frozen=True):
     purpose: Purpose
     project: str
     run: str
-    expires_at: datetime | None
+    expires_at: Moment | None
 
 
 class UserPage(msgspec.Struct, frozen=True):
@@ -101,9 +103,9 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     beginning: str
     project: str
-    created_at: datetime
-    expires_at: datetime | None
-    used_at: datetime | None
+    created_at: Moment
+    expires_at: Moment | None
+    used_at: Moment | None
 
 
 class TokenList(msgspec.Struct, frozen=True):
@@ -159,6 +161,7 @@ def add_user(request: Request, who: Who, body: Body) -> Response:
             f"`{told.name[:_NAME_LONGEST]}` is no name of a user",
             mend=f"give up to {_NAME_LONGEST} printable characters without spaces or slashes",
         )
+    _check_lengths(full_name=told.full_name, email=told.email)
     if told.service and told.password:
         raise DefinitionError("a service account has no password", mend="make an API key for it")
     user = User(
@@ -189,6 +192,7 @@ def change_user(request: Request, who: Who, name: str, body: Body) -> Response:
     """Admins of the server change everybody; a user their own name, address and password."""
     access, told = access_of(request), read(body, ChangedUser)
     user = _user(request, who, name)
+    _check_lengths(full_name=told.full_name, email=told.email)
     own = user.id == who.user.id
     if not who.is_admin and (told.admin is not None or told.active is not None):
         raise AccessDenied("only an admin of the server may do this")
@@ -336,6 +340,14 @@ def is_name(text: str) -> bool:
         and text.strip() == text
         and not set(text) & set("/\\ ")
     )
+
+
+def _check_lengths(**given: str | None) -> None:
+    for name, text in given.items():
+        if text is not None and (len(text) > _LONGEST or not text.isprintable()):
+            raise DefinitionError(
+                f"`{name}` cannot be used", mend=f"give up to {_LONGEST} printable characters"
+            )
 
 
 def _user(request: Request, who: Who, name: str) -> User:

@@ -14,7 +14,7 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, LoginNeeded, NotFound
-from tilth.records import Failure, Json, Snapshot, now
+from tilth.records import Failure, Json, Moment, Snapshot, now
 from tilth.records.launching import Launch, Webhook
 from tilth.server.api.login import own_url
 from tilth.server.api.secrets import keys_of
@@ -53,8 +53,8 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Json]
     allowed: tuple[str, ...]
     active: bool
-    created_at: datetime
-    used_at: datetime | None
+    created_at: Moment
+    used_at: Moment | None
     url: str
 
 
