@@ -251,7 +251,7 @@ def test_a_build_there_ends_with_whoever_ordered_it(
 
     registry = f"{registry_plain.host}/{own_name()}"
     with built.start("build", "pipeline.py", "--builder", "big", "--registry", registry) as command:
-        wait_until(runs, "the build there", timeout=LIMIT_S)
+        wait_until(runs, "the build there")
         assert ssh_server.programs()
         if how == "cut":
             ssh_server.cut()
@@ -262,5 +262,5 @@ def test_a_build_there_ends_with_whoever_ordered_it(
         assert code == 1
         assert "broke off" in command.stderr
         assert "start again" in command.stderr
-    wait_until(lambda: not ssh_server.programs(), "the end of the program there", timeout=60)
-    wait_until(lambda: not runs(), "the end of what it had begun", timeout=60)
+    wait_until(lambda: not ssh_server.programs(), "the end of the program there")
+    wait_until(lambda: not runs(), "the end of what it had begun")

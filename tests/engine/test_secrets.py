@@ -201,7 +201,7 @@ def test_a_missing_secret_is_told_before_anything_is_recorded(
     assert str(caught.value).splitlines() == [
         "step `with_secret` needs secret `KEY`, which is not set",
         "  the variable `KEY` that this process has is not taken for it: a step gets what was declared and kept",
-        "  hint: `tilth secret set KEY`",
+        "  hint: `tilth secret set KEY` sets it",
     ]
     assert not (project.home.runs).exists()
     assert not (project.home.bundles).exists()

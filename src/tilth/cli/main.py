@@ -142,9 +142,11 @@ def _run(arguments: list[str]) -> int:
 
 def _leave_threads_behind(code: int) -> None:
     """End now where the interpreter would wait for threads first, as one that a store does not answer."""
+    import atexit
     import threading
 
     if threading.active_count() > 1:  # daemons too: those of a pool are waited for
+        atexit._run_exitfuncs()  # which end the programs that were started
         sys.stderr.flush()
         os._exit(code)
 

@@ -37,9 +37,9 @@ TYPES = {
         needed_by=("client", "supervisor", "server"),
     ),
     "container_registry": ComponentType(
-        "where images are kept", "c", ("host", "repository", "registry", "check")
+        "where images are kept", "c", ("host", "compression", "repository", "registry", "check")
     ),
-    "image_builder": ComponentType("where images are made", "i", ("name", "derive", "check")),
+    "image_builder": ComponentType("where images are made", "i", ("name", "derive", "image_id", "check")),
 }
 
 PLACES = ("client", "supervisor", "server")
