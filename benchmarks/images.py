@@ -301,8 +301,11 @@ class Bench:
         self.note("five steps", five)
 
     def created(self, label: str) -> float:
-        """When the engine made the container with a label, in seconds since 1970."""
-        command = ["docker", "events", "--since", "10m", "--until", "0s", "--format", "{{.TimeNano}}"]
+        """When the engine made the container with a label, in seconds since 1970.
+
+        Docker cuts `until` to whole seconds: one second from now, so that what was just made is in it.
+        """
+        command = ["docker", "events", "--since", "10m", "--until=-1s", "--format", "{{.TimeNano}}"]
         for each in ("type=container", "event=create", f"label={label}"):
             command += ["--filter", each]
         _, printed = timed(command, WORK)

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _hush()
-    if code == INTERRUPTED:
+    if code == INTERRUPTED and arguments is None:  # else somebody called it, whose process goes on
         _leave_threads_behind(code)
     sys.exit(code)
 
