@@ -24,6 +24,7 @@ from tests.services import (
     gcs as gcs,
     moto as moto,
     moto_signed as moto_signed,
+    oidc_provider as oidc_provider,
     postgres as postgres,
     postgres_database as postgres_database,
     registry_password as registry_password,

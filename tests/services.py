@@ -30,6 +30,7 @@ GROUPS = {
     **dict.fromkeys(["moto", "moto_signed", "azurite", "gcs"], "objects"),
     "swift": "swift",
     **dict.fromkeys(["postgres", "postgres_database"], "postgres"),
+    "oidc_provider": "oidc",
 }
 
 
@@ -170,6 +171,15 @@ class GoogleStorage:
 
     url: str
     bucket: str
+
+
+@dataclass(frozen=True)
+class OidcProvider:
+    """A provider of logins. Any name and password log in there; see `scripts/services.d/oidc_provider.js`."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
 
 
 def started(config: pytest.Config, group: str) -> dict[str, Any]:
@@ -320,3 +330,9 @@ def postgres_database(postgres: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}".encode())
         yield f"{postgres}/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def oidc_provider(pytestconfig: pytest.Config) -> OidcProvider:
+    """A provider of logins by OpenID Connect, whose client returns to any port of loopback."""
+    return OidcProvider(**started(pytestconfig, "oidc"))

@@ -1,5 +1,7 @@
 """The whole API against what its OpenAPI says of it, and against input that nobody should send."""
 
+# ruff: noqa: UP031 - JSON has braces of its own
+
 from __future__ import annotations
 
 import secrets
@@ -175,10 +177,10 @@ def test_names_of_100000_characters_are_refused_by_name(ask):
     assert ask.post(f"{RUNS}/query", json={"where": {"pipeline": long}}).json()["items"] == []
 
 
-@pytest.mark.parametrize(
-    "odd", ["%00", "%ff%fe", "%2e%2e", "%20", "a%0ab", "x" * 20_000, "%F0%9F%98%80" * 240]
-)
-def test_odd_characters_in_an_address_are_answered(ask, odd):
+ODD = ["%00", "%ff%fe", "%2e%2e", "%20", "a%0ab", "x" * 20_000, "%F0%9F%98%80" * 240]
+
+
+def test_odd_characters_in_an_address_are_answered(ask):
     run = ask.post(f"{RUNS}/start", json={"pipeline": "p"}).json()["id"]
     for odd in ODD:
         for method, path in (

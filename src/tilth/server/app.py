@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from tilth import __version__
-from tilth.errors import DatabaseUnavailable, DefinitionError, TilthError
+from tilth.errors import DatabaseUnavailable, DefinitionError, SetupError, TilthError
 from tilth.home import Home
 from tilth.records import now
 from tilth.server import documents
@@ -25,6 +25,7 @@ from tilth.server.api import (
     live,
     login,
     objects,
+    oidc,
     projects,
     records,
     runners,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from tilth.server.oidc import Provider
     from tilth.server.settings import ServerSettings
     from tilth.store.database import Database
 
@@ -137,6 +139,7 @@ def create_app(
     )
     app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
+    app.state.provider = _provider(settings)
     app.state.watchers = Watchers()
     app.state.metrics = Metrics(opened)
     # Routes are tried one after another: what is asked for all the time comes first.
@@ -146,6 +149,7 @@ def create_app(
         objects,
         health,
         login,
+        oidc,
         users,
         projects,
         launches,
@@ -176,6 +180,21 @@ def create_app(
     app.add_middleware(Observed, metrics=app.state.metrics, tracing=tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _provider(settings: ServerSettings) -> Provider | None:
+    if not settings.oidc_issuer:
+        return None
+    if not settings.oidc_client_id:
+        raise SetupError(
+            "`TILTH_SERVER_OIDC_ISSUER` is set, and `TILTH_SERVER_OIDC_CLIENT_ID` is not",
+            mend="give the id that the provider knows this server as",
+        )
+    from tilth.server.oidc import Provider
+
+    return Provider(
+        settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_scopes
+    )
 
 
 def first_admin(access: Access) -> str:

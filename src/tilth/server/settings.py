@@ -84,6 +84,22 @@ class ServerSettings:
         "variables of the server that its own runner's runs get too, by commas; by default those of locale, "
         "time zone, proxies, certificates and package indexes alone",
     )
+    oidc_issuer: str = _setting(
+        "", "address of an OpenID Connect provider that users may log in by, exactly as it calls itself"
+    )
+    oidc_client_id: str = _setting("", "what the provider knows this server as")
+    oidc_client_secret: str = _setting(
+        "", "the secret that goes with it; empty for a client without one", secret=True
+    )
+    oidc_scopes: str = _setting("openid profile email", "what the provider is asked to tell, by spaces")
+    oidc_name_claim: str = _setting(
+        "preferred_username",
+        "the claim that names a new user, such as `email`; it must be one a user cannot choose",
+    )
+    oidc_create_users: bool = _setting(
+        False,
+        "whether whoever the provider knows becomes a user; otherwise a user links the login themselves",
+    )
     trusted_proxies: str = _setting(
         "127.0.0.1", "addresses of proxies whose `X-Forwarded-*` headers are believed, by commas"
     )

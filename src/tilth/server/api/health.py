@@ -26,13 +26,14 @@ class Info(msgspec.Struct, frozen=True):
     version: str
     protocol: int
     oldest_protocol: int
-    login: tuple[str, ...]  # ways to log in: `password`
+    login: tuple[str, ...]  # ways to log in: `password`, `oidc`
 
 
 @router.get("/info", summary="What this server is", responses=answers(Info), openapi_extra={"security": []})
-def info() -> Response:
+def info(request: Request) -> Response:
     """Needs no login."""
-    return respond(Info("tilth", __version__, wire.PROTOCOL, wire.OLDEST, ("password",)))
+    login = ("password",) if request.app.state.provider is None else ("password", "oidc")
+    return respond(Info("tilth", __version__, wire.PROTOCOL, wire.OLDEST, login))
 
 
 @probes.get("/health", summary="Whether the process lives", include_in_schema=False)

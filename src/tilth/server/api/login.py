@@ -252,6 +252,16 @@ def _session(request: Request, user: User, client: str, *, cookie: bool) -> Resp
     if not cookie:
         return respond(login)
     response = respond(msgspec.structs.replace(login, token=""))
+    _keep(request, response, secret)
+    return response
+
+
+def set_session(request: Request, response: Response, user: User, client: str) -> None:
+    """Begin a session of a user, in the cookie of an answer."""
+    _keep(request, response, _logged_in(request, user, client)[0])
+
+
+def _keep(request: Request, response: Response, secret: str) -> None:
     settings = access_of(request).settings
     response.set_cookie(
         COOKIE,
@@ -261,7 +271,6 @@ def _session(request: Request, user: User, client: str, *, cookie: bool) -> Resp
         samesite="strict",
         secure=settings.secure,
     )
-    return response
 
 
 def own_url(request: Request) -> str:

@@ -22,6 +22,16 @@ async function ask(method, path, body) {
   return told;
 }
 
+// What the server answers with when a login by the provider fails.
+const FAILED = {
+  denied: "The login was not granted.",
+  expired: "That took too long, or was begun in another browser. Try again.",
+  linked: "That login belongs to another user here.",
+  provider: "Your organisation's login does not work at present. An admin finds the reason in the server's log.",
+  taken: "There is a user of your name already. If that is you, log in with your password and link the two.",
+  unknown: "You are no user of this server. Ask one of its admins.",
+};
+
 function show(id) {
   for (const each of document.querySelectorAll("form")) each.hidden = each.id !== id;
   form(id)?.querySelector("input")?.focus();
@@ -43,10 +53,12 @@ function onSubmit(id, work) {
 
 async function begin() {
   const page = location.pathname;
+  const failed = FAILED[new URLSearchParams(location.search).get("failed")];
+  say(failed ?? "", true);
   if (page === "/invite") return show("invite");
   try {
     const me = await ask("GET", "/me");
-    say(`You are logged in as ${me.user.name}.`);
+    say(`${failed ? `${failed} ` : ""}You are logged in as ${me.user.name}.`, Boolean(failed));
     if (page === "/device") {
       show("device");
       const code = new URLSearchParams(location.search).get("code");
@@ -57,17 +69,30 @@ async function begin() {
           "Let it in only if you started this yourself, and the code is the one it shows.";
       }
     } else {
-      show("");
+      show("me");
+      form("link").hidden = !(await providers());
     }
   } catch (error) {
     if (error.status !== 401) return say(error.message, true);
-    say("");
     show("login");
+    const code = page === "/device" && new URLSearchParams(location.search).get("code");
+    if (code) form("oidc").querySelector("a").href += `?code=${encodeURIComponent(code)}`;
+    form("oidc").hidden = !(await providers());
   }
+}
+
+async function providers() {
+  return (await ask("GET", "/info")).login.includes("oidc");
 }
 
 onSubmit("login", async (data) => {
   await ask("POST", "/login", { name: data.get("name"), password: data.get("password"), client: "browser", cookie: true });
+  await begin();
+});
+
+onSubmit("me", async () => {
+  await ask("POST", "/logout");
+  history.replaceState(null, "", "/login");
   await begin();
 });
 
