@@ -110,7 +110,7 @@ def test_a_process_killed_while_it_makes_the_database_is_no_hindrance(tmp_path):
 def test_a_full_disk_is_said_to_be_full_and_what_was_kept_stays(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=False).returncode:
         pytest.skip("needs to mount a small file system")
     try:
         with open_store(Home(small)) as store:
