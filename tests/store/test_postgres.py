@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -169,6 +170,25 @@ def test_connections_that_were_ended_are_made_anew(postgres_database):
         )
         assert query(postgres_database, ended) >= 1
         assert store.get(Run, run.id) == run
+        assert query(postgres_database, ended) >= 1
+        assert store.start_run(Run(pipeline="p")).number == 2
+
+
+def test_all_connections_of_a_busy_server_may_end_at_once(postgres_database):
+    with SqlStore(PostgresDatabase(postgres_database, most=4)) as store, ThreadPoolExecutor(4) as threads:
+        together = threading.Barrier(4)
+
+        def hold(_):
+            store.database.transact(lambda cursor: (cursor.execute("SELECT 1"), together.wait(30)))
+
+        list(threads.map(hold, range(4)))  # so that each has a connection, used just now
+        ended = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert query(postgres_database, ended) >= 4
+        started = threads.map(lambda _: store.start_run(Run(pipeline="p")), range(8))
+        assert sorted(each.number for each in started) == list(range(1, 9))
 
 
 def test_a_cached_step_is_found_through_an_index(store, shared):

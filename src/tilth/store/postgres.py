@@ -52,6 +52,7 @@ class PostgresDatabase:
                 mend="install `tilth[server]`",
             ) from error
         self._psycopg = psycopg
+        self._doubted_at = 0.0
         with _translated(psycopg), psycopg.connect(url, connect_timeout=int(_CONNECT_S)) as connection:
             migrate(connection, migrations)
         self._pool: ConnectionPool[Any] = ConnectionPool(
@@ -65,24 +66,37 @@ class PostgresDatabase:
         )
 
     def select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with _translated(self._psycopg), self._connection() as connection:
-            rows: list[tuple[Any, ...]] = connection.execute(_marked(sql), values).fetchall()
-            return rows
+        for again in (False, True):
+            taken = False
+            try:
+                with _translated(self._psycopg), self._connection() as connection:
+                    taken = True
+                    rows: list[tuple[Any, ...]] = connection.execute(_marked(sql), values).fetchall()
+                    return rows
+            except DatabaseUnavailable:
+                if again or not taken:
+                    raise
+                self._doubt()
+        raise AssertionError("the second try returns or raises")
 
     def transact(self, work: Callable[[Cursor], T]) -> T:
         for attempt in range(1, _TRIES + 1):
+            taken = begun = False
             try:
-                with (
-                    _translated(self._psycopg),
-                    self._connection() as connection,
-                    connection.transaction(),
-                    connection.cursor() as cursor,
-                ):
-                    return work(_Marking(cursor))
+                with _translated(self._psycopg), self._connection() as connection:
+                    taken = True
+                    with connection.transaction(), connection.cursor() as cursor:
+                        begun = True
+                        return work(_Marking(cursor))
             except _EndedForAnother:
                 if attempt == _TRIES:
                     raise
                 time.sleep(0.01 * 2**attempt)
+            except DatabaseUnavailable:
+                # What had begun may have been done: whoever asked must find out.
+                if begun or not taken or attempt == _TRIES:
+                    raise
+                self._doubt()
         raise AssertionError("a try returns or raises")
 
     @contextmanager
@@ -92,9 +106,14 @@ class PostgresDatabase:
             connection.used_at = time.monotonic()
 
     def _check(self, connection: psycopg.Connection[Any]) -> None:
-        """Find out whether a connection still leads to the database. One in steady use is known to."""
-        if time.monotonic() - getattr(connection, "used_at", 0.0) > _FRESH_S:
+        """Find out whether a connection still leads to the database. One in steady use is taken to."""
+        used_at = getattr(connection, "used_at", 0.0)
+        if used_at <= self._doubted_at or time.monotonic() - used_at > _FRESH_S:
             self._pool.check_connection(connection)
+
+    def _doubt(self) -> None:
+        """A connection was gone, so the others may be: each is asked before it is used again."""
+        self._doubted_at = time.monotonic()
 
     def close(self) -> None:
         """Close every connection."""

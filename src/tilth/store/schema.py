@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -28,6 +29,7 @@ class SqlColumn:
     unique: bool
 
 
+@functools.cache  # it reads annotations, which takes half a millisecond, and is asked for with every record
 def columns(kind: type[Record]) -> tuple[SqlColumn, ...]:
     """The columns of a kind of record, in the order of its fields."""
     hints, plain_hints = get_type_hints(kind, include_extras=True), get_type_hints(kind)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 Row: TypeAlias = tuple[str, int]  # JSON, revision
 _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for each value
+# Columns that leave few records of one value. Beside them an index of states leads SQLite, which has no statistics,
+# to half of all records.
+_TELLING = frozenset({"run", "cache_key", "step"})
 _FEW = 8  # values of one column that are asked for one by one
 
 
@@ -313,7 +316,10 @@ class _Table(Generic[R]):
             always.append(("id >= ? AND id < ?", [id_prefix, id_prefix + "\U0010ffff"]))
         if after is not None:
             always.append((f'("{name}", id) {"<" if down else ">"} (?, ?)', _read_cursor(after)))
-        choices = [self._choices(key, wanted) for key, wanted in where.items()]
+        telling = not _TELLING.isdisjoint(where)
+        choices = [
+            self._choices(key, wanted, hidden=telling and key == "state") for key, wanted in where.items()
+        ]
         direction = "DESC" if down else "ASC"
         ordered = f'ORDER BY "{name}" {direction}, id {direction} LIMIT {limit + 1:d}'
 
@@ -330,19 +336,24 @@ class _Table(Generic[R]):
         parts = (f"SELECT * FROM ({each} {clause} {ordered}) AS part" for clause in clauses)
         return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts {ordered_all}", values
 
-    def _choices(self, key: str, wanted: Where) -> list[_Condition]:
-        """Conditions of which one must hold, and no two can at once."""
+    def _choices(self, key: str, wanted: Where, *, hidden: bool) -> list[_Condition]:
+        """Conditions of which one must hold, and no two can at once.
+
+        Args:
+            hidden: From who plans the query, so that it looks by no index of this column.
+        """
         self._column(key)
         if wanted is None or isinstance(wanted, str | int):
             wanted = [wanted]
         options = {schema.sql_value(each): None for each in wanted}  # each once, in order
+        column = f"(\"{key}\" || '')" if hidden else f'"{key}"'
         if 0 < len(options) <= _FEW:
             return [
-                (f'"{key}" IS NULL', []) if option is None else (f'"{key}" = ?', [option])
+                (f'"{key}" IS NULL', []) if option is None else (f"{column} = ?", [option])
                 for option in options
             ]
         marks = ", ".join("?" * len(options))
-        listed = f'"{key}" IN ({marks or "NULL"})' + (f' OR "{key}" IS NULL' if None in options else "")
+        listed = f"{column} IN ({marks or 'NULL'})" + (f' OR "{key}" IS NULL' if None in options else "")
         return [(f"({listed})", list(options))]
 
     def _column(self, name: str) -> schema.SqlColumn:
