@@ -55,7 +55,6 @@ def images():
 """
 DOCKERFILE = """
 FROM {base}
-LABEL round={round}
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 RUN python3 -m venv /opt/venv && pip install --no-cache-dir uv
 COPY requirements.txt .
@@ -222,8 +221,9 @@ class Bench:
         self.known.add(build["id"])
 
     def docker_build(self, name: str, folder: Path, prefix: str, requirements: list[str]) -> None:
-        (folder / "Dockerfile").write_text(DOCKERFILE.format(base=self.base, round=prefix))
-        (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+        (folder / "Dockerfile").write_text(DOCKERFILE.format(base=self.base))
+        # The round makes it another file: what a round before has made is not to be found.
+        (folder / "requirements.txt").write_text("\n".join([f"# {prefix}", *requirements, ""]))
         tag = f"{self.registry}/{prefix}/usual:latest"
         options = ["--no-cache"] if name == "cold" else []
         build, _ = timed(
