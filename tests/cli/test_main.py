@@ -149,17 +149,24 @@ def test_settings_say_where_each_comes_from(cli: Cli, monkeypatch: pytest.Monkey
     monkeypatch.setenv("TILTH_SECRETS_KEY", "/k")
     monkeypatch.delenv("TILTH_SECRET_STORE")
     assert cli("settings").out == snapshot("""\
-setting       value                 from                 variable
-home          /h                    `TILTH_HOME`         TILTH_HOME
-python        found as uv finds it  default              TILTH_PYTHON
-stack         the project's         default              TILTH_STACK
-workers       3                     `TILTH_WORKERS`      TILTH_WORKERS
-offline       0                     default              TILTH_OFFLINE
-secret_store  auto                  default              TILTH_SECRET_STORE
-secrets_key   /k                    `TILTH_SECRETS_KEY`  TILTH_SECRETS_KEY
-advisories    none                  default              TILTH_ADVISORIES
-progress      auto                  default              TILTH_PROGRESS
+setting       value                  from                 variable
+home          /h                     `TILTH_HOME`         TILTH_HOME
+server_url    none                   default              TILTH_SERVER_URL
+api_key       none                   default              TILTH_API_KEY
+project       none without a server  default              TILTH_PROJECT
+python        found as uv finds it   default              TILTH_PYTHON
+stack         the project's          default              TILTH_STACK
+workers       3                      `TILTH_WORKERS`      TILTH_WORKERS
+offline       0                      default              TILTH_OFFLINE
+secret_store  auto                   default              TILTH_SECRET_STORE
+secrets_key   /k                     `TILTH_SECRETS_KEY`  TILTH_SECRETS_KEY
+advisories    none                   default              TILTH_ADVISORIES
+progress      auto                   default              TILTH_PROGRESS
 """)
-    told = {each["setting"]: each for each in cli("settings", "--json").json}
+    monkeypatch.setenv("TILTH_API_KEY", "tilth_key_hunter2")
+    said = cli("settings", "--json")
+    assert "hunter2" not in said.out
+    told = {each["setting"]: each for each in said.json}
+    assert told["api_key"]["from"] == "`TILTH_API_KEY`"
     assert told["workers"]["value"] == "3"
     assert told["workers"]["from"] == "`TILTH_WORKERS`"
