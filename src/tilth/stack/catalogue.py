@@ -26,8 +26,7 @@ class Offer:
     """A flavor as a package declares it.
 
     Attributes:
-        extra: Of the package, that the flavor needs: named behind the object, as `module:object [extra]`, else the
-            one that is called like the flavor.
+        extra: Of the package, that the flavor needs: named behind the object, as `module:object [extra]`.
         problem: Why it cannot be used, where that is known without importing it.
     """
 
@@ -57,14 +56,13 @@ def offers() -> tuple[Offer, ...]:
     for entry in metadata.entry_points(group=GROUP):
         kind, dot, name = entry.name.partition(".")
         package = entry.dist.name if entry.dist else ""
-        extras = (entry.dist.metadata.get_all("Provides-Extra") or []) if entry.dist else []
         problem = ""
         if not dot or not name:
             problem = f"its entry point is called `{entry.name}`, and not `TYPE.FLAVOR`"
         elif kind not in TYPES:
             problem = f"this tilth knows no component type `{kind}`"
         value = f"{entry.module}:{entry.attr}"
-        extra = entry.extras[0] if entry.extras else name if name in extras else ""
+        extra = entry.extras[0] if entry.extras else ""
         version = entry.dist.version if entry.dist else ""
         found.append(Offer(kind, name, value, package, version, extra, problem))
     order = list(TYPES)
