@@ -52,7 +52,7 @@ class Administration:
 
     def members(self, project: str) -> list[dict[str, Any]]:
         """Who is in a project."""
-        found: list[dict[str, Any]] = self._get(f"/projects/{_quoted(project)}/members")["items"]
+        found = self._all(f"/projects/{_quoted(project)}/members")
         return sorted(found, key=lambda each: str(each["user"]))
 
     def put_member(self, project: str, user: str, role: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -15,9 +15,6 @@ from tilth.server.api.users import is_name
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.requests import Body, ProjectAdmin, Viewer, Who, access_of
 from tilth.store import Delete, Put, walk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 
@@ -54,10 +51,11 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
-class MemberList(msgspec.Struct, frozen=True):
-    """Everybody in a project, admins of the server aside."""
+class MemberPage(msgspec.Struct, frozen=True):
+    """Who is in a project, admins of the server aside. `next` goes into `after` for the rest."""
 
     items: tuple[MemberView, ...]
+    next: str | None
 
 
 class NewRole(msgspec.Struct, frozen=True):
@@ -122,10 +120,19 @@ def get_project(asked: Viewer) -> Response:
     )
 
 
-@router.get("/{project}/members", summary="Who is in a project", responses=answers(MemberList))
-def find_members(asked: Viewer) -> Response:
-    """With their roles."""
-    return respond(MemberList(tuple(_members(asked))))
+@router.get("/{project}/members", summary="Who is in a project", responses=answers(MemberPage))
+def find_members(
+    asked: Viewer,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: str | None = None,
+) -> Response:
+    """With their roles, those who came last first."""
+    store = asked.access.store
+    page = store.find(Member, project=asked.project, limit=limit, after=after)
+    users = {each.id: each.name for each in store.find(User, id=[each.user for each in page], limit=limit)}
+    # One whose user is missing was deleted just now.
+    items = tuple(MemberView(user=users[each.user], role=each.role) for each in page if each.user in users)
+    return respond(MemberPage(items, page.next))
 
 
 @router.put(
@@ -177,14 +184,6 @@ def _own(request: Request, who: Who) -> set[str] | None:
     if who.user.admin:
         return None
     return {each.project for each in walk(access_of(request).store, Member, user=who.user.id)}
-
-
-def _members(asked: Viewer) -> Iterator[MemberView]:
-    for each in walk(asked.access.store, Member, project=asked.project):
-        try:
-            yield MemberView(user=asked.access.store.get(User, each.user).name, role=each.role)
-        except NotFound:
-            continue  # deleted just now
 
 
 def _user(asked: ProjectAdmin, name: str) -> User:
