@@ -44,7 +44,7 @@ class Administration:
 
     def projects(self) -> list[dict[str, Any]]:
         """Those that who asks is a member of."""
-        return self._all("/projects")
+        return self._api.items("/projects")
 
     def create_project(self, name: str, description: str) -> None:
         """Make a project."""
@@ -52,7 +52,7 @@ class Administration:
 
     def members(self, project: str) -> list[dict[str, Any]]:
         """Who is in a project."""
-        found = self._all(f"/projects/{_quoted(project)}/members")
+        found = self._api.items(f"/projects/{_quoted(project)}/members")
         return sorted(found, key=lambda each: str(each["user"]))
 
     def put_member(self, project: str, user: str, role: str) -> None:
@@ -65,7 +65,7 @@ class Administration:
 
     def users(self) -> list[dict[str, Any]]:
         """Every user; who is no admin of the server sees themselves."""
-        return self._all("/users")
+        return self._api.items("/users")
 
     def create_user(self, **told: Any) -> str:
         """Make a user; gives the address of a page where they set a password, empty for a service account."""
@@ -103,15 +103,6 @@ class Administration:
         """Who changed what, newest first; of one project, or of the server when it is empty."""
         asked = {"limit": limit, **({"project": project} if project else {})}
         found: list[dict[str, Any]] = self._get(f"/audit?{urlencode(asked)}")["items"]
-        return found
-
-    def _all(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        after: str | None = ""
-        while after is not None:
-            page = self._get(f"{path}?{urlencode({'after': after})}" if after else path)
-            found += page["items"]
-            after = page["next"]
         return found
 
     def _get(self, path: str) -> Any:

@@ -77,6 +77,19 @@ class Api:
         answer: bytes = self.send(method, path, content, headers=headers, patience_s=patience_s).content
         return answer
 
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """Everything in a list, from all its pages."""
+        found: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            mark = "&" if "?" in path else "?"
+            page = msgspec.json.decode(
+                self.request("GET", f"{path}{mark}after={quote(after, safe='')}" if after else path)
+            )
+            found += page["items"]
+            after = page["next"]
+        return found
+
     def send(
         self,
         method: str,
