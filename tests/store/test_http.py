@@ -54,7 +54,7 @@ def test_projects_are_made_when_they_are_first_used(server):
 
 def test_a_request_that_may_have_arrived_before_is_done_once(server, store):
     run = store.start_run(Run(pipeline="p"))
-    store.api.client.headers["Tilth-Again"] = "1"
+    store.api.connections.headers["Tilth-Again"] = "1"
     assert store.start_run(run) == run
     (added,) = store.add(Run(name="q-1", pipeline="q", number=1))
     assert store.add(added) == (added,)

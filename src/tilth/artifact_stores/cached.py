@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tilth.artifact_stores.objects import ObjectStore
     from tilth.artifact_stores.protocol import ArtifactStore
 
-AT_ONCE = 8  # files on their way, and artifacts looked for
+AT_ONCE = 8  # files on their way
 _MAPPED = "mapped"  # the format of an artifact that names others, its items
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class CachedArtifactStore:
         return place
 
     def has(self, digest: str) -> bool:
-        return self.local.has(digest) or self.objects.find(f"{_key(digest)}/{MANIFEST}") is not None
+        return self.local.has(digest) or self.objects.find(_manifest_key(digest)) is not None
 
     def is_here(self, digest: str) -> bool:
         return self.local.is_here(digest)
@@ -79,9 +79,12 @@ class CachedArtifactStore:
         items = [item for each in mapped for item in self._items(self.local.path(each))]
         plain = [each for each in here if each not in mapped]
         plain += [each for each in items if self.local.has(each)]
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-share") as pool:
-            for group in (list(dict.fromkeys(plain)), sorted(mapped)):
-                _each(pool, self._send, group)
+        for group in (list(dict.fromkeys(plain)), sorted(mapped)):
+            there = self.objects.there(_manifest_key(each) for each in group) if group else set()
+            missing = [each for each in group if _manifest_key(each) not in there]
+            if missing:
+                with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-share") as pool:
+                    _each(pool, self._send, missing)
 
     def remove(self, digest: str) -> None:
         self.local.remove(digest)
@@ -99,10 +102,8 @@ class CachedArtifactStore:
         return self.local.quarantine(digest)
 
     def _send(self, digest: str) -> None:
-        """Send an artifact that is not there; its manifest last, and nothing that is there already."""
+        """Send an artifact; its manifest last."""
         key = _key(digest)
-        if self.objects.find(f"{key}/{MANIFEST}") is not None:
-            return
         place = self.local.path(digest)
         known = _digests(place)
         looks = place.with_name(f"{place.name}.visualizations")
@@ -117,7 +118,7 @@ class CachedArtifactStore:
         elif files:
             with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-send") as pool:
                 _each(pool, put, list(files))
-        self.objects.put(f"{key}/{MANIFEST}", place / MANIFEST)
+        self.objects.put(_manifest_key(digest), place / MANIFEST)
 
     def _manifest(self, digest: str) -> tuple[dict[str, Any], bytes]:
         """What the object store says of an artifact, known to be of this digest.
@@ -126,7 +127,7 @@ class CachedArtifactStore:
             NotFound: It is not there either.
             LoadError: It is not what its digest says; it is taken out.
         """
-        key = f"{_key(digest)}/{MANIFEST}"
+        key = _manifest_key(digest)
         try:
             text = self.objects.read(key)
             manifest = json.loads(text)
@@ -243,7 +244,7 @@ class CachedArtifactStore:
 
     def _take_out(self, digest: str) -> None:
         key = _key(digest)
-        self.objects.delete(f"{key}/{MANIFEST}")  # first: then it is not there, however far this comes
+        self.objects.delete(_manifest_key(digest))  # first: then it is not there, however far this comes
         for prefix in (f"{key}/", f"{key}.visualizations/"):
             for each in self.objects.list(prefix):
                 self.objects.delete(each.key)
@@ -279,6 +280,10 @@ if TYPE_CHECKING:
 def _key(digest: str) -> str:
     name = digest.removeprefix("sha256:")
     return f"artifacts/{name[:2]}/{name}"
+
+
+def _manifest_key(digest: str) -> str:
+    return f"{_key(digest)}/{MANIFEST}"
 
 
 def _each(pool: ThreadPoolExecutor, work: Callable[[str], None], names: Sequence[str]) -> None:

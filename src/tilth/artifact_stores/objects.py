@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tilth.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -64,6 +64,10 @@ class ObjectStore(Protocol):
 
     def find(self, key: str) -> Stored | None:
         """What is under a key, or None."""
+        ...
+
+    def there(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that have an object; asked together, where the store can do that."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[Stored]:

@@ -12,10 +12,12 @@ from tilth.artifact_stores.remote import Kept, Trouble
 from tilth.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tilth.store.http import Api
+
+_TOGETHER = 1000  # keys in one request
 
 
 class ServerObjects:
@@ -52,6 +54,14 @@ class ServerObjects:
             return None
         digest = response.headers["etag"].strip('"')
         return Kept(int(response.headers["content-length"]), digest, digest)
+
+    def there(self, keys: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for at in range(0, len(keys), _TOGETHER):
+            asked = msgspec.json.encode({"keys": keys[at : at + _TOGETHER]})
+            answer = self._api.request("POST", f"{self._path}/objects/query", asked)
+            found.update(each["key"] for each in msgspec.json.decode(answer)["items"])
+        return found
 
     def read(self, key: str, start: int, size: int, version: str) -> bytes:
         headers = {"Range": f"bytes={start}-{start + size - 1}", "If-Range": f'"{version}"'}
