@@ -20,6 +20,7 @@ from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
 from tilth.server.embedded import embedded_runner
 from tilth.server.metrics import SHARED
+from tilth.server.sending import WholeAnswers
 from tilth.server.settings import ServerSettings
 from tilth.server.workers import Workers, end_with_parent
 from tilth.store.sql import SqlStore
@@ -103,7 +104,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         # A worker that only starts slowly, on a machine that has much to do, does not hang.
         timeout_worker_healthcheck=60,
         loop="uvloop",
-        http="httptools",
+        http=WholeAnswers,
     )
     try:
         ready(url, invite)

@@ -10,9 +10,9 @@ from fastapi.responses import FileResponse
 
 from tilth.errors import AccessDenied, NotFound
 from tilth.server.documents import accepts, answers, read, respond
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer
+from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer
 
-router = APIRouter(prefix="/projects/{project}", tags=["objects"])
+router = APIRouter(prefix="/projects/{project}", tags=["objects"], route_class=OneThread)
 _BYTES = {
     "requestBody": {
         "required": True,
