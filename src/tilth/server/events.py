@@ -6,8 +6,6 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from starlette.concurrency import run_in_threadpool
-
 from tilth.errors import DatabaseUnavailable, NotFound
 from tilth.records import Run, State, StepRun
 from tilth.server.documents import text_of
@@ -82,7 +80,7 @@ class _Watched:
         pause_s = _QUICK_S
         while not self._over:
             try:
-                found, over = await run_in_threadpool(self._look)
+                found, over = await asyncio.to_thread(self._look)
             except DatabaseUnavailable:
                 found, over = [], False
             except NotFound:  # deleted

@@ -6,13 +6,13 @@ out in one question with what they may do, and, unless a long body is read in be
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, params
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 
 from tilth.errors import AccessDenied, LoginNeeded
 from tilth.records.access import Role
@@ -144,9 +144,9 @@ class OneThread(APIRoute):
 
         async def handle(request: Request) -> Response:
             if not takes_body:
-                answer: Response = await run_in_threadpool(call, request, b"")
+                answer: Response = await asyncio.to_thread(call, request, b"")
             elif _is_short(request):
-                answer = await run_in_threadpool(call, request, await request.body())
+                answer = await asyncio.to_thread(call, request, await request.body())
             else:
                 answer = await fastapis(request)
             return answer
