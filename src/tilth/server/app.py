@@ -146,9 +146,10 @@ def create_app(
     app.state.provider = _provider(settings)
     app.state.watchers = Watchers()
     app.state.metrics = Metrics(opened)
-    # Routes are tried one after another: what is asked for all the time comes first.
+    # Routes are tried one after another: what is asked for all the time comes first, and FastAPI looks for the
+    # routes of what is included twice.
+    app.router.routes[:0] = records.router.routes
     for part in (
-        records,
         live,
         objects,
         health,

@@ -20,9 +20,10 @@ from tilth.server.access import DEFAULT_PROJECT, Access, Principal
 from tilth.server.files import Files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Coroutine
+    from collections.abc import Callable, Container
 
     from fastapi import Response
+    from starlette.types import Receive, Scope, Send
 
     from tilth.server.queue import Queue
     from tilth.store.sql import SqlStore
@@ -133,25 +134,25 @@ class OneThread(APIRoute):
     who sends that is known before it is read.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        fastapis = super().get_route_handler()
-        call = _caller(self.endpoint, self.param_convertors)
-        if call is None:
-            return fastapis
-        takes_body = any(
-            body_of in map(_dependency, get_args(hint)) for hint in _hints(self.endpoint).values()
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._call = _caller(endpoint, self.param_convertors)
+        self._takes_body = any(
+            body_of in map(_dependency, get_args(hint)) for hint in _hints(endpoint).values()
         )
 
-        async def handle(request: Request) -> Response:
-            if not takes_body:
-                answer: Response = await asyncio.to_thread(call, request, b"")
-            elif _is_short(request):
-                answer = await asyncio.to_thread(call, request, await request.body())
-            else:
-                answer = await fastapis(request)
-            return answer
-
-        return handle
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, call = Request(scope, receive), self._call
+        if (
+            call is None
+            or scope["method"] not in (self.methods or ())
+            or (self._takes_body and not _is_short(request))
+        ):
+            await super().handle(scope, receive, send)
+            return
+        body = await request.body() if self._takes_body else b""
+        answer: Response = await asyncio.to_thread(call, request, body)
+        await answer(scope, receive, send)
 
 
 def _caller(function: Callable[..., Any], path: Container[str]) -> _Reader | None:
