@@ -216,7 +216,7 @@ def open_objects(
     if isinstance(checked, LocalSettings):
         return _folder(checked)
     if isinstance(checked, ServerSettings):
-        return _server(checked, home)
+        return server_objects(checked, home)
     revealed: list[str] = []
     given = _revealed(msgspec.to_builtins(checked), reveal, revealed)
     try:
@@ -301,7 +301,12 @@ def _folder(settings: LocalSettings) -> ObjectStore | None:
     return FolderStore(Path(settings.path).expanduser())
 
 
-def _server(settings: ServerSettings, home: Home) -> ObjectStore:
+def server_objects(settings: ServerSettings, home: Home) -> ObjectStore:
+    """Objects at the server that this machine is logged in at.
+
+    Raises:
+        SetupError: It is logged in at none.
+    """
     from tilth.artifact_stores.remote import RemoteStore
     from tilth.artifact_stores.server import ServerObjects
     from tilth.store.http import Api
