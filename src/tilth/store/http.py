@@ -52,6 +52,11 @@ class Api:
         self.patience_s = patience_s
         headers = {"User-Agent": f"tilth/{__version__}", wire.HEADER: str(wire.PROTOCOL)}
         if token:
+            if not token.isascii() or not token.isprintable():
+                raise SetupError(
+                    f"the login at `{url}` has characters that no key has",
+                    mend="give the key again, as it was shown: `TILTH_API_KEY`, or `tilth login URL --api-key`",
+                )
             headers["Authorization"] = f"Bearer {token}"
         self.connections = Connections(f"{url}/api/v1", headers)
 
