@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tilth.artifact_stores.held import held
 from tilth.artifact_stores.objects import checked_key
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tilth.artifact_stores.local import LocalArtifactStore
-    from tilth.artifact_stores.objects import ObjectStore
+    from tilth.artifact_stores.objects import LooksTogether, ObjectStore
     from tilth.artifact_stores.protocol import ArtifactStore
 
-AT_ONCE = 8  # files on their way
+AT_ONCE = 8  # files on their way, and artifacts looked for
 _MAPPED = "mapped"  # the format of an artifact that names others, its items
 
 logger = logging.getLogger(__name__)
@@ -80,8 +80,7 @@ class CachedArtifactStore:
         plain = [each for each in here if each not in mapped]
         plain += [each for each in items if self.local.has(each)]
         for group in (list(dict.fromkeys(plain)), sorted(mapped)):
-            there = self.objects.there(_manifest_key(each) for each in group) if group else set()
-            missing = [each for each in group if _manifest_key(each) not in there]
+            missing = self._missing(group)
             if missing:
                 with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-share") as pool:
                     _each(pool, self._send, missing)
@@ -100,6 +99,19 @@ class CachedArtifactStore:
 
     def quarantine(self, digest: str) -> Path:
         return self.local.quarantine(digest)
+
+    def _missing(self, digests: Sequence[str]) -> list[str]:
+        """Those that the object store has not."""
+        keys = {_manifest_key(each): each for each in digests}
+        if not keys:
+            return []
+        if hasattr(self.objects, "there"):  # not by `isinstance`, which sees no store that is opened on use
+            there = cast("LooksTogether", self.objects).there(list(keys))
+        else:
+            with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-look") as pool:
+                found = zip(keys, pool.map(self.objects.find, keys), strict=True)
+                there = {key for key, stored in found if stored is not None}
+        return [each for key, each in keys.items() if key not in there]
 
     def _send(self, digest: str) -> None:
         """Send an artifact; its manifest last."""

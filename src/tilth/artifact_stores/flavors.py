@@ -307,8 +307,7 @@ def server_objects(settings: ServerSettings, home: Home) -> ObjectStore:
     Raises:
         SetupError: It is logged in at none.
     """
-    from tilth.artifact_stores.remote import RemoteStore
-    from tilth.artifact_stores.server import ServerObjects
+    from tilth.artifact_stores.server import ServerObjects, ServerStore
     from tilth.store.http import Api
     from tilth.store.logins import active_server
     from tilth.store.opening import current_project
@@ -319,7 +318,7 @@ def server_objects(settings: ServerSettings, home: Home) -> ObjectStore:
             "these artifacts are on a server, and this machine is logged in at none",
             mend="log in with `tilth login URL`",
         )
-    return RemoteStore(ServerObjects(Api(server.url, server.token), settings.project or current_project()))
+    return ServerStore(ServerObjects(Api(server.url, server.token), settings.project or current_project()))
 
 
 def _provider(flavor: str, given: dict[str, Any], home: Home) -> Provider:

@@ -16,7 +16,7 @@ from tilth.artifact_stores.parts import BLOCK, file_digest, sha256_of
 from tilth.errors import DiskFull, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tilth.artifact_stores.objects import ObjectStore
 
@@ -82,9 +82,6 @@ class FolderStore:
             return None
         except OSError as error:
             raise self._failure(error, f"`{key}` cannot be looked at") from error
-
-    def there(self, keys: Iterable[str]) -> set[str]:
-        return {key for key in keys if self.find(key) is not None}
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         top = self.root / checked_prefix(prefix)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tilth.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -66,10 +66,6 @@ class ObjectStore(Protocol):
         """What is under a key, or None."""
         ...
 
-    def there(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys that have an object; asked together, where the store can do that."""
-        ...
-
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """The objects whose keys begin with `prefix`, which is empty or ends with `/`; in no order."""
         ...
@@ -80,6 +76,14 @@ class ObjectStore(Protocol):
 
     def check(self) -> None:
         """Write, read and delete a small object, so that what is wrong with the store is told now."""
+        ...
+
+
+class LooksTogether(Protocol):
+    """An object store that can be asked for many objects at once. Of others each is asked for."""
+
+    def there(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an object."""
         ...
 
 

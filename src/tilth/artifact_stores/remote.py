@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tilth.artifact_stores.downloads import Download, refuse_other
 from tilth.artifact_stores.objects import Stored, checked_key, checked_prefix, not_found
@@ -16,12 +16,11 @@ from tilth.artifact_stores.parts import PART, Part, file_digest, plan_parts, sha
 from tilth.errors import DiskFull, LoadError, StoreUnavailable, TilthError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from tilth.artifact_stores.objects import ObjectStore
 
 AT_ONCE = 4  # parts of one file on their way: with 8 MiB each, 32 MiB of memory
-_LOOKS = 8  # objects looked for at the same time
 _CHANGES = 5  # of an object while it is read, before that is given up
 _PATIENCE_S = (0.2, 1.0, 3.0)  # between tries to read what was broken off
 
@@ -94,15 +93,6 @@ class Provider(Protocol):
 
     def explain(self, error: Exception) -> tuple[Trouble, str] | None:
         """What is wrong, and the provider's own words; None for an error that is not of its library."""
-        ...
-
-
-@runtime_checkable
-class LooksTogether(Protocol):
-    """A provider that can be asked for many objects in one request."""
-
-    def there(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have an object."""
         ...
 
 
@@ -185,15 +175,6 @@ class RemoteStore:
         with self._explained(f"`{key}` cannot be looked at"):
             kept = self._provider.look(key)
         return None if kept is None else Stored(key, kept.size)
-
-    def there(self, keys: Iterable[str]) -> set[str]:
-        wanted = [checked_key(key) for key in keys]
-        with self._explained("what is there cannot be looked at"):
-            if isinstance(self._provider, LooksTogether):
-                return self._provider.there(wanted)
-            with ThreadPoolExecutor(_LOOKS, thread_name_prefix="tilth-look") as pool:
-                kept = zip(wanted, pool.map(self._provider.look, wanted), strict=True)
-                return {key for key, found in kept if found is not None}
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         checked_prefix(prefix)

@@ -50,14 +50,6 @@ class ObjectStoreContract:
         assert (tmp_path / "here").read_bytes() == content
         assert objects.read("large") == content
 
-    def test_many_are_looked_for_together(self, objects: ObjectStore) -> None:
-        objects.put("a/b", b"1")
-        objects.put("a/c ü", b"2")
-        assert objects.there(["a/b", "a/x", "a/c ü", "a"]) == {"a/b", "a/c ü"}
-        assert objects.there([]) == set()
-        with pytest.raises(ValueError, match="not the key"):
-            objects.there(["a/b", "../a/b"])
-
     def test_what_is_put_again_is_replaced(self, objects: ObjectStore) -> None:
         objects.put("thing", b"first and longer")
         objects.put("thing", b"second")
