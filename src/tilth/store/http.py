@@ -12,6 +12,7 @@ import msgspec
 
 from tilth.errors import (
     Conflict,
+    LoginNeeded,
     NoProject,
     ServerUnavailable,
     SetupError,
@@ -153,17 +154,27 @@ class Api:
     def _failure(self, response: Answer) -> TilthError:
         try:
             told = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
-            return TilthError.from_json(told)
+            error = TilthError.from_json(told)
         except (msgspec.DecodeError, KeyError):
             return self._unreachable(f"it answered {response.status_code}")
+        if isinstance(error, LoginNeeded) and "`tilth login URL`" in error.mend:
+            # The server does not know what it is called here.
+            error.mend = error.mend.replace(
+                "`tilth login URL`", f"`tilth login {self.url}`, or set `TILTH_API_KEY`"
+            )
+        return error
 
     def _unreachable(self, why: str) -> ServerUnavailable:
-        return ServerUnavailable(
-            f"the server at `{self.url}` does not answer",
-            why=why,
-            mend="see whether it runs, and whether this machine reaches it: `tilth status`; "
-            "to work without it, `tilth logout`",
+        mend = (
+            "see whether it runs, and whether this machine reaches it: `tilth status`; "
+            "to work without it, `tilth logout`"
         )
+        if "WRONG_VERSION_NUMBER" in why or "RECORD_LAYER_FAILURE" in why:  # names of OpenSSL
+            plain = self.url.replace("https://", "http://", 1)
+            why, mend = "what answers there speaks HTTP without encryption", f"give `{plain}`"
+        elif "CERTIFICATE_VERIFY_FAILED" in why:
+            mend = "name the certificate of its authority in the variable `SSL_CERT_FILE`"
+        return ServerUnavailable(f"the server at `{self.url}` does not answer", why=why, mend=mend)
 
 
 class HttpStore:
