@@ -131,6 +131,27 @@ def test_a_webhook_allows_only_parameters_that_there_are(cli, snapshots):
     assert "did you mean `table`" in made.err
 
 
+def test_a_secret_may_be_the_first_of_a_project(server):
+    import subprocess
+
+    from tests.conftest import TILTH
+
+    done = subprocess.run(
+        [TILTH, "secret", "set", "TOKEN"], input=b"hunter2hunter2", capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert run_cli("secret", "list", "--json").json[0]["kept"] == "server"
+
+
+def test_who_may_make_no_project_is_told_to_name_one_of_theirs(cli, snapshots, monkeypatch):
+    key = cli("key", "create", "ci", "--project", "churn").out.strip()
+    monkeypatch.setenv("TILTH_API_KEY", key)
+    monkeypatch.setenv("TILTH_PROJECT", "chrun")
+    told = run_cli("runs", "list", code=1).stderr
+    assert "no project `chrun` of yours is on" in told
+    assert "`TILTH_PROJECT`; `tilth project list` shows yours" in told
+
+
 def test_launches_name_the_runs_that_came_of_them(cli, snapshots, server):
     launch = cli("snapshots", "run", "nightly", "--param", "table=x", "--json").json
     assert "churn-1" not in cli("snapshots", "launches").out

@@ -200,7 +200,10 @@ def logs(*, lines: int, follow: bool) -> None:
 @server.command()
 @json_option
 def settings(*, as_json: bool) -> None:
-    """Show every setting of a server, its value here and where that comes from; secrets are not shown."""
+    """Show every setting of a server, and its value here.
+
+    Where each comes from is told too; secrets are not shown.
+    """
     from tilth.cli.tables import table
 
     told = _settings().shown()

@@ -81,7 +81,7 @@ def create(
     as_json: bool,
     traceback: bool,
 ) -> None:
-    """Make a snapshot of a pipeline as it is now, and keep it on the server."""
+    """Keep a pipeline as it is now on the server."""
     given = given_parameters(parameters)
     target = checked_target(target)
     from tilth.cli.home import home
@@ -291,7 +291,10 @@ def launches(*, name: str | None, limit: int, project: str | None, as_json: bool
 @click.argument("launch")
 @_project
 def cancel(*, launch: str, project: str | None) -> None:
-    """End a run that the server was asked for: LAUNCH is its id, as `launches` shows it."""
+    """End a run that the server was asked for.
+
+    LAUNCH is its id, as `launches` shows it.
+    """
     from tilth.client.snapshots import cancel_launch
 
     with _server(project) as store:

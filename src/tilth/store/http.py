@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from tilth.errors import (
+    AccessDenied,
     Conflict,
     LoginNeeded,
     NoProject,
@@ -272,8 +273,7 @@ class HttpStore:
         try:
             return self.api.request(method, self._path + path, body, headers=headers)
         except NoProject:
-            with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
-                self.api.request("POST", "/projects", encoding.encode({"name": self.project}))
+            make_project(self.api, self.project)
         try:
             return self.api.request(method, self._path + path, body, headers=headers)
         except NoProject as error:
@@ -282,6 +282,23 @@ class HttpStore:
                 why="there is one of this name that you are no member of",
                 mend="ask its admins to add you, or name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`",
             ) from error
+
+
+def make_project(api: Api, project: str) -> None:
+    """Make a project where its name is free; who may use it, the next request tells.
+
+    Raises:
+        NoProject: There is none that is theirs, and they may make none.
+    """
+    try:
+        with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
+            api.request("POST", "/projects", encoding.encode({"name": project}))
+    except AccessDenied as error:
+        raise NoProject(
+            f"no project `{project}` of yours is on `{api.url}`",
+            why=f"nor may it be made: {error.summary}",
+            mend="name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`; `tilth project list` shows yours",
+        ) from error
 
 
 if TYPE_CHECKING:
