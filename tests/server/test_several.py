@@ -141,12 +141,21 @@ def test_a_killed_worker_is_started_again_and_a_signal_ends_all(starts, postgres
     assert server.stop() == 0
 
 
-def test_a_killed_server_leaves_its_port(starts, postgres_database):
+def test_a_killed_server_leaves_its_port_and_no_counts_for_long(starts, postgres_database, tmp_path):
+    def counts():
+        return list(tmp_path.glob("home-*/server/counts-*"))
+
     server = starts(postgres_database)
     wait_for(lambda: len(server.workers()) == 3, "three workers")
+    before = counts()
     server.kill()
+    assert counts() == before != []
     server.start()
     assert server.answers()
+    (after,) = counts()
+    assert after not in before
+    assert server.stop() == 0
+    assert counts() == []
 
 
 @pytest.mark.faults
