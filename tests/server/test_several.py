@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -15,6 +17,7 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+from tests.conftest import TILTH
 from tests.server.processes import OwnPostgres, ServerProcess, wait_for
 
 from tilth.errors import DiskFull
@@ -300,15 +303,97 @@ def test_nothing_acknowledged_is_lost_or_doubled_whatever_is_killed(starts, own_
     check(writers, own_postgres.url)
 
 
+PIPELINE = """
+import time
+from pathlib import Path
+from tilth import pipeline, step
+
+def done(folder: str, what: str, gate: str = "") -> None:
+    with open(Path(folder) / "done", "a") as file:
+        file.write(what + "\\n")
+    while gate and not (Path(folder) / gate).exists():
+        time.sleep(0.02)
+
+@step
+def first(folder: str) -> list[int]:
+    print("first", flush=True)
+    done(folder, "first", "gone")
+    return [1, 2, 3]
+
+@step
+def second(values: list[int], folder: str) -> int:
+    print("second", flush=True)
+    done(folder, "second")
+    return sum(values)
+
+@pipeline
+def through(folder: str):
+    second(first(folder), folder)
+"""
+
+
+class RealRun:
+    """`tilth run` on a server whose database will be gone while its first step ends."""
+
+    def __init__(self, folder, server, token):
+        self.folder = folder / "project"
+        self.folder.mkdir()
+        (self.folder / "pipeline.py").write_text(PIPELINE)
+        (self.folder / "tilth.toml").write_text('project = "real"\n')
+        self._variables = {
+            **os.environ,
+            "TILTH_HOME": str(folder / "client"),
+            "TILTH_SERVER_URL": server.url,
+            "TILTH_API_KEY": token,
+        }
+        self._process = subprocess.Popen(
+            [TILTH, "run", "pipeline.py", "--param", f"folder={self.folder}"],
+            cwd=self.folder,
+            env=self._variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        wait_for(lambda: self.done() == ["first"] or self._process.poll() is not None, "its first step runs")
+
+    def done(self):
+        """Names of the steps that ran, once for each time."""
+        path = self.folder / "done"
+        return path.read_text().split() if path.exists() else []
+
+    def let_end(self):
+        (self.folder / "gone").touch()
+
+    def check(self):
+        """It has completed as if nothing had been."""
+        said = self._process.communicate(timeout=PATIENCE_S)[0]
+        assert self._process.returncode == 0, said
+        assert self.done() == ["first", "second"]
+        printed = subprocess.run(
+            [TILTH, "runs", "logs", "through-1"],
+            cwd=self.folder, env=self._variables, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert [line.split()[-1] for line in printed.splitlines()] == ["first", "second"]
+
+    def stop(self):
+        self._process.kill()
+        self._process.wait()
+
+
 @pytest.mark.faults
-def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing(starts, own_postgres):
+def test_a_database_that_is_gone_for_half_a_minute_delays_clients_and_harms_nothing(
+    starts, own_postgres, tmp_path, request
+):
     servers = both(starts, own_postgres.url)
     token = servers[0].token()
+    run = RealRun(tmp_path, servers[0], token)
+    request.addfinalizer(run.stop)
     writers = Writers([each.url for each in servers], token)
     try:
         more_than_now(writers)
         own_postgres.kill()
         gone = time.monotonic()
+        run.let_end()
         with httpx.Client(base_url=servers[0].url, timeout=60, trust_env=False) as client:
             told = client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})
             assert (told.status_code, told.headers["retry-after"]) == (503, "5")
@@ -318,7 +403,8 @@ def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing
             metrics = client.get("/metrics").text
             assert "tilth_database_up 0.0" in metrics
         servers[1].workers()[0].kill()  # the one that is started for it waits
-        time.sleep(max(0.0, gone + 30 - time.monotonic()))
+        # Longer than a command of a person waits for a server.
+        time.sleep(max(0.0, gone + 35 - time.monotonic()))
         own_postgres.start()
         wait_for(lambda: all(each.answers() for each in servers), "servers recover by themselves")
         wait_for(lambda: len(servers[1].workers()) == 3, "three workers again")
@@ -326,6 +412,7 @@ def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing
     finally:
         writers.finish()
     check(writers, own_postgres.url)
+    run.check()
 
 
 def test_a_server_ends_while_a_worker_waits_for_the_database(starts, own_postgres):
