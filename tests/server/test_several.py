@@ -19,14 +19,16 @@ import psycopg
 import pytest
 from tests.conftest import TILTH
 from tests.server.processes import OwnPostgres, ServerProcess, wait_for
+from tests.server_running import running_server
 
-from tilth.errors import DiskFull
+from tilth.errors import DatabaseUnavailable, DiskFull, ServerUnavailable
 from tilth.records import Run, Snapshot, State, StepRun, now
 from tilth.records.launching import Launch, Schedule
 from tilth.store import Put, walk
 from tilth.store.http import HttpStore
 from tilth.store.postgres import PostgresDatabase
 from tilth.store.sql import SqlStore
+from tilth.store.sqlite import SqliteDatabase
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 PATIENCE_S = 240.0
@@ -48,14 +50,19 @@ def starts(tmp_path):
 
 
 @pytest.fixture
-def own_postgres(postgres):
-    # Where its user can reach it: folders of tests are their owner's alone.
+def reachable():
+    """A folder where the user of PostgreSQL can reach it: folders of tests are their owner's alone."""
     folder = Path(tempfile.mkdtemp(prefix="tilth-pg-", dir="/var/tmp"))
     folder.chmod(0o755)
-    server = OwnPostgres(folder / "server")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_postgres(postgres, reachable):
+    server = OwnPostgres(reachable / "server")
     yield server.start()
     server.stop()
-    shutil.rmtree(folder)
 
 
 def both(starts, database):
@@ -178,6 +185,64 @@ def test_a_full_disk_is_told_and_what_came_before_is_kept(starts, postgres_datab
         assert log.startswith(b"x" * 100_000)
         assert not log.strip(b"xy")
         assert store.start_run(Run(pipeline="flow")).number == 2  # records go on
+
+
+def fill(store):
+    """Write runs until the server says that it cannot; gives those it has acknowledged, and what it said."""
+    kept = []
+    while True:
+        try:
+            kept.append(store.start_run(Run(pipeline="flow", metadata={"text": os.urandom(100_000).hex()})))
+        except (DiskFull, ServerUnavailable, DatabaseUnavailable) as error:
+            return kept, error
+        assert len(kept) < 2000
+
+
+def check_kept(store, kept):
+    """Everything acknowledged is there, and there is room for more."""
+    for each in kept:
+        assert store.get(Run, each.id) == each
+    found = [each.number for each in walk(store, Run)]
+    assert len(found) == len(set(found))
+    assert store.start_run(Run(pipeline="flow")).number > max(each.number for each in kept)
+
+
+@pytest.mark.faults
+def test_a_full_disk_under_sqlite_is_told_and_what_was_acknowledged_is_kept(mount, tmp_path):
+    disk = mount("-o", "size=8m")
+    (disk / "other").write_bytes(b"x" * 2_000_000)
+    database = SqliteDatabase(disk / "tilth.db")
+    told = {"data_folder": str(tmp_path), "secrets_key_file": str(tmp_path / "key"), "schedules": False}
+    with (
+        running_server(database, **told) as server,
+        HttpStore(server.url, server.token, "p", patience_s=0) as store,
+    ):
+        kept, error = fill(store)
+        assert isinstance(error, DiskFull)
+        assert error.status == 507
+        assert store.get(Run, kept[0].id) == kept[0]  # what is there can be read
+        (disk / "other").unlink()
+        check_kept(store, kept)
+    database.close()
+
+
+@pytest.mark.faults
+def test_a_full_disk_under_postgres_is_told_and_what_was_acknowledged_is_kept(
+    starts, postgres, reachable, mount, request
+):
+    disk = mount("-o", "size=160m,mode=755", at=reachable / "disk")
+    (disk / "other").write_bytes(b"x" * 30_000_000)
+    own = OwnPostgres(disk / "server")
+    request.addfinalizer(own.stop)
+    own.start()
+    server = starts(own.url)
+    with HttpStore(server.url, server.token(), "p", patience_s=0) as store:
+        kept, error = fill(store)
+        assert error.status in (507, 503), error  # where its own log has no room, PostgreSQL ends
+        (disk / "other").unlink()
+        own.start()
+        wait_for(server.answers, "the server recovers by itself")
+        check_kept(store, kept)
 
 
 class Writers:
