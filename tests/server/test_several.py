@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import msgspec
@@ -47,22 +44,6 @@ def starts(tmp_path):
     yield starts
     for each in made:
         each.stop()
-
-
-@pytest.fixture
-def reachable():
-    """A folder where the user of PostgreSQL can reach it: folders of tests are their owner's alone."""
-    folder = Path(tempfile.mkdtemp(prefix="tilth-pg-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def own_postgres(postgres, reachable):
-    server = OwnPostgres(reachable / "server")
-    yield server.start()
-    server.stop()
 
 
 def both(starts, database):
