@@ -19,7 +19,7 @@ from tilth.store import walk
 from tilth.store.http import HttpStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.faults]
-KILLS = int(os.environ.get("TILTH_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "10"))
 PATIENCE_S = 240.0
 _RANK = {LaunchState.QUEUED: 0, LaunchState.LEASED: 1, LaunchState.STARTED: 2}
 
