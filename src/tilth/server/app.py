@@ -121,7 +121,7 @@ def create_app(
             clock.start()
         leftovers.start()
         yield
-        await run_in_threadpool(leftovers.stop)
+        await asyncio.to_thread(leftovers.stop)
         if clock is not None:
             await asyncio.to_thread(clock.stop)
         if tracing is not None:
