@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tilth.records.access import Purpose, User
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin
 from tilth.server.settings import ServerSettings
-from tilth.store.http import Api
 from tilth.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -52,15 +53,9 @@ def running_server(database: Database, **settings: Any) -> Iterator[RunningServe
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    api = Api(url, "")
-    import msgspec
-
-    login = msgspec.json.decode(
-        api.request("POST", "/login", msgspec.json.encode({"name": "admin", "password": PASSWORD}))
-    )
-    api.close()
+    token, _ = access.issue(access.store.get(User, "first"), Purpose.SESSION, lasts=timedelta(days=1))
     try:
-        yield RunningServer(url, access, login["token"])
+        yield RunningServer(url, access, token)
     finally:
         server.should_exit = True
         thread.join(timeout=60)

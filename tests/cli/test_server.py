@@ -189,6 +189,83 @@ def test_a_server_that_is_killed_and_started_again_costs_no_run(tilth, started, 
     assert tilth("runs", "logs", "chain-1", "one").stdout.count("line") == 60
 
 
+GATED = """
+import time
+from pathlib import Path
+from tilth import pipeline, step
+
+def wait_for(name: str) -> None:
+    Path(name + "-begins").touch()
+    while not Path(name).exists():
+        time.sleep(0.02)
+
+@step
+def first(x: int) -> int:
+    wait_for("gate")
+    return x
+
+@step
+def second(x: int) -> int:
+    return x + 1
+
+@pipeline
+def gated():
+    second(first(1))
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("server_is", "while_"), [("killed", "a step runs"), ("hanging", "the next step is looked up")]
+)
+def test_ctrl_c_is_heard_while_the_server_is_away(tilth, started, project, server_is, while_):
+    tilth("login", started["url"])
+    (project / "pipeline.py").write_text(GATED)
+    port = started["url"].rpartition(":")[2]
+    with subprocess.Popen(
+        [TILTH, "run", "pipeline.py"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as driver:
+        wait_for((project / "gate-begins").exists)
+        os.kill(started["pid"], signal.SIGKILL if server_is == "killed" else signal.SIGSTOP)
+        if while_ != "a step runs":
+            (project / "gate").touch()
+            for line in driver.stdout:
+                if "first: completed" in line:
+                    break
+        time.sleep(1)  # so that requests are open; whatever the machine does, the rest holds
+        began = time.monotonic()
+        driver.send_signal(signal.SIGINT)
+        said = driver.communicate(timeout=300)[0]
+        took_s = time.monotonic() - began
+    if server_is == "killed":
+        tilth("server", "start", "--port", port)
+    else:
+        os.kill(started["pid"], signal.SIGCONT)
+    assert took_s < 12, said  # two seconds where nothing else goes on; a request gives up after 30 or 60
+    assert driver.returncode != 0
+    assert "the server does not answer" in said
+    assert "`tilth runs resume gated-1`" in said
+    assert "Traceback" not in said
+    (project / "gate").touch()
+    deadline = time.monotonic() + 180
+    while tilth("runs", "resume", "gated-1", code=None).code != 0:  # the server takes it to live for a minute
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    told = tilth("runs", "show", "gated-1", "--json").json
+    assert told["state"] == "completed"
+
+
+def wait_for(what):
+    deadline = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_who_is_not_let_in_is_told(tilth, started, project):
     ended = tilth("login", started["url"], "--user", "admin", code=None)
     assert ended.code != 0

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.server.processes import OwnPostgres
 from tests.server_running import PASSWORD, RunningServer, running_server
 
 from tilth.store.sqlite import SqliteDatabase
@@ -87,3 +91,19 @@ def log_in(server, admin):
     yield log_in
     for each in opened:
         each.client.close()
+
+
+@pytest.fixture
+def reachable():
+    """A folder where the user of PostgreSQL can reach it: folders of tests are their owner's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="tilth-pg-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def own_postgres(postgres, reachable):
+    server = OwnPostgres(reachable / "server")
+    yield server.start()
+    server.stop()

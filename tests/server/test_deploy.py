@@ -104,10 +104,30 @@ def test_no_secret_is_written_into_a_file():
     assert all(
         "secretKeyRef" in each.get("valueFrom", {}) for each in container["env"] if each["name"] in secret
     )
+    assert secret <= {each["name"] for each in container["env"]}  # each can be given
     for service in compose().values():
         for name, value in service["environment"].items():
             if "PASSWORD" in name or name in secret:
                 assert re.search(r"\$\{POSTGRES_PASSWORD\b", value)
+
+
+def test_pods_have_no_rights_and_bounds_and_wait_for_a_migration():
+    found, container = deployment()
+    pod = found["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    rights = container["securityContext"]
+    assert (rights["allowPrivilegeEscalation"], rights["readOnlyRootFilesystem"]) == (False, True)
+    assert rights["capabilities"] == {"drop": ["ALL"]}
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+    assert all("sizeLimit" in each["emptyDir"] for each in pod["volumes"] if "emptyDir" in each)
+    assert found["spec"]["replicas"] >= 2
+    # Only what asks nothing of the database may end a pod: while that is away, restarts help nobody.
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+    start = container["startupProbe"]
+    assert start["periodSeconds"] * start["failureThreshold"] >= 1800
 
 
 def test_compose_names_what_is_there():

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from tests.server_running import running_server
 
-from tilth.records import ComponentUsed, Failure, Run, Snapshot, State, now
+from tilth.records import Artifact, ComponentUsed, Failure, Run, Snapshot, State, StepRun, now
 from tilth.records.access import Member, Purpose, Role, Space, Token, User
-from tilth.records.launching import Launch, LaunchState, Runner
+from tilth.records.launching import Launch, LaunchState, RunLease, Runner
 from tilth.store import walk
 from tilth.store.http import HttpStore
 from tilth.store.sqlite import SqliteDatabase
@@ -24,13 +24,29 @@ SIGNATURE = {
 LINUX = {"locks": {"linux-x86_64": "sha256:ab"}}
 
 
-@pytest.fixture
-def server(tmp_path):
-    database = SqliteDatabase(tmp_path / "tilth.db")
-    with running_server(database, data_folder=str(tmp_path / "data"), lease_seconds=60) as server:
-        server.access.store.add(Space(name="churn"), Space(name="other"))
-        yield server
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("launches")
+    database = SqliteDatabase(folder / "tilth.db")
+    with running_server(database, data_folder=str(folder / "data"), lease_seconds=60) as running:
+        running.access.store.add(Space(name="churn"), Space(name="other"))
+        yield running, database
     database.close()
+
+
+@pytest.fixture
+def server(running):
+    """One for all tests, with nothing in it: to start it takes longer than any of them."""
+    server, database = running
+
+    def clear(cursor):
+        for each in (Launch, Runner, Snapshot, Run, StepRun, Artifact, RunLease, Member):
+            cursor.execute(f"DELETE FROM {each.kind}")
+        cursor.execute("DELETE FROM token WHERE user <> 'first'")
+        cursor.execute("DELETE FROM user WHERE id <> 'first'")
+
+    database.transact(clear)
+    return server
 
 
 @pytest.fixture
@@ -38,15 +54,16 @@ def ask(server):
     """`ask("POST", "/runners", {…}, token=…)`: status and body of the answer."""
 
     def ask(method, path, body=None, token=None):
-        answer = httpx.request(
+        answer = client.request(
             method,
-            f"{server.url}/api/v1{path}",
+            f"/api/v1{path}",
             content=None if body is None else json.dumps(body),
             headers={"Authorization": f"Bearer {server.token if token is None else token}"},
         )
         return answer.status_code, answer.json() if answer.content else None
 
-    return ask
+    with httpx.Client(base_url=server.url, timeout=60, verify=False) as client:
+        yield ask
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -17,16 +18,30 @@ GONE = timedelta(seconds=-1)
 SNAPSHOT = Snapshot(name="nightly", pipeline="churn", file="churn.py")
 
 
+@pytest.fixture(scope="module")
+def postgres_store(postgres):
+    """One database for all tests of this module."""
+    import psycopg
+
+    from tilth.store.postgres import PostgresDatabase
+
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(f"{postgres}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        with SqlStore(PostgresDatabase(f"{postgres}/{name}")) as store:
+            yield store
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store(request, tmp_path):
     if request.param == "sqlite":
-        database = SqliteDatabase(tmp_path / "tilth.db")
-    else:
-        from tilth.store.postgres import PostgresDatabase
-
-        database = PostgresDatabase(request.getfixturevalue("postgres_database"))
-    with SqlStore(database) as store:
-        yield store
+        with SqlStore(SqliteDatabase(tmp_path / "tilth.db")) as store:
+            yield store
+        return
+    store = request.getfixturevalue("postgres_store")
+    store.database.transact(lambda cursor: cursor.execute("TRUNCATE launch, run, counter, snapshot"))
+    yield store
 
 
 @pytest.fixture

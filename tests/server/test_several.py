@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import random
-import shutil
-import tempfile
+import subprocess
 import threading
 import time
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import msgspec
 import psycopg
 import pytest
+from tests.conftest import TILTH
 from tests.server.processes import OwnPostgres, ServerProcess, wait_for
+from tests.server_running import running_server
 
-from tilth.errors import DiskFull
+from tilth.errors import DatabaseUnavailable, DiskFull, ServerUnavailable
 from tilth.records import Run, Snapshot, State, StepRun, now
 from tilth.records.launching import Launch, Schedule
 from tilth.store import Put, walk
 from tilth.store.http import HttpStore
 from tilth.store.postgres import PostgresDatabase
 from tilth.store.sql import SqlStore
+from tilth.store.sqlite import SqliteDatabase
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 PATIENCE_S = 240.0
@@ -42,17 +44,6 @@ def starts(tmp_path):
     yield starts
     for each in made:
         each.stop()
-
-
-@pytest.fixture
-def own_postgres(postgres):
-    # Where its user can reach it: folders of tests are their owner's alone.
-    folder = Path(tempfile.mkdtemp(prefix="tilth-pg-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    server = OwnPostgres(folder / "server")
-    yield server.start()
-    server.stop()
-    shutil.rmtree(folder)
 
 
 def both(starts, database):
@@ -141,12 +132,21 @@ def test_a_killed_worker_is_started_again_and_a_signal_ends_all(starts, postgres
     assert server.stop() == 0
 
 
-def test_a_killed_server_leaves_its_port(starts, postgres_database):
+def test_a_killed_server_leaves_its_port_and_no_counts_for_long(starts, postgres_database, tmp_path):
+    def counts():
+        return list(tmp_path.glob("home-*/server/counts-*"))
+
     server = starts(postgres_database)
     wait_for(lambda: len(server.workers()) == 3, "three workers")
+    before = counts()
     server.kill()
+    assert counts() == before != []
     server.start()
     assert server.answers()
+    (after,) = counts()
+    assert after not in before
+    assert server.stop() == 0
+    assert counts() == []
 
 
 @pytest.mark.faults
@@ -166,6 +166,64 @@ def test_a_full_disk_is_told_and_what_came_before_is_kept(starts, postgres_datab
         assert log.startswith(b"x" * 100_000)
         assert not log.strip(b"xy")
         assert store.start_run(Run(pipeline="flow")).number == 2  # records go on
+
+
+def fill(store):
+    """Write runs until the server says that it cannot; gives those it has acknowledged, and what it said."""
+    kept = []
+    while True:
+        try:
+            kept.append(store.start_run(Run(pipeline="flow", metadata={"text": os.urandom(100_000).hex()})))
+        except (DiskFull, ServerUnavailable, DatabaseUnavailable) as error:
+            return kept, error
+        assert len(kept) < 2000
+
+
+def check_kept(store, kept):
+    """Everything acknowledged is there, and there is room for more."""
+    for each in kept:
+        assert store.get(Run, each.id) == each
+    found = [each.number for each in walk(store, Run)]
+    assert len(found) == len(set(found))
+    assert store.start_run(Run(pipeline="flow")).number > max(each.number for each in kept)
+
+
+@pytest.mark.faults
+def test_a_full_disk_under_sqlite_is_told_and_what_was_acknowledged_is_kept(mount, tmp_path):
+    disk = mount("-o", "size=8m")
+    (disk / "other").write_bytes(b"x" * 2_000_000)
+    database = SqliteDatabase(disk / "tilth.db")
+    told = {"data_folder": str(tmp_path), "secrets_key_file": str(tmp_path / "key"), "schedules": False}
+    with (
+        running_server(database, **told) as server,
+        HttpStore(server.url, server.token, "p", patience_s=0) as store,
+    ):
+        kept, error = fill(store)
+        assert isinstance(error, DiskFull)
+        assert error.status == 507
+        assert store.get(Run, kept[0].id) == kept[0]  # what is there can be read
+        (disk / "other").unlink()
+        check_kept(store, kept)
+    database.close()
+
+
+@pytest.mark.faults
+def test_a_full_disk_under_postgres_is_told_and_what_was_acknowledged_is_kept(
+    starts, postgres, reachable, mount, request
+):
+    disk = mount("-o", "size=160m,mode=755", at=reachable / "disk")
+    (disk / "other").write_bytes(b"x" * 30_000_000)
+    own = OwnPostgres(disk / "server")
+    request.addfinalizer(own.stop)
+    own.start()
+    server = starts(own.url)
+    with HttpStore(server.url, server.token(), "p", patience_s=0) as store:
+        kept, error = fill(store)
+        assert error.status in (507, 503), error  # where its own log has no room, PostgreSQL ends
+        (disk / "other").unlink()
+        own.start()
+        wait_for(server.answers, "the server recovers by itself")
+        check_kept(store, kept)
 
 
 class Writers:
@@ -291,15 +349,97 @@ def test_nothing_acknowledged_is_lost_or_doubled_whatever_is_killed(starts, own_
     check(writers, own_postgres.url)
 
 
+PIPELINE = """
+import time
+from pathlib import Path
+from tilth import pipeline, step
+
+def done(folder: str, what: str, gate: str = "") -> None:
+    with open(Path(folder) / "done", "a") as file:
+        file.write(what + "\\n")
+    while gate and not (Path(folder) / gate).exists():
+        time.sleep(0.02)
+
+@step
+def first(folder: str) -> list[int]:
+    print("first", flush=True)
+    done(folder, "first", "gone")
+    return [1, 2, 3]
+
+@step
+def second(values: list[int], folder: str) -> int:
+    print("second", flush=True)
+    done(folder, "second")
+    return sum(values)
+
+@pipeline
+def through(folder: str):
+    second(first(folder), folder)
+"""
+
+
+class RealRun:
+    """`tilth run` on a server whose database will be gone while its first step ends."""
+
+    def __init__(self, folder, server, token):
+        self.folder = folder / "project"
+        self.folder.mkdir()
+        (self.folder / "pipeline.py").write_text(PIPELINE)
+        (self.folder / "tilth.toml").write_text('project = "real"\n')
+        self._variables = {
+            **os.environ,
+            "TILTH_HOME": str(folder / "client"),
+            "TILTH_SERVER_URL": server.url,
+            "TILTH_API_KEY": token,
+        }
+        self._process = subprocess.Popen(
+            [TILTH, "run", "pipeline.py", "--param", f"folder={self.folder}"],
+            cwd=self.folder,
+            env=self._variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        wait_for(lambda: self.done() == ["first"] or self._process.poll() is not None, "its first step runs")
+
+    def done(self):
+        """Names of the steps that ran, once for each time."""
+        path = self.folder / "done"
+        return path.read_text().split() if path.exists() else []
+
+    def let_end(self):
+        (self.folder / "gone").touch()
+
+    def check(self):
+        """It has completed as if nothing had been."""
+        said = self._process.communicate(timeout=PATIENCE_S)[0]
+        assert self._process.returncode == 0, said
+        assert self.done() == ["first", "second"]
+        printed = subprocess.run(
+            [TILTH, "runs", "logs", "through-1"],
+            cwd=self.folder, env=self._variables, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert [line.split()[-1] for line in printed.splitlines()] == ["first", "second"]
+
+    def stop(self):
+        self._process.kill()
+        self._process.wait()
+
+
 @pytest.mark.faults
-def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing(starts, own_postgres):
+def test_a_database_that_is_gone_for_half_a_minute_delays_clients_and_harms_nothing(
+    starts, own_postgres, tmp_path, request
+):
     servers = both(starts, own_postgres.url)
     token = servers[0].token()
+    run = RealRun(tmp_path, servers[0], token)
+    request.addfinalizer(run.stop)
     writers = Writers([each.url for each in servers], token)
     try:
         more_than_now(writers)
         own_postgres.kill()
         gone = time.monotonic()
+        run.let_end()
         with httpx.Client(base_url=servers[0].url, timeout=60, trust_env=False) as client:
             told = client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})
             assert (told.status_code, told.headers["retry-after"]) == (503, "5")
@@ -309,7 +449,8 @@ def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing
             metrics = client.get("/metrics").text
             assert "tilth_database_up 0.0" in metrics
         servers[1].workers()[0].kill()  # the one that is started for it waits
-        time.sleep(max(0.0, gone + 30 - time.monotonic()))
+        # Longer than a command of a person waits for a server.
+        time.sleep(max(0.0, gone + 35 - time.monotonic()))
         own_postgres.start()
         wait_for(lambda: all(each.answers() for each in servers), "servers recover by themselves")
         wait_for(lambda: len(servers[1].workers()) == 3, "three workers again")
@@ -317,6 +458,7 @@ def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing
     finally:
         writers.finish()
     check(writers, own_postgres.url)
+    run.check()
 
 
 def test_a_server_ends_while_a_worker_waits_for_the_database(starts, own_postgres):

@@ -184,7 +184,7 @@ def test_file_systems_of_other_machines_are_known(tmp_path, place, expected):
 
 def test_opening_asks_nothing_of_a_database_that_is_up_to_date(tmp_path, monkeypatch):
     open_store(Home(tmp_path)).close()
-    monkeypatch.setattr(sqlite, "_locked", None)  # would be called to migrate
+    monkeypatch.setattr(sqlite, "locked", None)  # would be called to migrate
     open_store(Home(tmp_path)).close()
 
 

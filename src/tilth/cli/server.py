@@ -198,6 +198,30 @@ def logs(*, lines: int, follow: bool) -> None:
 
 
 @server.command()
+@click.argument("version", type=click.IntRange(1))
+def restore(*, version: int) -> None:
+    """Give the server's database back what it was at VERSION, before a newer tilth migrated it.
+
+    For going back to an older tilth; all servers must have ended. What was written since is not in it, and is kept
+    beside, as the copy that a migration keeps.
+    """
+    from pathlib import Path
+
+    from tilth.cli.home import home
+    from tilth.client import server_process
+    from tilth.store.restoring import restore_postgres, restore_sqlite
+
+    url = _settings().database_url
+    with server_process.announced(home()):
+        if url and not url.startswith("sqlite:"):
+            before = restore_postgres(url, version)
+        else:
+            path = Path(url.removeprefix("sqlite:///")) if url else home().database
+            before = restore_sqlite(path, version)
+    click.echo(f"the database has version {version} again; version {before} is kept beside it", err=True)
+
+
+@server.command()
 @json_option
 def settings(*, as_json: bool) -> None:
     """Show every setting of a server, and its value here.

@@ -22,6 +22,7 @@ from tilth.orchestrators.this_machine import LocalOrchestrator
 from tilth.records import Failure, Run, State, StepRun, now
 from tilth.settings import worker_count
 from tilth.store import Put, walk
+from tilth.store.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -195,7 +196,9 @@ def cancelled_by_interrupt(store: Store, run: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        with contextlib.suppress(NotFound):  # it had not been recorded yet
+        # It had not been recorded yet; or cannot be, and shows as interrupted.
+        with contextlib.suppress(NotFound, OutsideError), PATIENCE.of_a_run(0):
+            PATIENCE.leave_soon()
             found = store.get(Run, run)
             if not found.state.is_final:
                 failure = Failure(reason="cancelled", message="the run was cancelled")
@@ -215,17 +218,19 @@ def _interrupts(cancel: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def once() -> None:
+    def restore() -> None:
         for number, handler in before.items():
-            loop.remove_signal_handler(number)
             signal.signal(number, handler)
-        cancel()
 
+    def once(*_: object) -> None:
+        restore()
+        PATIENCE.leave_soon()
+        loop.call_soon_threadsafe(cancel)
+
+    # Not the loop's own handlers: they wait for the loop, which may be waiting for a server that is away.
     for number in before:
-        loop.add_signal_handler(number, once)
+        signal.signal(number, once)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+        restore()

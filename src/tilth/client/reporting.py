@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from tilth.errors import TilthError
+from tilth.store.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 3600.0  # how long a run waits for a server that is away: records are delayed, no step fails
 _EVERY_S = 1.0
 _BEAT_S, _LASTS_S = 15.0, 60
+_BRIEFLY_S = 2.0  # the thread comes again by itself; waiting would keep the lease from being renewed
+_END_S = 30.0
 _AT_ONCE = 1 << 20  # bytes of a log in one request
 
 
@@ -44,7 +47,7 @@ def reported(run: Run, home: Home, store: Store) -> Iterator[None]:
     if not is_on_server(store):
         yield
         return
-    with _Reporting(run, home, store):  # type: ignore[arg-type]
+    with PATIENCE.of_a_run(PATIENCE_S), _Reporting(run, home, store):  # type: ignore[arg-type]
         yield
 
 
@@ -56,20 +59,17 @@ class _Reporting:
         self._sent: dict[str, int] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tilth-reporting", daemon=True)
-        self._patience_s = store.api.patience_s
 
     def __enter__(self) -> None:
-        self._beat()
-        self._store.api.patience_s = PATIENCE_S
+        self._beat(PATIENCE_S)
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._store.api.patience_s = self._patience_s
         with contextlib.suppress(TilthError):  # the records are there; a log may be short, a lease runs out
             self._ship()
-            self._store.api.request("DELETE", f"{self._path}/lease")
+            self._store.api.request("DELETE", f"{self._path}/lease", patience_s=_END_S)
 
     def _work(self) -> None:
         with contextlib.suppress(TilthError):
@@ -82,13 +82,13 @@ class _Reporting:
                     beaten = time.monotonic()
                 self._ship()
 
-    def _beat(self) -> None:
+    def _beat(self, patience_s: float = _BRIEFLY_S) -> None:
         told = {
             "holder": f"process {os.getpid()} on {platform.node()}",
             "fence": self._run.fence,
             "lasts_s": _LASTS_S,
         }
-        answer = self._ask("PUT", "/lease", msgspec.json.encode(told))
+        answer = self._ask("PUT", "/lease", msgspec.json.encode(told), patience_s=patience_s)
         if msgspec.json.decode(answer)["cancel"]:
             (self._folder / "cancel").touch()
 
@@ -126,9 +126,8 @@ class _Reporting:
         except FileNotFoundError:
             return  # the run is being deleted
 
-    def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
-        # This thread comes again by itself; waiting here would keep the lease from being renewed.
-        return self._store.api.request(method, self._path + path, content, patience_s=2.0)
+    def _ask(self, method: str, path: str, content: bytes, *, patience_s: float = _BRIEFLY_S) -> bytes:
+        return self._store.api.request(method, self._path + path, content, patience_s=patience_s)
 
 
 def lease_of(run: Run, store: Store) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ from tilth.engine import events
 from tilth.engine.delivery import bundle_key
 from tilth.errors import DefinitionError, NotFound, SetupError, nearest
 from tilth.machine import this_machine
-from tilth.records import CodeBundle, Run, Snapshot, now
+from tilth.records import CodeBundle, Run, Snapshot, new_id, now
 from tilth.records.launching import Launch, Runner
 from tilth.runtime.parameters import as_text
 from tilth.settings import setting
@@ -238,10 +238,13 @@ def launch(
 ) -> Launch:
     """Ask for a run of a snapshot.
 
+    Args:
+        key: Asked for again with the same one, nothing more is started. By default each call has its own, so that a
+            request that is sent again, as its answer did not come, asks for one run.
     Raises:
         TilthError: The parameters are not what the pipeline declares.
     """
-    body = encoding.encode({"parameters": dict(parameters), "key": key})
+    body = encoding.encode({"parameters": dict(parameters), "key": key or new_id()})
     path = f"{_project(store)}/snapshots/{quote(snapshot.id, safe='')}/runs"
     return _decode(store.api.request("POST", path, body), Launch)
 

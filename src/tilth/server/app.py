@@ -38,6 +38,7 @@ from tilth.server.api import (
 from tilth.server.clock import Clock
 from tilth.server.events import Watchers
 from tilth.server.keys import open_keys
+from tilth.server.leftovers import Leftovers
 from tilth.server.limits import Attempts, BodyLimit
 from tilth.server.logs import REQUEST_ID
 from tilth.server.metrics import Metrics
@@ -115,9 +116,12 @@ def create_app(
         # As many as FastAPI has for endpoints of its own; the loop's usual ones are six on two processors.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "tilth-answer"))
         clock = Clock(started.state.queue) if settings.schedules else None
+        leftovers = Leftovers(SqlStore(opened), settings.data)
         if clock is not None:
             clock.start()
+        leftovers.start()
         yield
+        await asyncio.to_thread(leftovers.stop)
         if clock is not None:
             await asyncio.to_thread(clock.stop)
         if tracing is not None:

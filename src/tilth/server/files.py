@@ -15,8 +15,10 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tilth.artifact_stores.objects import checked_key, checked_prefix
@@ -25,7 +27,6 @@ from tilth.errors import Conflict, DefinitionError, DiskFull, NotFound, SetupErr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[^/\0]{1,240}")
@@ -173,11 +174,22 @@ class Files:
             raise NotFound(f"there is no log `{name}` of this run")
         return path
 
-    def delete_logs(self, run: str) -> None:
-        """Forget the logs of a run."""
-        import shutil
+    def delete_run(self, run: str) -> None:
+        """Forget what is kept of one run alone: its logs, and the objects under its name. Artifacts stay."""
+        if not _is_name(run):
+            return  # nothing can be kept under it
+        for folder in self._of_runs():
+            shutil.rmtree(folder / run, ignore_errors=True)
 
-        shutil.rmtree(self._log(run, "x").parent, ignore_errors=True)
+    def runs(self, *, untouched_s: float) -> set[str]:
+        """Ids of runs of which something is kept that nobody has added to for so long, in seconds."""
+        found: dict[str, float] = {}
+        for folder in self._of_runs():
+            with contextlib.suppress(FileNotFoundError):
+                for each in os.scandir(folder):
+                    with contextlib.suppress(FileNotFoundError):
+                        found[each.name] = max(found.get(each.name, 0.0), _touched_at(Path(each.path)))
+        return {run for run, touched_at in found.items() if touched_at < time.time() - untouched_s}
 
     def _settle(self, coming: Path, place: Path, key: str, digest: str) -> None:
         kept = self.root / "digests" / key
@@ -197,12 +209,25 @@ class Files:
 
     def _log(self, run: str, name: str) -> Path:
         for each in (run, name):
-            if not _NAME.fullmatch(each) or each in (".", ".."):
+            if not _is_name(each):
                 raise DefinitionError(f"`{each[:80]}` is no name of a run or log")
         return self.root / "logs" / run / name
 
+    def _of_runs(self) -> tuple[Path, ...]:
+        """Folders with one folder for each run."""
+        return self.root / "logs", self.root / "objects" / "runs", self.root / "digests" / "runs"
+
     def _lock(self, what: str) -> threading.Lock:
         return _locks[hash((self.root, what)) % len(_locks)]
+
+
+def _is_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text)) and text not in (".", "..")
+
+
+def _touched_at(folder: Path) -> float:
+    """When something in a folder was written last, in seconds since 1970."""
+    return max(each.stat().st_mtime for each in (folder, *folder.rglob("*")))
 
 
 def _keys(top: Path, base: Path) -> Iterator[str]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from tilth.engine.supervisor.seclusion import close_to_others
 from tilth.errors import DatabaseUnavailable, SetupError
+from tilth.home import Home
 from tilth.server import logs
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
@@ -23,16 +26,18 @@ from tilth.server.metrics import SHARED
 from tilth.server.sending import WholeAnswers
 from tilth.server.settings import ServerSettings
 from tilth.server.workers import Workers, end_with_parent
+from tilth.settings import home_folder
 from tilth.store.sql import SqlStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fastapi import FastAPI
 
     from tilth.store.database import Database
 
 logger = logging.getLogger("tilth.server")
+_COUNTS = "counts-"
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -91,7 +96,7 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
     if several:
         database.close()
         os.environ.update(settings.to_environment())
-        os.environ[SHARED] = beside.enter_context(tempfile.TemporaryDirectory(prefix="tilth-metrics-"))
+        os.environ[SHARED] = str(beside.enter_context(_counts()))
     config = uvicorn.Config(
         "tilth.server.serving:app" if several else create_app(settings, database),
         factory=several,
@@ -118,6 +123,20 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
             listener.close()
         if not several:
             database.close()
+
+
+@contextlib.contextmanager
+def _counts() -> Iterator[Path]:
+    """A folder that the processes of this server write their counts into; those of killed servers go.
+
+    One server at a time has the home folder.
+    """
+    server = Home(home_folder()).server
+    server.mkdir(parents=True, exist_ok=True)
+    for each in server.glob(f"{_COUNTS}*"):
+        shutil.rmtree(each, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_COUNTS, dir=server, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def _check(settings: ServerSettings) -> None:

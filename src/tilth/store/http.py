@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from tilth.errors import (
 from tilth.records import Record, Run, State, StepRun
 from tilth.store import encoding, schema, wire
 from tilth.store.connections import FAILURES, Connections
+from tilth.store.patience import PATIENCE
 from tilth.store.protocol import Page, Put
 
 if TYPE_CHECKING:
@@ -105,12 +107,13 @@ class Api:
             ServerUnavailable: There was none for as long as the patience lasts.
             TilthError: What the server says cannot be done.
         """
-        until = time.monotonic() + (self.patience_s if patience_s is None else patience_s)
+        began = time.monotonic()
+        until = began + (PATIENCE.at_least(self.patience_s) if patience_s is None else patience_s)
         wait_s, again = 0.1, False
         told = {"Content-Type": "application/json", **(headers or {})}
         while True:
             try:
-                response = self.connections.request(method, path, content, told)
+                response = PATIENCE.ask(began, partial(self.connections.request, method, path, content, told))
             except FAILURES as error:
                 failure: TilthError = self._unreachable(str(error) or type(error).__name__)
             else:
@@ -122,7 +125,7 @@ class Api:
                     raise failure
             if time.monotonic() + wait_s > until:
                 raise failure
-            time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come at once
+            PATIENCE.pause(began, wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come at once
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             if not again:
                 again, told = True, {**told, "Tilth-Again": "1"}

@@ -53,7 +53,7 @@ class PostgresDatabase:
             ) from error
         self._psycopg = psycopg
         self._doubted_at = 0.0
-        with _translated(psycopg), psycopg.connect(url, connect_timeout=int(_CONNECT_S)) as connection:
+        with translated(psycopg), psycopg.connect(url, connect_timeout=int(_CONNECT_S)) as connection:
             migrate(connection, migrations)
         self._pool: ConnectionPool[Any] = ConnectionPool(
             url,
@@ -69,7 +69,7 @@ class PostgresDatabase:
         for again in (False, True):
             taken = False
             try:
-                with _translated(self._psycopg), self._connection() as connection:
+                with translated(self._psycopg), self._connection() as connection:
                     taken = True
                     rows: list[tuple[Any, ...]] = connection.execute(_marked(sql), values).fetchall()
                     return rows
@@ -83,7 +83,7 @@ class PostgresDatabase:
         for attempt in range(1, _TRIES + 1):
             taken = begun = False
             try:
-                with _translated(self._psycopg), self._connection() as connection:
+                with translated(self._psycopg), self._connection() as connection:
                     taken = True
                     with connection.transaction(), connection.cursor() as cursor:
                         begun = True
@@ -157,8 +157,8 @@ def migrate(connection: psycopg.Connection[Any], migrations: Path = MIGRATIONS) 
     files = sorted(migrations.glob("*.sql"))
     latest = int(files[-1].name[:4])
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        version = _version(connection)
+        lock(connection)
+        version = version_of(connection)
         if version > latest:
             from tilth import __version__
 
@@ -171,9 +171,7 @@ def migrate(connection: psycopg.Connection[Any], migrations: Path = MIGRATIONS) 
             return
         if version:
             _back_up(connection, version)
-        for file in files[version:]:
-            for statement in statements_of(file.read_text("utf-8")):
-                connection.execute(_translate_types(statement).encode())
+        apply(connection, files[version:])
         connection.execute(
             "INSERT INTO home (key, value) VALUES ('version', %s) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -181,7 +179,20 @@ def migrate(connection: psycopg.Connection[Any], migrations: Path = MIGRATIONS) 
         )
 
 
-def _version(connection: psycopg.Connection[Any]) -> int:
+def lock(connection: psycopg.Connection[Any]) -> None:
+    """Be the one who migrates, until the end of the transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+
+def apply(connection: psycopg.Connection[Any], files: Sequence[Path]) -> None:
+    """Run migrations, within a transaction of the caller."""
+    for file in files:
+        for statement in statements_of(file.read_text("utf-8")):
+            connection.execute(_translate_types(statement).encode())
+
+
+def version_of(connection: psycopg.Connection[Any]) -> int:
+    """The number of the last migration that was made; 0 for an empty database."""
     there = connection.execute("SELECT to_regclass('home') IS NOT NULL").fetchone()
     if not there or not there[0]:
         return 0
@@ -189,14 +200,25 @@ def _version(connection: psycopg.Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
+def copy_name(version: int) -> str:
+    """The schema in which the tables of a version are kept."""
+    return f"tilth_version_{version}"
+
+
+def tables(connection: psycopg.Connection[Any]) -> list[str]:
+    """The tables that are in use."""
+    rows = connection.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() "
+        "ORDER BY table_name"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
 def _back_up(connection: psycopg.Connection[Any], version: int) -> None:
-    schema = f"tilth_version_{version}"
+    schema = copy_name(version)
     connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
     connection.execute(f'CREATE SCHEMA "{schema}"'.encode())
-    tables = connection.execute(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
-    ).fetchall()
-    for (table,) in tables:
+    for table in tables(connection):
         connection.execute(f'CREATE TABLE "{schema}"."{table}" AS TABLE "{table}"'.encode())
 
 
@@ -215,7 +237,7 @@ def _marked(sql: str) -> bytes:
 
 
 @contextmanager
-def _translated(psycopg: Any) -> Iterator[None]:
+def translated(psycopg: Any) -> Iterator[None]:
     """Turn what PostgreSQL says into errors that tell what to do."""
     from psycopg_pool import PoolClosed, PoolTimeout
 

@@ -116,7 +116,7 @@ def connect_still(path: Path) -> sqlite3.Connection:
     )
     try:
         latest = _latest(MIGRATIONS)
-        version = _version(connection)
+        version = version_of(connection)
         if version > latest:
             raise _too_new(connection, path, version, latest)
         if version < latest:
@@ -148,17 +148,17 @@ def settle(connection: sqlite3.Connection, path: Path, migrations: Path = MIGRAT
     """
     files = sorted(migrations.glob("*.sql"))
     latest = _latest(migrations)
-    version = _version(connection)
+    version = version_of(connection)
     if version > latest:
         raise _too_new(connection, path, version, latest)
     journal = "delete" if on_network(path.parent) else "wal"
     if version == latest and _journal(connection) == journal:
         return
-    with _locked(path):
+    with locked(path):
         if _journal(connection) != journal:
             _switch_journal(connection, path, journal)
-        if 0 < _version(connection) < latest:
-            _back_up(connection, path)
+        if 0 < version_of(connection) < latest:
+            back_up(connection, path)
         for file in files:
             _apply(connection, file)
 
@@ -191,7 +191,8 @@ def _latest(migrations: Path) -> int:
     return max(int(each.name[:4]) for each in migrations.glob("*.sql"))
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
+    """The number of the last migration that was made; 0 for a new file."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -219,7 +220,7 @@ def _apply(connection: sqlite3.Connection, file: Path) -> None:
     number = int(file.name[:4])
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _version(connection) < number:
+        if version_of(connection) < number:
             for statement in statements_of(file.read_text("utf-8")):
                 connection.execute(statement)
             from tilth import __version__
@@ -244,8 +245,9 @@ def statements_of(text: str) -> Iterator[str]:
     assert not statement.strip(), f"a migration ends in the middle of a statement: {statement}"
 
 
-def _back_up(connection: sqlite3.Connection, path: Path) -> None:
-    copy = path.with_name(f"{path.name}.version-{_version(connection)}")
+def back_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Keep a copy of a file beside it, under its version."""
+    copy = path.with_name(f"{path.name}.version-{version_of(connection)}")
     aside = copy.with_name(f"{copy.name}.part")
     aside.unlink(missing_ok=True)
     with closing(sqlite3.connect(aside)) as target:
@@ -254,7 +256,8 @@ def _back_up(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Be the one who migrates a file."""
     with open(path.with_name(f"{path.name}.lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
 from tilth.records import KINDS, Artifact, Record, Run, Snapshot, StepRun
+from tilth.records.launching import RunLease
 from tilth.server.documents import (
     accepts,
     answers,
@@ -84,7 +85,7 @@ def change(asked: Editor, body: Body) -> Response:
     told = _read_changes(body)
     changes = [_change(each) for each in told.changes]
     _hold_to_run(asked, changes)
-    return respond({"items": asked.store.write(changes, holding=told.holding)})
+    return respond({"items": _write(asked, changes, told.holding)})
 
 
 @router.post(
@@ -109,6 +110,15 @@ def start_run(
     if asked.who.token.run:
         queue_of(request).began_run(run.id)
     return respond(kept, status=201)
+
+
+def _write(asked: ProjectRequest, changes: list[Change], holding: Run | None = None) -> tuple[Record, ...]:
+    """Make changes; what belongs to a run that is forgotten goes with it, its files once that is certain."""
+    gone = [each.id for each in changes if isinstance(each, Delete) and each.kind is Run]
+    kept = asked.store.write([*changes, *(Delete(RunLease, each) for each in gone)], holding=holding)
+    for each in gone:
+        asked.files.delete_run(each)
+    return kept
 
 
 def _read_changes(body: bytes) -> Changes:
@@ -342,7 +352,7 @@ def _routes(kind: type[Record]) -> None:
 
     def delete(asked: Editor, id: str) -> Response:  # noqa: A002
         _not_for_runs(asked)
-        asked.store.write([Delete(kind, id)])
+        _write(asked, [Delete(kind, id)])
         return Response(status_code=204)
 
     routes: list[tuple[Any, str, str, str, dict[str, Any]]] = [
