@@ -86,9 +86,7 @@ class Administration:
 
     def tokens(self, user: str = "") -> list[dict[str, Any]]:
         """Logins and API keys, one's own or somebody's."""
-        asked = f"?{urlencode({'user': user})}" if user else ""
-        found: list[dict[str, Any]] = self._get(f"/tokens{asked}")["items"]
-        return found
+        return self._all("/tokens", user=user) if user else self._all("/tokens")
 
     def create_key(self, **told: Any) -> str:
         """Make an API key; gives its secret, which is told once."""
@@ -105,11 +103,11 @@ class Administration:
         found: list[dict[str, Any]] = self._get(f"/audit?{urlencode(asked)}")["items"]
         return found
 
-    def _all(self, path: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, **asked: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         after: str | None = ""
         while after is not None:
-            page = self._get(f"{path}?{urlencode({'after': after})}" if after else path)
+            page = self._get(f"{path}?{urlencode({**asked, 'after': after} if after else asked)}")
             found += page["items"]
             after = page["next"]
         return found

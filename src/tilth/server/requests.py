@@ -58,7 +58,7 @@ def principal(request: Request) -> Principal:
 
 def _principal(request: Request) -> Principal:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    address = request.client.host if request.client else ""
+    address = address_of(request)
     if scheme.lower() == "bearer":
         return access_of(request).principal(secret.strip(), address)
     if cookie := request.cookies.get(COOKIE):
@@ -71,13 +71,41 @@ def _principal(request: Request) -> Principal:
 
 
 def _is_own_page(request: Request) -> bool:
-    origin = request.headers.get("origin") or request.headers.get("referer", "")
+    origin = urlsplit(request.headers.get("origin") or request.headers.get("referer", ""))
     allowed = {request.headers.get("host", "")}
     settings = access_of(request).settings
     allowed |= {
         urlsplit(each.strip()).netloc for each in (settings.public_url, *settings.allowed_origins.split(","))
     }
-    return urlsplit(origin).netloc in allowed - {""}
+    # A page that came without encryption, anybody on the way may have written.
+    weaker = is_secure(request) and origin.scheme != "https"
+    return origin.netloc in allowed - {""} and not weaker
+
+
+def account(request: Request) -> Principal:
+    """Who sent a request that acts on their account: their logins, keys and profile, or on the server.
+
+    Raises:
+        LoginNeeded, AccessDenied: As `principal`; or they show a token of one project, run or runner.
+    """
+    who = principal(request)
+    if who.is_limited:
+        raise AccessDenied(
+            "this token opens no account",
+            why="it is of one project, run or runner, and may not do what its user may",
+            mend="log in, or use an API key without a project",
+        )
+    return who
+
+
+def is_secure(request: Request) -> bool:
+    """Whether browsers reach this server over HTTPS, be it by a proxy in front."""
+    return access_of(request).settings.secure or request.url.scheme == "https"
+
+
+def address_of(request: Request) -> str:
+    """The machine that a request comes from."""
+    return request.client.host[:100] if request.client else ""
 
 
 def store_of(request: Request, project: str) -> SqlStore:
@@ -157,6 +185,11 @@ async def _who(request: Request) -> Principal:
     return found
 
 
+async def _account(request: Request) -> Principal:
+    found: Principal = await _find(request, lambda: account(request))
+    return found
+
+
 def member(needed: Role) -> Callable[..., Coroutine[Any, Any, ProjectRequest]]:
     """A dependency that lets in who has a role in the project of the address."""
 
@@ -173,6 +206,7 @@ def member(needed: Role) -> Callable[..., Coroutine[Any, Any, ProjectRequest]]:
 
 
 Who = Annotated[Principal, Depends(_who)]
+Account = Annotated[Principal, Depends(_account)]
 Viewer = Annotated[ProjectRequest, Depends(member(Role.VIEWER))]
 Editor = Annotated[ProjectRequest, Depends(member(Role.EDITOR))]
 ProjectAdmin = Annotated[ProjectRequest, Depends(member(Role.ADMIN))]

@@ -34,6 +34,7 @@ router = APIRouter(prefix="/projects/{project}", tags=["records"], route_class=O
 MOST = 1000  # records in one page
 _MOST_VALUES = 10_000  # of one column, in one query
 _LONGEST = 1000  # characters of what records are found by; an index of PostgreSQL takes little more
+_LARGEST = 1 << 53  # that JSON's readers tell apart from its neighbours; counters go on from what is given
 R = TypeVar("R", bound=Record)
 _AGAIN = Header(
     alias="Tilth-Again",
@@ -81,7 +82,7 @@ class Kept(msgspec.Struct, frozen=True):
 def change(asked: Editor, body: Body) -> Response:
     """All or none; the same changes made again change nothing."""
     told = _read_changes(body)
-    changes = [_change(each) for each in told.changes]
+    changes = [_change(asked, each) for each in told.changes]
     _hold_to_run(asked, changes)
     return respond({"items": asked.store.write(changes, holding=told.holding)})
 
@@ -113,7 +114,7 @@ def start_run(
 def _read_changes(body: bytes) -> Changes:
     try:
         return msgspec.json.decode(body, type=Changes)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass
     # Half a surrogate pair, as in a file name that is not UTF-8, is read by the standard library alone.
     told = read(body, dict[str, Any])
@@ -129,14 +130,24 @@ def _read_changes(body: bytes) -> Changes:
         raise DefinitionError("the request cannot be read", why=str(error)) from None
 
 
-def _change(told: WireChange) -> Change:
+def _change(asked: ProjectRequest, told: WireChange) -> Change:
     kind = KINDS.get(told.kind)
     if kind is None:
         raise UnknownOption(f"no kind of record is called `{told.kind}`", mend=nearest(told.kind, KINDS))
     put = bytes(told.put)
     if bool(put) == (told.delete is not None):
         raise DefinitionError("a change has either `put` or `delete`")
-    return Delete(kind, told.delete) if told.delete is not None else Put(_usable(read(put, kind)))
+    return Delete(kind, told.delete) if told.delete is not None else Put(_taken(asked, read(put, kind)))
+
+
+def _taken(asked: ProjectRequest, record: R) -> R:
+    """A record that can be kept; who made a snapshot is said by the server, and stays."""
+    record = _usable(record)
+    if isinstance(record, Snapshot):
+        before = asked.store.find(Snapshot, id=record.id, limit=1).items
+        by = before[0].created_by if before else asked.who.user.name
+        record = msgspec.structs.replace(record, created_by=by)
+    return record
 
 
 def _usable(record: R) -> R:
@@ -148,6 +159,11 @@ def _usable(record: R) -> R:
                 f"`{column.name}` of a {record.kind.replace('_', ' ')} cannot be kept",
                 why=f"it has {len(value):,} characters" if len(value) > _LONGEST else "it has a NUL in it",
                 mend=f"give up to {_LONGEST:,} characters",
+            )
+        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+            raise DefinitionError(
+                f"`{column.name}` of a {record.kind.replace('_', ' ')} cannot be kept",
+                mend=f"give a number up to {_LARGEST:,}",
             )
     if record.id in ("", ".", "..") or "/" in record.id:
         raise DefinitionError(f"`{record.id[:100]}` is no id", mend="give one without a `/`, or none")
@@ -307,8 +323,9 @@ def _routes(kind: type[Record]) -> None:
         return respond_row(asked.store.get_row(kind, id))
 
     def add(asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False) -> Response:
-        records = tuple(map(_usable, read(body, several).items))
+        told = read(body, several).items
         _not_for_runs(asked)
+        records = tuple(_taken(asked, each) for each in told)
         try:
             return respond({"items": asked.store.add(*records)}, status=201)
         except Conflict:
@@ -325,7 +342,7 @@ def _routes(kind: type[Record]) -> None:
         ],
         again: Annotated[bool, _AGAIN] = False,
     ) -> Response:
-        new = _usable(read(body, kind))
+        new = _taken(asked, read(body, kind))
         if new.id != id:
             raise DefinitionError(f"the record has another id than the address: `{new.id}`")
         _hold_to_run(asked, [Put(new)])

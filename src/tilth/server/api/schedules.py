@@ -99,13 +99,13 @@ def add_schedule(asked: Editor, body: Body) -> Response:
     given = {name: getattr(told, name) for name in told.__struct_fields__}
     made = _checked(asked, Schedule(project=asked.project, user=asked.who.user.id, **given))
     try:
-        asked.access.store.add(made)
+        entry = asked.access.entry(asked.who, "schedule.create", made.name, project=asked.project)
+        asked.access.store.add(made, entry)
     except Conflict as error:
         raise Conflict(
             f"there is a schedule `{told.name}` already",
             mend=f"change it: `tilth schedules update {told.name}`",
         ) from error
-    asked.access.change(asked.who, "schedule.create", made.name, project=asked.project)
     return respond(made, status=201)
 
 
@@ -145,8 +145,10 @@ def change_schedule(asked: Editor, name: str, body: Body) -> Response:
         given = {**_WHEN, **given}
     found = _found(asked, name)
     changed = _checked(asked, msgspec.structs.replace(found, user=asked.who.user.id, **given))
-    kept = asked.access.store.replace(found, changed)
-    asked.access.change(asked.who, "schedule.update", name, project=asked.project, changed=sorted(given))
+    entry = asked.access.entry(
+        asked.who, "schedule.update", name, project=asked.project, changed=sorted(given)
+    )
+    kept = asked.access.replace(found, changed, entry)
     return respond(kept)
 
 
