@@ -877,7 +877,12 @@ def test_a_webhook_s_request_that_was_overheard_starts_no_other_run(server, admi
     assert nobody.post(path, content=b"{}", headers={**told, "Tilth-Delivery": "two"})[0] == 401
     whole = stamp.encode() + b".one.{}"
     assert (
-        nobody.post(path, content=whole, headers={"X-Hub-Signature-256": told["Tilth-Signature"]})[0] == 401
+        nobody.post(
+            path,
+            content=whole,
+            headers={"X-Hub-Signature-256": told["Tilth-Signature"], "X-GitHub-Delivery": "1"},
+        )[0]
+        == 401
     )
     assert launches() == 2
     for delivery in ("1", "2"):
