@@ -13,6 +13,7 @@ import json
 import logging
 import pkgutil
 import re
+import socket
 import sys
 import threading
 import time
@@ -732,22 +733,58 @@ def test_no_name_of_an_object_or_log_leads_elsewhere(server, admin, project):
         assert {each.name for each in folder.iterdir()} <= {"objects", "digests", "coming", "logs"}
 
 
-def test_bodies_are_bounded_however_they_come(server):
+def test_bodies_are_bounded_however_they_come(admin):
     def chunks():
         for _ in range(70):
             yield b"x" * (1 << 20)
 
-    with httpx.Client(base_url=server.url, timeout=120) as client:
-        try:
-            response = client.post("/api/v1/login", content=chunks())
-        except httpx.TransportError:
-            pass  # it hung up while it was sent to
-        else:
-            assert response.status_code == 413
-        bomb = gzip.compress(b'{"name": "' + b"x" * (80 << 20) + b'"}')
-        response = client.post("/api/v1/login", content=bomb, headers={"Content-Encoding": "gzip"})
-        assert response.status_code == 422, "what is packed is not unpacked"
-        assert client.get("/health").status_code == 200
+    path = "/projects/default/runs/start"
+    try:
+        status, _ = admin.ask("POST", path, content=chunks())
+    except httpx.TransportError:
+        status = 413  # it hung up while it was sent to
+    assert status == 413
+    bomb = gzip.compress(b'{"pipeline": "' + b"x" * (80 << 20) + b'"}')
+    status, _ = admin.ask("POST", path, content=bomb, headers={"Content-Encoding": "gzip"})
+    assert status == 422, "what is packed is not unpacked"
+    assert admin.client.get("/health").status_code == 200
+
+
+def test_who_has_not_said_who_they_are_sends_little(server):
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for path in ("/login", "/password", "/device", "/device/token"):
+            assert client.post(f"/api/v1{path}", content=b"x" * (1 << 17)).status_code == 413, path
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
+        b"GET /",
+        b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
+)
+@pytest.mark.parametrize("part", [b"x" * 1000, b"x" * 1000 + b"\r\nX: "])
+def test_a_head_without_end_ends_the_connection(server, beginning, part):
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    sent = 0
+    with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 60) as connection:
+        connection.sendall(beginning)
+        while sent < 50 << 20:
+            connection.sendall(part)
+            sent += len(part)
+    assert sent < 50 << 20
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_a_body_in_small_chunks_is_no_head_without_end(server, admin):
+    content = b"x" * (4 << 20)
+    digest = hashlib.sha256(content).hexdigest()
+    chunks = (content[at : at + 100] for at in range(0, len(content), 100))
+    path = f"/projects/default/objects/in-chunks?digest=sha256:{digest}&size={len(content)}"
+    for _ in range(2):
+        assert admin.ask("PUT", path, content=chunks)[0] == 200
+        chunks = iter([content])
 
 
 def test_texts_and_numbers_that_fit_nowhere_are_refused(admin, project):
@@ -797,6 +834,14 @@ def test_a_question_over_many_values_does_not_multiply(admin, project):
     }
     status, told = admin.post(f"/projects/{project[0]}/step-runs/query", {"where": where})
     assert (status, told["items"]) == (200, [])
+    many = {
+        "state": ["queued", "running", "failed"],
+        "run": [str(each) for each in range(9_900)],
+        "step": ["a", "b"],
+    }
+    assert admin.post(f"/projects/{project[0]}/step-runs/query", {"where": many})[0] == 200
+    many |= {"id": [str(each) for each in range(9_900)]}
+    assert admin.post(f"/projects/{project[0]}/step-runs/query", {"where": many})[0] == 422
 
 
 def test_records_are_of_the_project_they_were_put_in(admin, log_in):

@@ -20,6 +20,7 @@ from tilth.errors import AccessDenied, LoginNeeded
 from tilth.records.access import Role
 from tilth.server.access import DEFAULT_PROJECT, Access, Principal
 from tilth.server.files import Files
+from tilth.server.limits import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tilth.store.sql import SqlStore
 
 COOKIE = "tilth_session"
+_SHORT = 1 << 16  # bytes
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -217,5 +219,20 @@ async def body_of(request: Request) -> bytes:
     return await request.body()
 
 
+async def short_body_of(request: Request) -> bytes:
+    """The body of a request that anybody may send; nobody has been asked who they are.
+
+    Raises:
+        TooLarge: It has more than a name, a password or a code takes.
+    """
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > _SHORT:
+            raise TooLarge("the request is too large", why=f"this server takes {_SHORT:,} bytes of it here")
+    return content
+
+
 Body = Annotated[bytes, Depends(body_of)]
+ShortBody = Annotated[bytes, Depends(short_body_of)]
 Anything = Any

@@ -28,6 +28,7 @@ _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for e
 _TELLING = frozenset({"run", "cache_key", "step"})
 _FEW = 8  # values of one column that are asked for one by one
 _MOST_CLAUSES = 64  # of one query: values of several columns multiply
+_MOST_VALUES = 30_000  # of one query: SQLite takes 32,766, PostgreSQL 65,535
 
 
 class SqlStore:
@@ -334,7 +335,10 @@ class _Table(Generic[R]):
             always.append((f'("{name}", id) {"<" if down else ">"} (?, ?)', _read_cursor(after)))
         telling = not _TELLING.isdisjoint(where)
         choices: list[list[_Condition]] = []
-        room = _MOST_CLAUSES
+        given = sum(
+            1 if each is None or isinstance(each, str | int) else len(each) for each in where.values()
+        )
+        room = max(1, min(_MOST_CLAUSES, _MOST_VALUES // max(given, 1)))
         for key, wanted in where.items():
             choices.append(self._choices(key, wanted, min(room, _FEW), hidden=telling and key == "state"))
             room //= len(choices[-1])

@@ -17,7 +17,7 @@ from tilth.records.access import DeviceLogin, Purpose, Token, User
 from tilth.server.access import DEVICE_LASTS
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.passwords import digest_of, hash_password, is_password
-from tilth.server.requests import COOKIE, Account, Body, Who, access_of, address_of, is_secure
+from tilth.server.requests import COOKIE, Account, Body, ShortBody, Who, access_of, address_of, is_secure
 from tilth.store import Delete, walk
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class DeviceGrant(msgspec.Struct, frozen=True):
     openapi_extra={**accepts(Login), **_OPEN},
     responses=answers(LoggedIn, errors=[429]),
 )
-def log_in(request: Request, body: Body) -> Response:
+def log_in(request: Request, body: ShortBody) -> Response:
     """Failed logins are counted, by name and by address."""
     told, access = read(body, Login), access_of(request)
     attempts, address = attempts_of(request), address_of(request)
@@ -129,7 +129,7 @@ def log_out(request: Request, who: Who) -> Response:
     openapi_extra={**accepts(NewPassword), **_OPEN},
     responses=answers(LoggedIn, errors=[409, 429]),
 )
-def set_password(request: Request, body: Body) -> Response:
+def set_password(request: Request, body: ShortBody) -> Response:
     """A link is good once; the logins that the user had before end."""
     told, access = read(body, NewPassword), access_of(request)
     attempts, address = attempts_of(request), address_of(request)
@@ -161,7 +161,7 @@ def set_password(request: Request, body: Body) -> Response:
     openapi_extra={**accepts(DeviceAsked), **_OPEN},
     responses=answers(DeviceCode, 201, errors=[429]),
 )
-def ask_device(request: Request, body: Body) -> Response:
+def ask_device(request: Request, body: ShortBody) -> Response:
     """Source: RFC 8628, OAuth 2.0 Device Authorization Grant."""
     told, access = read(body, DeviceAsked), access_of(request)
     attempts_of(request).begin("device", address_of(request))
@@ -193,7 +193,7 @@ def ask_device(request: Request, body: Body) -> Response:
     openapi_extra={**accepts(DevicePoll), **_OPEN},
     responses=answers(DeviceAnswer),
 )
-def poll_device(request: Request, body: Body) -> Response:
+def poll_device(request: Request, body: ShortBody) -> Response:
     """Pending, a token once, or an error when it was denied or came too late."""
     told, access = read(body, DevicePoll), access_of(request)
     found = access.store.find(DeviceLogin, digest=digest_of(told.device_code), limit=1).items

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/projects/{project}", tags=["records"], route_class=OneThread)
 MOST = 1000  # records in one page
-_MOST_VALUES = 10_000  # of one column, in one query
+_MOST_VALUES = 10_000  # of all columns, in one query
 _LONGEST = 1000  # characters of what records are found by; an index of PostgreSQL takes little more
 _LARGEST = 1 << 53  # that JSON's readers tell apart from its neighbours; counters go on from what is given
 R = TypeVar("R", bound=Record)
@@ -233,13 +233,13 @@ def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
 def _check_values(kind: type[Record], query: Query_) -> None:
     """PostgreSQL compares no text with a number, and takes 65,535 values at most."""
     types = {each.name: int if each.type == "INTEGER" else str for each in tables.columns(kind)}
+    several = sum(len(given) if isinstance(given, list) else 1 for given in query.where.values())
+    if several > _MOST_VALUES:
+        raise DefinitionError(
+            f"the question has {several:,} values", mend=f"give {_MOST_VALUES:,} at most, and ask again"
+        )
     for name, given in query.where.items():
         values = given if isinstance(given, list) else [given]
-        if len(values) > _MOST_VALUES:
-            raise DefinitionError(
-                f"`{name}` is given {len(values):,} values",
-                mend=f"give {_MOST_VALUES:,} at most, and ask again",
-            )
         wanted = types.get(name)  # None: `find_rows` says what is known
         wrong = [each for each in values if wanted and each is not None and not isinstance(each, wanted)]
         if wrong:
