@@ -299,6 +299,25 @@ def test_a_token_of_a_run_puts_no_record_of_others(server, admin, nobody, projec
             path = f"/projects/{name}/{plural}/{record.id}"
             status, told = nobody.ask("PUT", path, content=msgspec.json.encode(record), headers=headers)
             assert status == 403, (plural, told)
+    # What it shares with other runs it may add, and not change.
+    text = "what is installed"
+    lock = {"id": f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", "text": text}
+    there = {"id": "sha256:there", "name": "e", "lock": lock["id"]}
+    path = f"/projects/{name}/changes"
+
+    def change(asker, **puts):
+        told = {"changes": [{"kind": kind, "put": each} for kind, each in puts.items()]}
+        return asker.post(path, told, **({"headers": headers} if asker is nobody else {}))
+
+    assert change(admin, environment=there)[0] == 200
+    assert change(nobody, lock={**lock, "text": "something else"})[0] == 403
+    evil = {**there, "lock": "sha256:evil"}
+    status, told = change(nobody, environment=evil, lock=lock, run={**run, "tags": ["a"]})
+    assert status == 200
+    assert [each["id"] for each in told["items"]] == [there["id"], lock["id"], run["id"]]
+    for _ in range(2):
+        assert admin.get(f"/projects/{name}/environments/{there['id']}")[1]["lock"] == lock["id"]
+        assert nobody.put(f"/projects/{name}/environments/{there['id']}", evil, headers=headers)[0] == 403
     # What a run of another project has, under the same id, is not there.
     assert nobody.get(f"/projects/default/runs/{other}", headers=headers)[0] == 404
 
@@ -644,6 +663,7 @@ def test_cookies_behind_a_proxy_with_a_certificate_are_secure(server):
             ("http://tilth.example", 403),
             ("https://tilth.example.evil.example", 403),
             ("null", 403),
+            ("https://[", 403),
             ("", 403),
         ):
             made = {"name": uuid.uuid4().hex}

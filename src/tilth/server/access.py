@@ -33,6 +33,7 @@ _MINUTE = timedelta(minutes=1)
 _OF_ACCOUNTS = (Purpose.SESSION, Purpose.API_KEY)
 _SWEPT_EVERY_S = 3600.0
 _FAILURES_KEPT = timedelta(days=90)
+_ENDED_KEPT = timedelta(days=7)  # a runner that was cut off may come back and renew that of its run
 R = TypeVar("R", bound=Record)
 
 
@@ -223,10 +224,9 @@ class Access:
             )
 
         self.store.database.transact(sweep)
+        old = moment - _ENDED_KEPT
         ended = [
-            each
-            for each in walk(self.store, Token)
-            if each.expires_at is not None and each.expires_at <= moment
+            each for each in walk(self.store, Token) if each.expires_at is not None and each.expires_at < old
         ]
         for at in range(0, len(ended), 1000):
             self.revoke(*ended[at : at + 1000])

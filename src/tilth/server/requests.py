@@ -73,7 +73,10 @@ def _principal(request: Request) -> Principal:
 
 
 def _is_own_page(request: Request) -> bool:
-    origin = urlsplit(request.headers.get("origin") or request.headers.get("referer", ""))
+    try:
+        origin = urlsplit(request.headers.get("origin") or request.headers.get("referer", ""))
+    except ValueError:
+        return False
     allowed = {request.headers.get("host", "")}
     settings = access_of(request).settings
     allowed |= {

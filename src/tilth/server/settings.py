@@ -61,7 +61,8 @@ class ServerSettings:
     create_projects: bool = _setting(True, "whether every user may create projects; otherwise admins alone")
     login_attempts: int = _setting(
         10,
-        "failed logins within five minutes for one name, after which it must wait; ten times as many from an address",
+        "failed logins within five minutes for one name, after which it must wait; ten times as many from an "
+        "address. The same for codes of machines, and for links",
     )
     max_body_mb: int = _setting(64, "largest request taken, in megabytes; uploads of artifacts have no limit")
     project_runs: int = _setting(0, "runs of one project that are started from the queue at once; 0 for any")

@@ -281,8 +281,8 @@ def _logged_in(request: Request, user: User, client: str) -> tuple[str, LoggedIn
     access = access_of(request)
     lasts = timedelta(days=access.settings.session_days)
     entry = access.entry(None, "login", user.name, address=address_of(request))
-    secret, token = access.issue(user, Purpose.SESSION, name=client[:200], lasts=lasts, entry=entry)
     access.sweep()
+    secret, token = access.issue(user, Purpose.SESSION, name=client[:200], lasts=lasts, entry=entry)
     return secret, LoggedIn(secret, user.name, token.expires_at)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -10,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
-from tilth.records import KINDS, Artifact, Record, Run, Snapshot, StepRun
+from tilth.records import KINDS, Artifact, Lock, Record, Run, Snapshot, StepRun
 from tilth.server.documents import (
     accepts,
     answers,
@@ -84,7 +85,11 @@ def change(asked: Editor, body: Body) -> Response:
     told = _read_changes(body)
     changes = [_change(asked, each) for each in told.changes]
     _hold_to_run(asked, changes)
-    return respond({"items": asked.store.write(changes, holding=told.holding)})
+    there = _shared_already(asked, changes)
+    new = [each for at, each in enumerate(changes) if at not in there]
+    written = iter(asked.store.write(new, holding=told.holding))
+    puts = [at for at, each in enumerate(changes) if isinstance(each, Put)]
+    return respond({"items": [there[at] if at in there else next(written) for at in puts]})
 
 
 @router.post(
@@ -194,9 +199,31 @@ def _hold_to_run(asked: ProjectRequest, changes: Sequence[Change]) -> None:
             own = before is None or (isinstance(before, StepRun | Artifact) and before.run == run)
             good = (own and record.run == run) or _only_not_reused(before, record)
         else:
-            good = record.id == run if isinstance(record, Run) else record.kind in _SHARED
+            good = record.id == run if isinstance(record, Run) else _may_share(record)
         if not good:
             raise _of_one_run()
+
+
+def _may_share(record: Record) -> bool:
+    # Of a lock is known here what it is: nothing else is to be installed in its name.
+    if isinstance(record, Lock):
+        text = record.text.encode("utf-8", "surrogatepass")
+        return record.id == f"sha256:{hashlib.sha256(text).hexdigest()}"
+    return record.kind in _SHARED
+
+
+def _shared_already(asked: ProjectRequest, changes: Sequence[Change]) -> dict[int, Record]:
+    """What a run shares with others and is there: it stays, as it is, whatever the run says of it. By its place."""
+    if not asked.who.token.run:
+        return {}
+    puts = {at: each.record for at, each in enumerate(changes) if isinstance(each, Put)}
+    shared = {at: each for at, each in puts.items() if each.kind in _SHARED}
+    known: dict[tuple[str, str], Record] = {}
+    for kind in {type(each) for each in shared.values()}:
+        ids = [each.id for each in shared.values() if type(each) is kind]
+        known |= {(kind.kind, each.id): each for each in asked.store.find(kind, id=ids, limit=len(ids))}
+    found = {at: known.get((each.kind, each.id)) for at, each in shared.items()}
+    return {at: each for at, each in found.items() if each is not None}
 
 
 def _only_not_reused(before: Record | None, after: Record) -> bool:
@@ -346,6 +373,8 @@ def _routes(kind: type[Record]) -> None:
         if new.id != id:
             raise DefinitionError(f"the record has another id than the address: `{new.id}`")
         _hold_to_run(asked, [Put(new)])
+        if new.kind in _SHARED:
+            _not_for_runs(asked)
         old = msgspec.structs.replace(new, revision=revision)
         try:
             return respond(asked.store.replace(old, new))
