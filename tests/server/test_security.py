@@ -671,6 +671,16 @@ def test_cookies_behind_a_proxy_with_a_certificate_are_secure(server):
             assert response.status_code == status, origin
 
 
+def test_no_other_page_logs_a_browser_in_as_whom_it_likes(server):
+    told = {"name": "admin", "password": PASSWORD, "cookie": True}
+    with httpx.Client(base_url=server.url) as browser:
+        for origin in ("https://evil.example", "null", "https://["):
+            answer = browser.post("/api/v1/login", json=told, headers={"Origin": origin})
+            assert (answer.status_code, "set-cookie" in answer.headers) == (403, False), origin
+        answer = browser.post("/api/v1/login", json=told, headers={"Origin": server.url})
+        assert (answer.status_code, "set-cookie" in answer.headers) == (200, True)
+
+
 def test_every_answer_says_what_browsers_may_not_do(server, admin, project, tmp_path):
     name, run = project
     asked = [

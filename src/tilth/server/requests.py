@@ -64,7 +64,7 @@ def _principal(request: Request) -> Principal:
     if scheme.lower() == "bearer":
         return access_of(request).principal(secret.strip(), address)
     if cookie := request.cookies.get(COOKIE):
-        if request.method not in _SAFE and not _is_own_page(request):
+        if request.method not in _SAFE and not is_own_page(request):
             raise AccessDenied(
                 "a page of another origin may not do this", why="the request has no `Origin` of ours"
             )
@@ -72,7 +72,8 @@ def _principal(request: Request) -> Principal:
     raise LoginNeeded("this server wants to know who you are", mend="log in with `tilth login URL`")
 
 
-def _is_own_page(request: Request) -> bool:
+def is_own_page(request: Request) -> bool:
+    """Whether a page of this server had a browser send a request, by what browsers say with each change."""
     try:
         origin = urlsplit(request.headers.get("origin") or request.headers.get("referer", ""))
     except ValueError:

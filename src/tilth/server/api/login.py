@@ -11,13 +11,23 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from tilth.errors import Conflict, LoginNeeded, NotFound
+from tilth.errors import AccessDenied, Conflict, LoginNeeded, NotFound
 from tilth.records import Moment, now
 from tilth.records.access import DeviceLogin, Purpose, Token, User
 from tilth.server.access import DEVICE_LASTS
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.passwords import digest_of, hash_password, is_password
-from tilth.server.requests import COOKIE, Account, Body, ShortBody, Who, access_of, address_of, is_secure
+from tilth.server.requests import (
+    COOKIE,
+    Account,
+    Body,
+    ShortBody,
+    Who,
+    access_of,
+    address_of,
+    is_own_page,
+    is_secure,
+)
 from tilth.store import Delete, walk
 
 if TYPE_CHECKING:
@@ -101,6 +111,9 @@ class DeviceGrant(msgspec.Struct, frozen=True):
 def log_in(request: Request, body: ShortBody) -> Response:
     """Failed logins are counted, by name and by address."""
     told, access = read(body, Login), access_of(request)
+    if told.cookie and "origin" in request.headers and not is_own_page(request):
+        # A form elsewhere would log its victim in as whom it likes, and read what they do then.
+        raise AccessDenied("a page of another origin may not log in")
     attempts, address = attempts_of(request), address_of(request)
     attempts.begin("password", address, told.name)
     found = access.store.find(User, name=told.name, limit=1).items
