@@ -146,9 +146,10 @@ def _change(asked: ProjectRequest, told: WireChange) -> Change:
 
 
 def _taken(asked: ProjectRequest, record: R) -> R:
-    """A record that can be kept; who made a snapshot is said by the server, and stays."""
+    """A record that can be kept. Who made a snapshot stays as it is, and only an admin of the server names another,
+    as when records are moved here."""
     record = _usable(record)
-    if isinstance(record, Snapshot):
+    if isinstance(record, Snapshot) and not asked.who.is_admin:
         before = asked.store.find(Snapshot, id=record.id, limit=1).items
         by = before[0].created_by if before else asked.who.user.name
         record = msgspec.structs.replace(record, created_by=by)
