@@ -6,8 +6,10 @@ import uuid
 
 import pytest
 
-from tilth.artifact_stores.remote import RemoteStore
-from tilth.artifact_stores.server import ServerObjects
+from tilth.artifact_stores import LocalArtifactStore
+from tilth.artifact_stores.cached import CachedArtifactStore
+from tilth.artifact_stores.server import ServerObjects, ServerStore
+from tilth.materializers.artifacts import save_artifact
 from tilth.server.files import Files
 from tilth.store.http import Api
 from tilth.testing.object_store import ObjectStoreContract
@@ -28,8 +30,58 @@ class TestServer(ObjectStoreContract):
     @pytest.fixture
     def objects(self, server, project):
         api = Api(server.url, server.token)
-        yield RemoteStore(ServerObjects(api, project))
+        yield ServerStore(ServerObjects(api, project))
         api.close()
+
+    def test_many_are_looked_for_together(self, objects):
+        objects.put("a/b", b"1")
+        objects.put("a/c ü", b"2")
+        assert objects.there(["a/b", "a/x", "a/c ü", "a"]) == {"a/b", "a/c ü"}
+        assert objects.there(["a/b", *(f"x/{number}" for number in range(1500))]) == {"a/b"}
+        assert objects.there([]) == set()
+        with pytest.raises(ValueError, match="not the key"):
+            objects.there(["a/b", "../a/b"])
+
+
+def test_what_is_looked_for_is_held_to_its_bounds(admin, project):
+    path = f"/projects/{project}/objects/query"
+    assert admin.post(path, {"keys": ["../up"]})[0] == 422
+    assert admin.post(path, {"keys": ["a"] * 1001})[0] == 422
+    assert admin.post(path, {"keys": "a"})[0] == 422
+    assert admin.post(path, {"keys": ["a"]}) == (200, {"items": [], "next": None})
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["asked together", "asked one by one"])
+def test_only_artifacts_that_are_missing_are_sent(server, project, tmp_path, together):
+    api = Api(server.url, server.token)
+    objects = ServerStore(ServerObjects(api, project))
+    sent = []
+
+    class Seen:
+        def __getattr__(self, name):
+            if name == "there" and not together:
+                raise AttributeError(name)
+            return getattr(objects, name)
+
+        def put(self, key, source, *, digest=""):
+            sent.append(key)
+            return objects.put(key, source, digest=digest)
+
+    store = CachedArtifactStore(LocalArtifactStore(tmp_path / "artifacts"), Seen())
+    digests = []
+    for number in range(3):
+        folder = tmp_path / f"made{number}"
+        folder.mkdir()
+        digests.append(save_artifact({"n": number}, folder)["digest"])
+        store.adopt(folder, digests[-1])
+    store.sync(digests[0])
+    sent.clear()
+    store.sync(*digests)
+    assert sorted(key for key in sent if key.endswith("/artifact.json")) == sorted(
+        f"artifacts/{each[7:9]}/{each[7:]}/artifact.json" for each in digests[1:]
+    )
+    assert all(store.objects.find(f"artifacts/{each[7:9]}/{each[7:]}/artifact.json") for each in digests)
+    api.close()
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ ROUTES = {
     f"PUT {R}/logs/{{name}}": "own",
     f"GET {R}/events": "viewer",
     f"GET {P}/objects": "viewer",
+    f"POST {P}/objects/query": "viewer",
     f"GET {P}/uploads/{{digest}}": "viewer",
     f"GET {P}/objects/{{key:path}}": "viewer",
     f"HEAD {P}/objects/{{key:path}}": "viewer",

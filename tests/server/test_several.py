@@ -317,3 +317,11 @@ def test_a_database_that_is_gone_for_30_seconds_delays_clients_and_harms_nothing
     finally:
         writers.finish()
     check(writers, own_postgres.url)
+
+
+def test_a_server_ends_while_a_worker_waits_for_the_database(starts, own_postgres):
+    server = starts(own_postgres.url)
+    own_postgres.kill()
+    server.workers()[0].kill()
+    wait_for(lambda: "a worker waits" in server.log.read_text(), "a worker waits")
+    assert server.stop() == 0

@@ -91,7 +91,7 @@ def test_an_entry_point_that_is_none_is_told_and_harms_no_other(installed):
     assert catalogue.load_flavor("orchestrator", "local")
 
 
-def test_an_extra_is_the_one_named_behind_the_object_else_of_the_flavors_name(installed):
+def test_an_extra_is_the_one_named_behind_the_object(installed):
     extras = {"ftp": ["ftplib2>=1"], "ssl": ["certs"]}
     installed(
         "tilth-ftp",
@@ -99,7 +99,10 @@ def test_an_extra_is_the_one_named_behind_the_object_else_of_the_flavors_name(in
         extras=extras,
     )
     found = {each.name: each.requirement for each in catalogue.offers() if each.package == "tilth-ftp"}
-    assert found == {"ftp": "tilth-ftp[ftp]", "ftps": "tilth-ftp[ssl]"}
+    assert found == {
+        "ftp": "tilth-ftp",
+        "ftps": "tilth-ftp[ssl]",
+    }  # one of its name may be for something else
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from tests.server_running import running_server
 
-from tilth.errors import LoginNeeded, NoProject, ServerUnavailable
+from tilth.errors import LoginNeeded, NoProject, ServerUnavailable, SetupError
 from tilth.records import Run
 from tilth.store.http import Api, HttpStore
 from tilth.store.sqlite import SqliteDatabase
@@ -54,7 +54,7 @@ def test_projects_are_made_when_they_are_first_used(server):
 
 def test_a_request_that_may_have_arrived_before_is_done_once(server, store):
     run = store.start_run(Run(pipeline="p"))
-    store.api.client.headers["Tilth-Again"] = "1"
+    store.api.connections.headers["Tilth-Again"] = "1"
     assert store.start_run(run) == run
     (added,) = store.add(Run(name="q-1", pipeline="q", number=1))
     assert store.add(added) == (added,)
@@ -69,6 +69,12 @@ def test_who_is_not_logged_in_is_told(server):
         pytest.raises(LoginNeeded, match="does not know"),
     ):
         store.find(Run)
+
+
+@pytest.mark.parametrize("key", ["tilth_key_…", "tilth_key_a\nCookie: b"])
+def test_a_key_that_is_none_is_told(key):
+    with pytest.raises(SetupError, match="no key has"):
+        Api("http://127.0.0.1:1", key)
 
 
 def test_a_server_that_is_not_there_is_told(server):

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tilth.artifact_stores.held import held
 from tilth.artifact_stores.objects import checked_key
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tilth.artifact_stores.local import LocalArtifactStore
-    from tilth.artifact_stores.objects import ObjectStore
+    from tilth.artifact_stores.objects import LooksTogether, ObjectStore
     from tilth.artifact_stores.protocol import ArtifactStore
 
 AT_ONCE = 8  # files on their way, and artifacts looked for
@@ -55,7 +55,7 @@ class CachedArtifactStore:
         return place
 
     def has(self, digest: str) -> bool:
-        return self.local.has(digest) or self.objects.find(f"{_key(digest)}/{MANIFEST}") is not None
+        return self.local.has(digest) or self.objects.find(_manifest_key(digest)) is not None
 
     def is_here(self, digest: str) -> bool:
         return self.local.is_here(digest)
@@ -79,9 +79,11 @@ class CachedArtifactStore:
         items = [item for each in mapped for item in self._items(self.local.path(each))]
         plain = [each for each in here if each not in mapped]
         plain += [each for each in items if self.local.has(each)]
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-share") as pool:
-            for group in (list(dict.fromkeys(plain)), sorted(mapped)):
-                _each(pool, self._send, group)
+        for group in (list(dict.fromkeys(plain)), sorted(mapped)):
+            missing = self._missing(group)
+            if missing:
+                with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-share") as pool:
+                    _each(pool, self._send, missing)
 
     def remove(self, digest: str) -> None:
         self.local.remove(digest)
@@ -98,11 +100,22 @@ class CachedArtifactStore:
     def quarantine(self, digest: str) -> Path:
         return self.local.quarantine(digest)
 
+    def _missing(self, digests: Sequence[str]) -> list[str]:
+        """Those that the object store has not."""
+        keys = {_manifest_key(each): each for each in digests}
+        if not keys:
+            return []
+        if hasattr(self.objects, "there"):  # not by `isinstance`, which sees no store that is opened on use
+            there = cast("LooksTogether", self.objects).there(list(keys))
+        else:
+            with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-look") as pool:
+                found = zip(keys, pool.map(self.objects.find, keys), strict=True)
+                there = {key for key, stored in found if stored is not None}
+        return [each for key, each in keys.items() if key not in there]
+
     def _send(self, digest: str) -> None:
-        """Send an artifact that is not there; its manifest last, and nothing that is there already."""
+        """Send an artifact; its manifest last."""
         key = _key(digest)
-        if self.objects.find(f"{key}/{MANIFEST}") is not None:
-            return
         place = self.local.path(digest)
         known = _digests(place)
         looks = place.with_name(f"{place.name}.visualizations")
@@ -117,7 +130,7 @@ class CachedArtifactStore:
         elif files:
             with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tilth-send") as pool:
                 _each(pool, put, list(files))
-        self.objects.put(f"{key}/{MANIFEST}", place / MANIFEST)
+        self.objects.put(_manifest_key(digest), place / MANIFEST)
 
     def _manifest(self, digest: str) -> tuple[dict[str, Any], bytes]:
         """What the object store says of an artifact, known to be of this digest.
@@ -126,7 +139,7 @@ class CachedArtifactStore:
             NotFound: It is not there either.
             LoadError: It is not what its digest says; it is taken out.
         """
-        key = f"{_key(digest)}/{MANIFEST}"
+        key = _manifest_key(digest)
         try:
             text = self.objects.read(key)
             manifest = json.loads(text)
@@ -243,7 +256,7 @@ class CachedArtifactStore:
 
     def _take_out(self, digest: str) -> None:
         key = _key(digest)
-        self.objects.delete(f"{key}/{MANIFEST}")  # first: then it is not there, however far this comes
+        self.objects.delete(_manifest_key(digest))  # first: then it is not there, however far this comes
         for prefix in (f"{key}/", f"{key}.visualizations/"):
             for each in self.objects.list(prefix):
                 self.objects.delete(each.key)
@@ -279,6 +292,10 @@ if TYPE_CHECKING:
 def _key(digest: str) -> str:
     name = digest.removeprefix("sha256:")
     return f"artifacts/{name[:2]}/{name}"
+
+
+def _manifest_key(digest: str) -> str:
+    return f"{_key(digest)}/{MANIFEST}"
 
 
 def _each(pool: ThreadPoolExecutor, work: Callable[[str], None], names: Sequence[str]) -> None:

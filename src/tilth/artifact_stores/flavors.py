@@ -216,7 +216,7 @@ def open_objects(
     if isinstance(checked, LocalSettings):
         return _folder(checked)
     if isinstance(checked, ServerSettings):
-        return _server(checked, home)
+        return server_objects(checked, home)
     revealed: list[str] = []
     given = _revealed(msgspec.to_builtins(checked), reveal, revealed)
     try:
@@ -301,9 +301,13 @@ def _folder(settings: LocalSettings) -> ObjectStore | None:
     return FolderStore(Path(settings.path).expanduser())
 
 
-def _server(settings: ServerSettings, home: Home) -> ObjectStore:
-    from tilth.artifact_stores.remote import RemoteStore
-    from tilth.artifact_stores.server import ServerObjects
+def server_objects(settings: ServerSettings, home: Home) -> ObjectStore:
+    """Objects at the server that this machine is logged in at.
+
+    Raises:
+        SetupError: It is logged in at none.
+    """
+    from tilth.artifact_stores.server import ServerObjects, ServerStore
     from tilth.store.http import Api
     from tilth.store.logins import active_server
     from tilth.store.opening import current_project
@@ -314,7 +318,7 @@ def _server(settings: ServerSettings, home: Home) -> ObjectStore:
             "these artifacts are on a server, and this machine is logged in at none",
             mend="log in with `tilth login URL`",
         )
-    return RemoteStore(ServerObjects(Api(server.url, server.token), settings.project or current_project()))
+    return ServerStore(ServerObjects(Api(server.url, server.token), settings.project or current_project()))
 
 
 def _provider(flavor: str, given: dict[str, Any], home: Home) -> Provider:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tilth.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -76,6 +76,14 @@ class ObjectStore(Protocol):
 
     def check(self) -> None:
         """Write, read and delete a small object, so that what is wrong with the store is told now."""
+        ...
+
+
+class LooksTogether(Protocol):
+    """An object store that can be asked for many objects at once. Of others each is asked for."""
+
+    def there(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an object."""
         ...
 
 

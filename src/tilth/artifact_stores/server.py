@@ -7,15 +7,30 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from tilth.artifact_stores.objects import checked_key
 from tilth.artifact_stores.parts import PART
-from tilth.artifact_stores.remote import Kept, Trouble
+from tilth.artifact_stores.remote import Kept, RemoteStore, Trouble
 from tilth.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tilth.store.http import Api
+
+_TOGETHER = 1000  # keys in one request
+
+
+class ServerStore(RemoteStore):
+    """An `ObjectStore` at a tilth server."""
+
+    def __init__(self, objects: ServerObjects) -> None:
+        super().__init__(objects)
+        self._objects = objects
+
+    def there(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an object."""
+        return self._objects.there([checked_key(key) for key in keys])
 
 
 class ServerObjects:
@@ -52,6 +67,15 @@ class ServerObjects:
             return None
         digest = response.headers["etag"].strip('"')
         return Kept(int(response.headers["content-length"]), digest, digest)
+
+    def there(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an object."""
+        found: set[str] = set()
+        for at in range(0, len(keys), _TOGETHER):
+            asked = msgspec.json.encode({"keys": keys[at : at + _TOGETHER]})
+            answer = self._api.request("POST", f"{self._path}/objects/query", asked)
+            found.update(each["key"] for each in msgspec.json.decode(answer)["items"])
+        return found
 
     def read(self, key: str, start: int, size: int, version: str) -> bytes:
         headers = {"Range": f"bytes={start}-{start + size - 1}", "If-Range": f'"{version}"'}

@@ -44,7 +44,7 @@ class Administration:
 
     def projects(self) -> list[dict[str, Any]]:
         """Those that who asks is a member of."""
-        return self._all("/projects")
+        return self._api.items("/projects")
 
     def create_project(self, name: str, description: str) -> None:
         """Make a project."""
@@ -52,7 +52,7 @@ class Administration:
 
     def members(self, project: str) -> list[dict[str, Any]]:
         """Who is in a project."""
-        found: list[dict[str, Any]] = self._get(f"/projects/{_quoted(project)}/members")["items"]
+        found = self._api.items(f"/projects/{_quoted(project)}/members")
         return sorted(found, key=lambda each: str(each["user"]))
 
     def put_member(self, project: str, user: str, role: str) -> None:
@@ -65,7 +65,7 @@ class Administration:
 
     def users(self) -> list[dict[str, Any]]:
         """Every user; who is no admin of the server sees themselves."""
-        return self._all("/users")
+        return self._api.items("/users")
 
     def create_user(self, **told: Any) -> str:
         """Make a user; gives the address of a page where they set a password, empty for a service account."""
@@ -86,7 +86,7 @@ class Administration:
 
     def tokens(self, user: str = "") -> list[dict[str, Any]]:
         """Logins and API keys, one's own or somebody's."""
-        return self._all("/tokens", user=user) if user else self._all("/tokens")
+        return self._api.items(f"/tokens?{urlencode({'user': user})}" if user else "/tokens")
 
     def create_key(self, **told: Any) -> str:
         """Make an API key; gives its secret, which is told once."""
@@ -101,15 +101,6 @@ class Administration:
         """Who changed what, newest first; of one project, or of the server when it is empty."""
         asked = {"limit": limit, **({"project": project} if project else {})}
         found: list[dict[str, Any]] = self._get(f"/audit?{urlencode(asked)}")["items"]
-        return found
-
-    def _all(self, path: str, **asked: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        after: str | None = ""
-        while after is not None:
-            page = self._get(f"{path}?{urlencode({**asked, 'after': after} if after else asked)}")
-            found += page["items"]
-            after = page["next"]
         return found
 
     def _get(self, path: str) -> Any:

@@ -43,6 +43,11 @@ def open_objects(home: Home, used: ComponentUsed | None) -> ObjectStore | None:
         return None
 
     def open_now() -> ObjectStore:
+        if used.flavor == "server" and not used.component:
+            # No stack has named it: going through all packages for who has such a flavor would take 15 ms.
+            from tilth.artifact_stores.flavors import ServerSettings, server_objects
+
+            return server_objects(msgspec.convert(used.settings, ServerSettings), home)
         from tilth.client.stacks import open_component  # here for cost: most runs need none
 
         opened = open_component("artifact_store", used, home=home, root=home.root)

@@ -41,16 +41,7 @@ def next_times(store: HttpStore, name: str, count: int) -> list[str]:
 
 def all_schedules(store: HttpStore) -> list[Schedule]:
     """Every one of the project, by name."""
-    found: list[Schedule] = []
-    after = ""
-    while True:
-        page = msgspec.json.decode(
-            store.api.request("GET", f"{_path(store, 'schedules')}?order=name&limit=1000{after}")
-        )
-        found += msgspec.convert(page["items"], list[Schedule])
-        if page["next"] is None:
-            return found
-        after = f"&after={quote(page['next'], safe='')}"
+    return msgspec.convert(store.api.items(f"{_path(store, 'schedules')}?order=name"), list[Schedule])
 
 
 def run_schedule(store: HttpStore, name: str) -> Launch:
@@ -74,10 +65,7 @@ def create_webhook(store: HttpStore, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def all_webhooks(store: HttpStore) -> list[dict[str, Any]]:
     """Every one of the project, by name."""
-    found: list[dict[str, Any]] = msgspec.json.decode(store.api.request("GET", _path(store, "webhooks")))[
-        "items"
-    ]
-    return found
+    return store.api.items(f"{_path(store, 'webhooks')}?order=name")
 
 
 def switch_webhook(store: HttpStore, name: str, *, active: bool) -> None:

@@ -52,7 +52,6 @@ from tilth.runtime.folder import write_json
 from tilth.settings import home_folder, setting, worker_count
 from tilth.stack.built_in import DEFAULT
 from tilth.store import Put, open_store
-from tilth.store.logins import active_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,7 +95,7 @@ def run_file(
 ) -> Run:
     """Compile `FILE[:PIPELINE]` and run it; gives the run as it ended, completed or not."""
     home = Home(home_folder())
-    compiled = _compile(target, parameters, home, _python(options))
+    compiled = compile_file(target, parameters, home=home, python=_python(options))
     return _start(compiled, options, listener, home)
 
 
@@ -106,7 +105,7 @@ def plan_file(target: str, parameters: Mapping[str, str], options: RunOptions) -
     from tilth.client.plan import existing, plan
 
     with existing(Home(home_folder())) as (home, store):
-        compiled = _compile(target, parameters, home, _python(options))
+        compiled = compile_file(target, parameters, home=home, python=_python(options))
         running = running_on(
             active_stack(home, compiled.code.root, options.stack),
             root=compiled.code.root,
@@ -381,20 +380,6 @@ def _explaining_full_disk(folder: Path) -> Iterator[None]:
             why="nothing was run or recorded",
             mend="make room on that disk, or set `TILTH_HOME` to a folder on another",
         ) from error
-
-
-def _compile(target: str, parameters: Mapping[str, str], home: Home, python: str | None) -> Compiled:
-    """Compile a file. That is another process: meanwhile this one loads what it needs to speak to a server."""
-    if active_server(home) is None:
-        return compile_file(target, parameters, home=home, python=python)
-    from tilth.oci.connections import load_httpx
-
-    loading = threading.Thread(target=load_httpx)
-    loading.start()
-    try:
-        return compile_file(target, parameters, home=home, python=python)
-    finally:
-        loading.join()
 
 
 class _InBackground:

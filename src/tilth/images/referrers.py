@@ -7,16 +7,18 @@ https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-fo
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from tilth import __version__
+from tilth.environments import background
 from tilth.errors import ImageBroken, ImageNotFound
 from tilth.oci.descriptors import EMPTY, MANIFEST, Descriptor, Manifest, digest_of, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tilth.images.making import Image
     from tilth.oci.registry import Registry
@@ -80,6 +82,14 @@ def build_record(image: Image, environment: str, inputs: Mapping[str, Any]) -> b
     return msgspec.json.encode(record, order="sorted")
 
 
+class _Document(NamedTuple):
+    """What is to be attached."""
+
+    manifest: bytes
+    content: bytes
+    told: Attached
+
+
 def attach(
     registry: Registry,
     repository: str,
@@ -96,54 +106,81 @@ def attach(
         subject: The image's manifest, as `registry.head_manifest` tells it.
         name: What the document is called when it is downloaded.
     """
-    name = name or _NAMES.get(artifact_type, "document")
-    blob = Descriptor(
-        media_type=artifact_type, digest=digest_of(content), size=len(content), annotations={_TITLE: name}
-    )
-    nothing = Descriptor(media_type=EMPTY, digest=digest_of(_NOTHING), size=len(_NOTHING))
-    about = Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
-    manifest = encode(
-        Manifest(
-            artifact_type=artifact_type,
-            config=nothing,
-            layers=(blob,),
-            subject=about,
-            annotations=dict(annotations or {}),
-        )
-    )
-    digest = digest_of(manifest)
-    known = registry.referrers(repository, subject.digest).manifests
-    if all(each.digest != digest for each in known):
-        for each, data in ((nothing, _NOTHING), (blob, content)):
-            if not registry.has_blob(repository, each.digest):
-                registry.push_blob(repository, each, lambda data=data: io.BytesIO(data))  # type: ignore[misc] # mypy sees no default
-        registry.put_referrer(repository, manifest)
-    return Attached(
-        artifact_type=artifact_type,
-        name=name,
-        manifest=digest,
-        digest=blob.digest,
-        size=blob.size,
-        annotations=dict(annotations or {}),
-    )
+    document = _document(subject, artifact_type, content, name, annotations or {})
+    _put(registry, repository, [document], _known(registry, repository, subject.digest))
+    return document.told
 
 
 def attach_documents(
     registry: Registry, repository: str, digest: str, *, sbom: str = "", lock: str = "", build: bytes = b""
 ) -> list[Attached]:
-    """Attach what is given of the three documents that a build has.
+    """Attach what is given of the three documents that a build has, at the same time.
 
     Raises:
         ImageNotFound: The image is not in the repository.
     """
+    known = background.in_thread(lambda: _known(registry, repository, digest))
     subject = registry.head_manifest(repository, digest)
     if subject is None:
         raise ImageNotFound(
             f"there is no image `{registry.host}/{repository}@{digest}` to attach documents to",
             mend="push it first",
         )
-    documents = ((SBOM, sbom.encode()), (LOCK, lock.encode()), (BUILD, build))
-    return [attach(registry, repository, subject, kind, content) for kind, content in documents if content]
+    given = ((SBOM, sbom.encode()), (LOCK, lock.encode()), (BUILD, build))
+    documents = [_document(subject, kind, content) for kind, content in given if content]
+    _put(registry, repository, documents, known.result())
+    return [each.told for each in documents]
+
+
+def _known(registry: Registry, repository: str, digest: str) -> set[str]:
+    return {each.digest for each in registry.referrers(repository, digest).manifests}
+
+
+def _document(
+    subject: Descriptor,
+    artifact_type: str,
+    content: bytes,
+    name: str = "",
+    annotations: Mapping[str, str] = MappingProxyType({}),
+) -> _Document:
+    name = name or _NAMES.get(artifact_type, "document")
+    blob = Descriptor(
+        media_type=artifact_type, digest=digest_of(content), size=len(content), annotations={_TITLE: name}
+    )
+    manifest = encode(
+        Manifest(
+            artifact_type=artifact_type,
+            config=Descriptor(media_type=EMPTY, digest=digest_of(_NOTHING), size=len(_NOTHING)),
+            layers=(blob,),
+            subject=Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size),
+            annotations=dict(annotations),
+        )
+    )
+    told = Attached(
+        artifact_type=artifact_type,
+        name=name,
+        manifest=digest_of(manifest),
+        digest=blob.digest,
+        size=blob.size,
+        annotations=dict(annotations),
+    )
+    return _Document(manifest, content, told)
+
+
+def _put(registry: Registry, repository: str, documents: Sequence[_Document], known: set[str]) -> None:
+    """Bring those there that are not known: what they consist of first, as registries want it."""
+    missing = [each for each in documents if each.told.manifest not in known]
+    if not missing:
+        return
+
+    def put(content: bytes) -> None:
+        blob = Descriptor(media_type="application/octet-stream", digest=digest_of(content), size=len(content))
+        if not registry.has_blob(repository, blob.digest):
+            registry.push_blob(repository, blob, lambda: io.BytesIO(content))
+
+    contents = dict.fromkeys([*(each.content for each in missing), _NOTHING])
+    background.at_once(put, list(contents))
+    registry.put_referrers(repository, [each.manifest for each in missing], at_once=background.at_once)
 
 
 def list_attached(

@@ -5,7 +5,7 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#li
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -14,7 +14,11 @@ from tilth.errors import ImageBroken, ImageNotFound, RegistryLacks, RegistryRefu
 from tilth.oci.descriptors import INDEX, Descriptor, Index, Manifest, digest_of, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from tilth.oci.registry import Registry
+
+    AtOnce: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 _TRIES = 5
 
@@ -31,26 +35,47 @@ def find_referrers(registry: Registry, repository: str, digest: str, artifact_ty
     return Index(manifests=tuple(each for each in known if each.artifact_type == artifact_type))
 
 
-def put_referrer(registry: Registry, repository: str, content: bytes) -> Descriptor:
-    """Put a manifest that has a `subject`, by its digest.
+def put_referrers(
+    registry: Registry, repository: str, contents: Sequence[bytes], at_once: AtOnce | None = None
+) -> list[Descriptor]:
+    """Put manifests that have one `subject`, each by its digest.
 
     Registries without the API for it get the list as a tag, which two writers at the same time may
     take from each other: it is read again, and mended.
+
+    Args:
+        at_once: Calls a function with each, and may do so for several at a time; by default one after another.
     """
+    described = [_described(content) for content in contents]
+    subjects = {subject for _, subject in described}
+    if len(subjects) > 1:
+        raise ValueError("they refer to different manifests")
+
+    def put(index: int) -> bool:
+        descriptor = described[index][0]
+        return registry.put_and_see(repository, descriptor.digest, contents[index], descriptor.media_type)
+
+    indexes = range(len(contents))
+    seen = at_once(put, indexes) if at_once else [put(index) for index in indexes]
+    unseen = [each for (each, _), by_itself in zip(described, seen, strict=True) if not by_itself]
+    if unseen:
+        _remember_by_tag(registry, repository, subjects.pop(), unseen)
+    return [descriptor for descriptor, _ in described]
+
+
+def _described(content: bytes) -> tuple[Descriptor, str]:
+    """A manifest as lists have it, and the digest of what it refers to."""
     manifest = msgspec.json.decode(content, type=Manifest)
     if manifest.subject is None:
         raise ValueError("a manifest without a subject refers to nothing")
-    digest = digest_of(content)
     descriptor = Descriptor(
         media_type=manifest.media_type,
-        digest=digest,
+        digest=digest_of(content),
         size=len(content),
         annotations=manifest.annotations,
         artifact_type=manifest.artifact_type or manifest.config.media_type,
     )
-    if not registry.put_and_see(repository, digest, content, manifest.media_type):
-        _remember_by_tag(registry, repository, manifest.subject.digest, descriptor)
-    return descriptor
+    return descriptor, manifest.subject.digest
 
 
 def decoded(content: bytes, kind: type[_T], host: str, asked: str) -> _T:
@@ -69,19 +94,26 @@ def decoded(content: bytes, kind: type[_T], host: str, asked: str) -> _T:
         ) from None
 
 
-def _remember_by_tag(registry: Registry, repository: str, subject: str, descriptor: Descriptor) -> None:
+def _remember_by_tag(
+    registry: Registry, repository: str, subject: str, descriptors: Sequence[Descriptor]
+) -> None:
     tag = _tag(subject)
     for _ in range(_TRIES):
         known = _by_tag(registry, repository, subject)
-        if any(each.digest == descriptor.digest for each in known):
+        if not (missing := _without(descriptors, known)):
             return
-        registry.put_manifest(repository, tag, encode(Index(manifests=(*known, descriptor))), INDEX)
-    if all(each.digest != descriptor.digest for each in _by_tag(registry, repository, subject)):
+        registry.put_manifest(repository, tag, encode(Index(manifests=(*known, *missing))), INDEX)
+    if _without(descriptors, _by_tag(registry, repository, subject)):
         raise RegistryRefused(
             f"registry `{registry.host}` does not keep what refers to `{subject}`",
             why=f"others write the tag `{tag}` of `{repository}` all the while",
             mend="try again",
         )
+
+
+def _without(descriptors: Sequence[Descriptor], known: Sequence[Descriptor]) -> list[Descriptor]:
+    digests = {each.digest for each in known}
+    return [each for each in descriptors if each.digest not in digests]
 
 
 def _by_api(

@@ -28,7 +28,7 @@ from tilth.oci.descriptors import (
 from tilth.oci.downloads import read_blob_from
 from tilth.oci.failures import TooLarge
 from tilth.oci.patience import Patience
-from tilth.oci.referrers import decoded, find_referrers, put_referrer
+from tilth.oci.referrers import decoded, find_referrers, put_referrers
 from tilth.oci.uploads import Upload
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tilth.oci.blobs import BlobStore
     from tilth.oci.conversations import Sent
     from tilth.oci.credentials import Credentials
+    from tilth.oci.referrers import AtOnce
     from tilth.oci.tokens import Scopes
 
 ACCEPTED = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
@@ -421,7 +422,17 @@ class Registry:
 
     def put_referrer(self, repository: str, content: bytes) -> Descriptor:
         """Put a manifest that has a `subject`, by its digest; the list of what refers to that knows it afterwards."""
-        return put_referrer(self, repository, content)
+        return put_referrers(self, repository, [content])[0]
+
+    def put_referrers(
+        self, repository: str, contents: Sequence[bytes], *, at_once: AtOnce | None = None
+    ) -> list[Descriptor]:
+        """Put several manifests that have one `subject`, for little more than one of them costs.
+
+        Args:
+            at_once: Calls a function with each, and may do so for several at a time; by default one after another.
+        """
+        return put_referrers(self, repository, contents, at_once)
 
     def pages(self, path: str, asked: str, repository: str) -> Iterator[bytes]:
         """All documents of a list, from that at a path below `/v2/` on."""

@@ -76,7 +76,15 @@ class Access:
         Raises:
             LoginNeeded: It is unknown, has ended, or its user may not log in any more.
         """
-        token, user = self._token(secret)
+        return self.principal_in("", secret, address)[0]
+
+    def principal_in(self, project: str, secret: str, address: str) -> tuple[Principal, Role | None]:
+        """Who a token stands for, and what they are in a project: `principal` and `role` in one question.
+
+        Raises:
+            LoginNeeded: As `principal` does.
+        """
+        token, user, there, member = self._known(secret, project)
         if token is None:
             raise LoginNeeded("this server does not know who you are", mend="log in with `tilth login URL`")
         moment = now()
@@ -88,28 +96,29 @@ class Access:
             raise LoginNeeded("this user may not log in any more", mend="ask an admin of the server")
         if token.used_at is None or moment - token.used_at > _MINUTE:
             token = self._used(token, moment)
-        return Principal(user, token, address)
+        who = Principal(user, token, address)
+        return who, _role(who, project, member) if there else None
 
     def role(self, who: Principal, project: str) -> Role | None:
         """What somebody is in a project; None when it is not there, or not for them."""
-        if who.token.purpose is Purpose.RUNNER or who.token.project not in ("", project):
-            return None
-        there, member = self._member(project, who.user.id)
-        if not there:
-            return None
-        role = Role.ADMIN if who.user.admin else member.role if member else None
-        if who.token.run:  # what it may change is held against its run
-            return Role.EDITOR if role is not None and role.covers(Role.EDITOR) else None
-        return role
+        rows = self.store.database.select(
+            'SELECT m.body, m.revision FROM "space" s LEFT JOIN "member" m '
+            'ON m.space = s.space AND m.project = s.name AND m."user" = ? WHERE s.space = ? AND s.name = ?',
+            (who.user.id, self.store.space, project),
+        )
+        return _role(who, project, rows[0][0] and read_row(Member, rows[0])) if rows else None
 
     def check(self, who: Principal, project: str, needed: Role) -> None:
-        """Let pass who has a role in a project.
+        """Let pass who has a role in a project; raises as `require` does."""
+        self.require(self.role(who, project), project, needed)
+
+    def require(self, role: Role | None, project: str, needed: Role) -> None:
+        """Let pass a role.
 
         Raises:
             NotFound: There is no such project for them: that another has one of this name is not told.
             AccessDenied: Their role is not enough.
         """
-        role = self.role(who, project)
         if role is None:
             raise no_project(project)
         if not role.covers(needed):
@@ -251,32 +260,30 @@ class Access:
             details=details,
         )
 
-    # Every request asks for these. One question for two records: each way to the database takes as long again.
+    def _known(self, secret: str, project: str) -> tuple[Token | None, User | None, bool, Member | None]:
+        """A token by its secret, its user, whether there is a project, and that user's membership in it.
 
-    def _token(self, secret: str) -> tuple[Token | None, User | None]:
-        """A token by its secret, and its user."""
+        Every request asks for these: four records in one question, for each way to the database takes as long again.
+        """
         if not secret:
-            return None, None
+            return None, None, False, None
         rows = self.store.database.select(
-            'SELECT t.body, t.revision, u.body, u.revision FROM "token" t '
-            'LEFT JOIN "user" u ON u.space = t.space AND u.id = t."user" WHERE t.space = ? AND t.digest = ?',
-            (self.store.space, digest_of(secret)),
+            "SELECT t.body, t.revision, u.body, u.revision, s.id, m.body, m.revision "
+            'FROM "token" t LEFT JOIN "user" u ON u.space = t.space AND u.id = t."user" '
+            'LEFT JOIN "space" s ON s.space = t.space AND s.name = ? '
+            'LEFT JOIN "member" m ON m.space = t.space AND m.project = s.name AND m."user" = t."user" '
+            "WHERE t.space = ? AND t.digest = ?",
+            (project, self.store.space, digest_of(secret)),
         )
         if not rows:
-            return None, None
-        token, revision, user, user_revision = rows[0]
-        return read_row(Token, (token, revision)), user and read_row(User, (user, user_revision))
-
-    def _member(self, project: str, user: str) -> tuple[bool, Member | None]:
-        """Whether there is a project, and what somebody is in it."""
-        rows = self.store.database.select(
-            'SELECT m.body, m.revision FROM "space" s LEFT JOIN "member" m '
-            'ON m.space = s.space AND m.project = s.name AND m."user" = ? WHERE s.space = ? AND s.name = ?',
-            (user, self.store.space, project),
+            return None, None, False, None
+        token, token_revision, user, user_revision, there, member, member_revision = rows[0]
+        return (
+            read_row(Token, (token, token_revision)),
+            user and read_row(User, (user, user_revision)),
+            there is not None,
+            member and read_row(Member, (member, member_revision)),
         )
-        if not rows:
-            return False, None
-        return True, rows[0][0] and read_row(Member, rows[0])
 
     def _used(self, token: Token, moment: datetime) -> Token:
         changes: dict[str, object] = {"used_at": moment}
@@ -286,6 +293,16 @@ class Access:
             return self.store.replace(token, msgspec.structs.replace(token, **changes))
         except (Conflict, NotFound):
             return token  # another request was quicker; that it was revoked, the next finds
+
+
+def _role(who: Principal, project: str, member: Member | None) -> Role | None:
+    """What somebody is in a project that is there."""
+    if who.token.purpose is Purpose.RUNNER or who.token.project not in ("", project):
+        return None
+    role = Role.ADMIN if who.user.admin else member.role if member else None
+    if who.token.run:  # what it may change is held against its run
+        return Role.EDITOR if role is not None and role.covers(Role.EDITOR) else None
+    return role
 
 
 def no_project(name: str) -> NoProject:

@@ -8,8 +8,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.concurrency import run_in_threadpool
-
 from tilth.errors import DatabaseUnavailable, NotFound
 from tilth.records import Run, State, StepRun
 from tilth.server.documents import text_of
@@ -99,7 +97,7 @@ class _Watched:
         while True:
             known, asked_at, answer = self._asked.get(listener.token, (-1, 0.0, None))
             if answer is None or known < upto or time.monotonic() - asked_at > _LONGEST_S / 2:
-                answer = asyncio.ensure_future(run_in_threadpool(listener.may_hear))
+                answer = asyncio.ensure_future(asyncio.to_thread(listener.may_hear))
                 self._asked[listener.token] = (len(self._events), time.monotonic(), answer)
             try:
                 return await asyncio.shield(answer)
@@ -115,7 +113,7 @@ class _Watched:
         pause_s = _QUICK_S
         while not self._over:
             try:
-                found, over = await run_in_threadpool(self._look)
+                found, over = await asyncio.to_thread(self._look)
             except DatabaseUnavailable:
                 found, over = [], False
             except NotFound:  # deleted

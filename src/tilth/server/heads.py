@@ -5,14 +5,16 @@ The parser keeps all of that until it is complete, before any code of the applic
 
 from __future__ import annotations
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from tilth.server.sending import WholeAnswers
 
 MOST = 1 << 16  # bytes of one request
 _PER_MARK = 8  # bytes of a body for each byte of the marks between its chunks
 _ANSWER = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedHeads(WholeAnswers):
     """Ends a connection whose request has too much beside its body."""
 
     _received = _of_body = 0  # bytes of the request that is being read

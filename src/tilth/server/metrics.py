@@ -72,8 +72,22 @@ class Metrics:
             "Requests that failed because the database did not answer.",
             registry=registry,
         )
+        self._by_answer: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._registry = registry
         self._records = _Records(database)
+
+    def answered(self, method: str, route: str, status: int, took_s: float | None) -> None:
+        """Count a request that was answered; of an event stream without how long that took."""
+        # Looking these up by labels takes longer than counting.
+        key = (method, route, status)
+        counts = self._by_answer.get(key)
+        if counts is None:
+            counts = (self.requests.labels(method, route, str(status)), self.seconds.labels(method, route))
+            self._by_answer[key] = counts
+        requests, seconds = counts
+        requests.inc()
+        if took_s is not None:
+            seconds.observe(took_s)
 
     def text(self) -> bytes:
         """Everything, of all processes of this server, as Prometheus reads it."""

@@ -69,11 +69,9 @@ class Observed:
                 took_s = time.perf_counter() - began
                 route = _template(scope)
                 self._metrics.in_flight.dec()
-                self._metrics.requests.labels(method, route, str(status)).inc()
+                self._metrics.answered(method, route, status, None if streams else took_s)
                 if streams:
                     self._metrics.streams.dec()
-                else:
-                    self._metrics.seconds.labels(method, route).observe(took_s)
                 if self._tracing:
                     self._tracing.end(span, method=method, route=route, status=status, request=name)
                 if route not in _QUIET or status >= 400:

@@ -1,20 +1,18 @@
 """What every endpoint asks of a request: who sent it, and the server it came to.
 
 Asking the database belongs in a thread, and going to a thread costs more than most questions. So who asks is found
-out in one go with what they may do, and, where no body is read in between, in the very thread of the endpoint.
+out in one question with what they may do, and, unless a long body is read in between, in the thread of the endpoint.
 """
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_type_hints
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Depends, Request, params
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 
 from tilth.errors import AccessDenied, LoginNeeded
 from tilth.records.access import Role
@@ -23,15 +21,17 @@ from tilth.server.files import Files
 from tilth.server.limits import TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Container
 
     from fastapi import Response
+    from starlette.types import Receive, Scope, Send
 
     from tilth.server.queue import Queue
     from tilth.store.sql import SqlStore
 
+_Reader: TypeAlias = "Callable[[Request, bytes], Any]"
 COOKIE = "tilth_session"
-_SHORT = 1 << 16  # bytes
+_SHORT = 1 << 16  # bytes that uvicorn takes in before anybody has asked for a body
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -54,22 +54,26 @@ def principal(request: Request) -> Principal:
         LoginNeeded: It has neither, or one that is good no more.
         AccessDenied: A page of another origin had a browser send it.
     """
-    request.state.who = _principal(request)  # for the log
+    request.state.who = access_of(request).principal(_secret(request), address_of(request))  # for the log
     return request.state.who  # type: ignore[no-any-return]
 
 
-def _principal(request: Request) -> Principal:
+def _secret(request: Request) -> str:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    address = address_of(request)
     if scheme.lower() == "bearer":
-        return access_of(request).principal(secret.strip(), address)
+        return secret.strip()
     if cookie := request.cookies.get(COOKIE):
         if request.method not in _SAFE and not is_own_page(request):
             raise AccessDenied(
                 "a page of another origin may not do this", why="the request has no `Origin` of ours"
             )
-        return access_of(request).principal(cookie, address)
+        return cookie
     raise LoginNeeded("this server wants to know who you are", mend="log in with `tilth login URL`")
+
+
+def address_of(request: Request) -> str:
+    """The machine that a request comes from."""
+    return request.client.host[:100] if request.client else ""
 
 
 def is_own_page(request: Request) -> bool:
@@ -109,11 +113,6 @@ def is_secure(request: Request) -> bool:
     return access_of(request).settings.secure or request.url.scheme == "https"
 
 
-def address_of(request: Request) -> str:
-    """The machine that a request comes from."""
-    return request.client.host[:100] if request.client else ""
-
-
 def store_of(request: Request, project: str) -> SqlStore:
     """The records of a project; who asks has been let in."""
     return access_of(request).store.within("" if project == DEFAULT_PROJECT else project)
@@ -130,89 +129,21 @@ class ProjectRequest:
         self.files = Files(access.data, project)
 
 
-class Later:
-    """What a dependency will give, once it is asked in a thread."""
-
-    def __init__(self, find: Callable[[], Any]) -> None:
-        self.find = find
-
-
-class OneThread(APIRoute):
-    """A route whose endpoint and whose question who asks share one thread."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, _finding(endpoint), **options)
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except RequestValidationError:
-                # Whom the server does not let in is told that, and nothing of their mistakes.
-                for each in getattr(request.state, "later", ()):
-                    await run_in_threadpool(each.find)
-                raise
-
-        return handle
-
-
-def _finding(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """An endpoint that first finds what its dependencies left for later."""
-    if inspect.iscoroutinefunction(endpoint) or _finds(endpoint):
-        return endpoint
-
-    @functools.wraps(endpoint)
-    def call(**given: Any) -> Any:
-        return endpoint(
-            **{name: each.find() if isinstance(each, Later) else each for name, each in given.items()}
-        )
-
-    call.finds = True  # type: ignore[attr-defined]
-    return call
-
-
-def _finds(endpoint: object) -> bool:
-    return getattr(endpoint, "finds", False)
-
-
-async def _find(request: Request, find: Callable[[], Any]) -> Any:
-    """What `find` gives, or that it is left to the endpoint; before a body is read, who sends it must be known."""
-    if request.method not in _SAFE or not _finds(request.scope.get("endpoint")):
-        return await run_in_threadpool(find)
-    later = Later(find)
-    request.state.later = [*getattr(request.state, "later", ()), later]
-    return later
-
-
-async def _who(request: Request) -> Principal:
-    found: Principal = await _find(request, lambda: principal(request))
-    return found
-
-
-async def _account(request: Request) -> Principal:
-    found: Principal = await _find(request, lambda: account(request))
-    return found
-
-
-def member(needed: Role) -> Callable[..., Coroutine[Any, Any, ProjectRequest]]:
+def member(needed: Role) -> Callable[..., ProjectRequest]:
     """A dependency that lets in who has a role in the project of the address."""
 
-    async def let_in(request: Request, project: str) -> ProjectRequest:
-        def find() -> ProjectRequest:
-            who, access = principal(request), access_of(request)
-            access.check(who, project, needed)
-            return ProjectRequest(who, project, access, store_of(request, project))
-
-        found: ProjectRequest = await _find(request, find)
-        return found
+    def let_in(request: Request, project: str) -> ProjectRequest:
+        access = access_of(request)
+        who, role = access.principal_in(project, _secret(request), address_of(request))
+        request.state.who = who
+        access.require(role, project, needed)
+        return ProjectRequest(who, project, access, store_of(request, project))
 
     return let_in
 
 
-Who = Annotated[Principal, Depends(_who)]
-Account = Annotated[Principal, Depends(_account)]
+Who = Annotated[Principal, Depends(principal)]
+Account = Annotated[Principal, Depends(account)]
 Viewer = Annotated[ProjectRequest, Depends(member(Role.VIEWER))]
 Editor = Annotated[ProjectRequest, Depends(member(Role.EDITOR))]
 ProjectAdmin = Annotated[ProjectRequest, Depends(member(Role.ADMIN))]
@@ -239,4 +170,70 @@ async def short_body_of(request: Request) -> bytes:
 
 Body = Annotated[bytes, Depends(body_of)]
 ShortBody = Annotated[bytes, Depends(short_body_of)]
-Anything = Any
+
+
+class OneThread(APIRoute):
+    """A route whose endpoint and dependencies are called in one thread, without FastAPI's going through them.
+
+    Endpoints with parameters in the query or a header are called as FastAPI does, and so are those with a long body:
+    who sends that is known before it is read.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self._call = _caller(endpoint, self.param_convertors)
+        self._takes_body = any(
+            body_of in map(_dependency, get_args(hint)) for hint in _hints(endpoint).values()
+        )
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, call = Request(scope, receive), self._call
+        if (
+            call is None
+            or scope["method"] not in (self.methods or ())
+            or (self._takes_body and not _is_short(request))
+        ):
+            await super().handle(scope, receive, send)
+            return
+        body = await request.body() if self._takes_body else b""
+        answer: Response = await asyncio.to_thread(call, request, body)
+        await answer(scope, receive, send)
+
+
+def _caller(function: Callable[..., Any], path: Container[str]) -> _Reader | None:
+    """A function with parameters as FastAPI fills them, as one of a request and its body; None where it has to."""
+    if inspect.iscoroutinefunction(function):
+        return None
+    hints = _hints(function)
+    readers: dict[str, _Reader] = {}
+    for name in inspect.signature(function).parameters:
+        reader = _reader(name, hints[name], path)
+        if reader is None:
+            return None
+        readers[name] = reader
+    return lambda request, body: function(**{name: find(request, body) for name, find in readers.items()})
+
+
+def _reader(name: str, hint: Any, path: Container[str]) -> _Reader | None:
+    """What gives a parameter."""
+    if hint is Request:
+        return lambda request, _: request
+    if hint is str and name in path:
+        return lambda request, _: request.path_params[name]
+    for dependency in filter(None, map(_dependency, get_args(hint))):
+        return (lambda _, body: body) if dependency is body_of else _caller(dependency, path)
+    return None
+
+
+def _dependency(mark: object) -> Callable[..., Any] | None:
+    return mark.dependency if isinstance(mark, params.Depends) else None
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(function, include_extras=True)
+
+
+def _is_short(request: Request) -> bool:
+    """Whether the body of a request is one that the server has received with it, more or less."""
+    length = request.headers.get("content-length", "")
+    return length.isdigit() and int(length) <= _SHORT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import tempfile
 import time
@@ -46,6 +47,16 @@ def app() -> FastAPI:
 
 def _opened_at_last(settings: ServerSettings) -> Database:
     """The database, waited for: a worker that is started while it is away must not end the whole server."""
+    # The handlers that are there already tell the server, which nobody asks before there is an application.
+    told = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return _waited_for(settings)
+    finally:
+        for each, handler in told.items():
+            signal.signal(each, handler)
+
+
+def _waited_for(settings: ServerSettings) -> Database:
     wait_s = 0.5
     while True:
         try:

@@ -26,8 +26,7 @@ class Offer:
     """A flavor as a package declares it.
 
     Attributes:
-        extra: Of the package, that the flavor needs: named behind the object, as `module:object [extra]`, else the
-            one that is called like the flavor.
+        extra: Of the package, that the flavor needs: named behind the object, as `module:object [extra]`.
         problem: Why it cannot be used, where that is known without importing it.
     """
 
@@ -54,18 +53,19 @@ class Offer:
 def offers() -> tuple[Offer, ...]:
     """All flavors that installed packages declare, by type and name. One of two packages is there twice."""
     found = []
+    known: dict[metadata.Distribution | None, tuple[str, str]] = {}
     for entry in metadata.entry_points(group=GROUP):
         kind, dot, name = entry.name.partition(".")
-        package = entry.dist.name if entry.dist else ""
-        extras = (entry.dist.metadata.get_all("Provides-Extra") or []) if entry.dist else []
+        if entry.dist not in known:
+            known[entry.dist] = _about(entry.dist)
+        package, version = known[entry.dist]
         problem = ""
         if not dot or not name:
             problem = f"its entry point is called `{entry.name}`, and not `TYPE.FLAVOR`"
         elif kind not in TYPES:
             problem = f"this tilth knows no component type `{kind}`"
         value = f"{entry.module}:{entry.attr}"
-        extra = entry.extras[0] if entry.extras else name if name in extras else ""
-        version = entry.dist.version if entry.dist else ""
+        extra = entry.extras[0] if entry.extras else ""
         found.append(Offer(kind, name, value, package, version, extra, problem))
     order = list(TYPES)
     # tilth's own first: those of others are told after what everybody has.
@@ -78,6 +78,14 @@ def offers() -> tuple[Offer, ...]:
         )
     )
     return tuple(found)
+
+
+def _about(package: metadata.Distribution | None) -> tuple[str, str]:
+    """Name and version of a package, which reads its metadata whenever it is asked for one of them."""
+    if package is None:
+        return "", ""
+    told = package.metadata
+    return told["Name"], told["Version"]
 
 
 def clashes() -> dict[tuple[str, str], list[str]]:

@@ -17,20 +17,20 @@ from tilth.errors import (
     SetupError,
     TilthError,
 )
-from tilth.oci.connections import is_loopback, load_httpx
 from tilth.records import Record, Run, State, StepRun
 from tilth.store import encoding, schema, wire
+from tilth.store.connections import FAILURES, Connections
 from tilth.store.protocol import Page, Put
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from tilth.store.connections import Answer
     from tilth.store.protocol import Change, Store, Where
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
-_CONNECT_S, _ANSWER_S = 10.0, 60.0
 _BRIEFLY = frozenset({429, 502, 503, 504})  # what a server, or a proxy before it, says for a while
 _LONGEST_WAIT_S = 10.0
 
@@ -46,23 +46,19 @@ class Api:
     """
 
     def __init__(self, url: str, token: str, *, patience_s: float = 30.0) -> None:
-        self.url = url
-        self.patience_s = patience_s
-        httpx = load_httpx()
         from tilth import __version__
 
-        host = url.partition("://")[2].partition("/")[0]
+        self.url = url
+        self.patience_s = patience_s
         headers = {"User-Agent": f"tilth/{__version__}", wire.HEADER: str(wire.PROTOCOL)}
         if token:
+            if not token.isascii() or not token.isprintable():
+                raise SetupError(
+                    f"the login at `{url}` has characters that no key has",
+                    mend="give the key again, as it was shown: `TILTH_API_KEY`, or `tilth login URL --api-key`",
+                )
             headers["Authorization"] = f"Bearer {token}"
-        self._httpx = httpx
-        self.client = httpx.Client(
-            base_url=f"{url}/api/v1",
-            headers=headers,
-            timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S, pool=None),
-            trust_env=not is_loopback(host),
-            **({"verify": False} if url.startswith("http:") else {}),  # certificates take 20 ms to read
-        )
+        self.connections = Connections(f"{url}/api/v1", headers)
 
     def request(
         self,
@@ -74,8 +70,20 @@ class Api:
         patience_s: float | None = None,
     ) -> bytes:
         """The content of the answer; see `send`."""
-        answer: bytes = self.send(method, path, content, headers=headers, patience_s=patience_s).content
-        return answer
+        return self.send(method, path, content, headers=headers, patience_s=patience_s).content
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """Everything in a list, from all its pages."""
+        found: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            mark = "&" if "?" in path else "?"
+            page = msgspec.json.decode(
+                self.request("GET", f"{path}{mark}after={quote(after, safe='')}" if after else path)
+            )
+            found += page["items"]
+            after = page["next"]
+        return found
 
     def send(
         self,
@@ -86,7 +94,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         patience_s: float | None = None,
         expected: tuple[int, ...] = (),
-    ) -> Any:
+    ) -> Answer:
         """Ask until there is an answer, and give it. A request that may have come before says so, and is done once.
 
         Args:
@@ -100,11 +108,9 @@ class Api:
         told = {"Content-Type": "application/json", **(headers or {})}
         while True:
             try:
-                response = self.client.request(method, path, content=content, headers=told)
-            except self._httpx.TransportError as error:
+                response = self.connections.request(method, path, content, told)
+            except FAILURES as error:
                 failure: TilthError = self._unreachable(str(error) or type(error).__name__)
-            except self._httpx.InvalidURL as error:
-                raise SetupError(f"`{self.url}` is no address of a server", why=str(error)) from None
             else:
                 self._check(response)
                 if response.status_code < 400 or response.status_code in expected:
@@ -121,9 +127,9 @@ class Api:
 
     def close(self) -> None:
         """Close its connections."""
-        self.client.close()
+        self.connections.close()
 
-    def _check(self, response: Any) -> None:
+    def _check(self, response: Answer) -> None:
         """Raises ServerUnavailable for what is no tilth server, or one of another age."""
         from tilth import __version__
 
@@ -144,7 +150,7 @@ class Api:
                 mend=f"install `tilth=={theirs}` here, or a newer tilth there",
             )
 
-    def _failure(self, response: Any) -> TilthError:
+    def _failure(self, response: Answer) -> TilthError:
         try:
             told = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
             return TilthError.from_json(told)

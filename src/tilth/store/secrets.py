@@ -65,10 +65,10 @@ class ServerSecrets(Secrets):
 
     def _listed(self) -> builtins.list[Secret]:
         try:
-            told = msgspec.json.decode(self._api.request("GET", self._path_there))
+            told = self._api.items(self._path_there)
         except NotFound:  # a project that is made with its first run
             return []
-        return [_secret(each) for each in told["items"]]
+        return [_secret(each) for each in told]
 
 
 def _secret(told: dict[str, str]) -> Secret:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
 from tilth.errors import AccessDenied, NotFound
-from tilth.server.documents import answers, respond
-from tilth.server.requests import Body, Editor, ProjectRequest, Viewer
+from tilth.server.documents import accepts, answers, read, respond
+from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer
 
-router = APIRouter(prefix="/projects/{project}", tags=["objects"])
 _OF_RUNS = ("runs/", "attempts/")  # how keys begin that have the id of a run next
+router = APIRouter(prefix="/projects/{project}", tags=["objects"], route_class=OneThread)
 _BYTES = {
     "requestBody": {
         "required": True,
@@ -36,6 +36,12 @@ class ObjectView(msgspec.Struct, frozen=True):
     digest: str
 
 
+class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of objects that are looked for."""
+
+    keys: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)]
+
+
 class ObjectList(msgspec.Struct, frozen=True):
     """Objects in the order of their keys. `next` goes into `after` for the rest."""
 
@@ -54,6 +60,18 @@ def find_objects(
     found = asked.files.list(prefix, after, limit + 1)
     items = tuple(ObjectView(*each) for each in found[:limit])
     return respond(ObjectList(items, items[-1].key if len(found) > limit else None))
+
+
+@router.post(
+    "/objects/query",
+    summary="Which of these objects are there",
+    openapi_extra=accepts(Keys),
+    responses=answers(ObjectList),
+)
+def query_objects(asked: Viewer, body: Body) -> Response:
+    """With their sizes and digests; what is not there is left out."""
+    found = (asked.files.find(key) for key in read(body, Keys).keys)
+    return respond(ObjectList(tuple(ObjectView(*each) for each in found if each is not None), None))
 
 
 @router.get("/uploads/{digest}", summary="How much of an object has come", responses=answers(Received))

@@ -17,8 +17,6 @@ from tilth.server.requests import Account, Body, ProjectAdmin, Viewer, Who, acce
 from tilth.store import Delete, Put, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tilth.server.access import Access, Principal
 
 router = APIRouter(prefix="/projects", tags=["projects"])
@@ -56,10 +54,11 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
-class MemberList(msgspec.Struct, frozen=True):
-    """Everybody in a project, admins of the server aside."""
+class MemberPage(msgspec.Struct, frozen=True):
+    """Who is in a project, admins of the server aside. `next` goes into `after` for the rest."""
 
     items: tuple[MemberView, ...]
+    next: str | None
 
 
 class NewRole(msgspec.Struct, frozen=True):
@@ -124,10 +123,19 @@ def get_project(asked: Viewer) -> Response:
     )
 
 
-@router.get("/{project}/members", summary="Who is in a project", responses=answers(MemberList))
-def find_members(asked: Viewer) -> Response:
-    """With their roles."""
-    return respond(MemberList(tuple(_members(asked))))
+@router.get("/{project}/members", summary="Who is in a project", responses=answers(MemberPage))
+def find_members(
+    asked: Viewer,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: str | None = None,
+) -> Response:
+    """With their roles, those who came last first."""
+    store = asked.access.store
+    page = store.find(Member, project=asked.project, limit=limit, after=after)
+    users = {each.id: each.name for each in store.find(User, id=[each.user for each in page], limit=limit)}
+    # One whose user is missing was deleted just now.
+    items = tuple(MemberView(user=users[each.user], role=each.role) for each in page if each.user in users)
+    return respond(MemberPage(items, page.next))
 
 
 @router.put(
@@ -182,14 +190,6 @@ def own_projects(access: Access, who: Principal) -> set[str] | None:
     if who.user.admin:
         return None
     return {each.project for each in walk(access.store, Member, user=who.user.id)}
-
-
-def _members(asked: Viewer) -> Iterator[MemberView]:
-    for each in walk(asked.access.store, Member, project=asked.project):
-        try:
-            yield MemberView(user=asked.access.store.get(User, each.user).name, role=each.role)
-        except NotFound:
-            continue  # deleted just now
 
 
 def _user(asked: ProjectAdmin, name: str) -> User:

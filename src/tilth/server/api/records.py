@@ -23,6 +23,7 @@ from tilth.server.documents import (
     respond_row,
     schema,
 )
+from tilth.server.observed import API
 from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer, queue_of
 from tilth.store import Delete, Put, schema as tables
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from tilth.store import Change
 
-router = APIRouter(prefix="/projects/{project}", tags=["records"], route_class=OneThread)
+router = APIRouter(prefix=f"{API}/projects/{{project}}", tags=["records"], route_class=OneThread)
 MOST = 1000  # records in one page
 _MOST_VALUES = 10_000  # of all columns, in one query
 _LONGEST = 1000  # characters of what records are found by; an index of PostgreSQL takes little more

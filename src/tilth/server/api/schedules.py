@@ -69,12 +69,13 @@ _WHEN: dict[str, Any] = {"cron": "", "every_s": 0, "at": None}
 @router.get("", summary="List schedules", responses=answers(page_of(Schedule)))
 def find_schedules(
     asked: Viewer,
+    name: str | None = None,
     order: str = "-created_at",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> Response:
     """Of the project."""
-    where = {"project": asked.project}
+    where: dict[str, Any] = {"project": asked.project, **({} if name is None else {"name": name})}
     return respond_page(
         *asked.access.store.find_rows(Schedule, order=order, limit=limit, after=after, where=where)
     )
@@ -98,8 +99,8 @@ def add_schedule(asked: Editor, body: Body) -> Response:
         )
     given = {name: getattr(told, name) for name in told.__struct_fields__}
     made = _checked(asked, Schedule(project=asked.project, user=asked.who.user.id, **given))
+    entry = asked.access.entry(asked.who, "schedule.create", made.name, project=asked.project)
     try:
-        entry = asked.access.entry(asked.who, "schedule.create", made.name, project=asked.project)
         asked.access.store.add(made, entry)
     except Conflict as error:
         raise Conflict(

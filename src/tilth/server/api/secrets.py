@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from tilth.define.environments import SECRET_NAME
 from tilth.errors import AccessDenied, DefinitionError, NotFound
@@ -32,10 +34,11 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True):
     set_by: str
 
 
-class SecretList(msgspec.Struct, frozen=True):
-    """All secrets of a project, by name."""
+class SecretPage(msgspec.Struct, frozen=True):
+    """Some of a project's secrets. `next` goes into `after` for the rest."""
 
     items: tuple[SecretView, ...]
+    next: str | None
 
 
 class Rotated(msgspec.Struct, frozen=True):
@@ -44,15 +47,21 @@ class Rotated(msgspec.Struct, frozen=True):
     count: int
 
 
-@router.get("", summary="List secrets, without their values", responses=answers(SecretList))
-def find_secrets(asked: Viewer) -> Response:
+@router.get("", summary="List secrets, without their values", responses=answers(SecretPage))
+def find_secrets(
+    asked: Viewer,
+    name: str | None = None,
+    order: str = "name",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Response:
     """Who set each, and when."""
-    found = walk(asked.access.store, ServerSecret, order="name", project=asked.project)
-    return respond(
-        SecretList(
-            tuple(SecretView(name=each.name, set_at=each.set_at, set_by=each.set_by) for each in found)
-        )
+    where: dict[str, Any] = {} if name is None else {"name": name}
+    page = asked.access.store.find(
+        ServerSecret, order=order, limit=limit, after=after, project=asked.project, **where
     )
+    items = tuple(SecretView(name=each.name, set_at=each.set_at, set_by=each.set_by) for each in page)
+    return respond(SecretPage(items, page.next))
 
 
 @router.put(

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, LoginNeeded, NotFound
 from tilth.records import Failure, Json, Moment, Snapshot, now
@@ -22,7 +22,7 @@ from tilth.server.clock import start_for
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.launching import check_parameters
 from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, access_of, queue_of
-from tilth.store import Delete, walk
+from tilth.store import Delete
 
 router = APIRouter(tags=["webhooks"])
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -58,10 +58,11 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
-class WebhookList(msgspec.Struct, frozen=True):
-    """All webhooks of a project."""
+class WebhookPage(msgspec.Struct, frozen=True):
+    """Some of a project's webhooks. `next` goes into `after` for the rest."""
 
     items: tuple[WebhookView, ...]
+    next: str | None
 
 
 class MadeWebhook(msgspec.Struct, frozen=True):
@@ -77,11 +78,21 @@ class Call(msgspec.Struct, frozen=True):
     parameters: dict[str, Json] = {}
 
 
-@router.get("/projects/{project}/webhooks", summary="List webhooks", responses=answers(WebhookList))
-def find_webhooks(request: Request, asked: Viewer) -> Response:
+@router.get("/projects/{project}/webhooks", summary="List webhooks", responses=answers(WebhookPage))
+def find_webhooks(
+    request: Request,
+    asked: Viewer,
+    name: str | None = None,
+    order: str = "name",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> Response:
     """Without their secrets."""
-    found = walk(asked.access.store, Webhook, order="name", project=asked.project)
-    return respond(WebhookList(tuple(_view(request, each) for each in found)))
+    where: dict[str, Any] = {} if name is None else {"name": name}
+    page = asked.access.store.find(
+        Webhook, order=order, limit=limit, after=after, project=asked.project, **where
+    )
+    return respond(WebhookPage(tuple(_view(request, each) for each in page), page.next))
 
 
 @router.post(
@@ -118,8 +129,8 @@ def add_webhook(request: Request, asked: Editor, body: Body) -> Response:
     )
     text, key = keys_of(request).encrypt(f"webhook {webhook.id}", secret)
     webhook = msgspec.structs.replace(webhook, secret=f"{key}:{text}")
+    entry = asked.access.entry(asked.who, "webhook.create", webhook.name, project=asked.project)
     try:
-        entry = asked.access.entry(asked.who, "webhook.create", webhook.name, project=asked.project)
         asked.access.store.add(webhook, entry)
     except Conflict as error:
         raise Conflict(f"there is a webhook `{told.name}` already", mend="delete it first") from error
