@@ -34,6 +34,7 @@ from tilth.records.launching import Launch, LaunchState
 from tilth.server import api, logs
 from tilth.server.documents import BY_PLURAL
 from tilth.server.limits import Attempts, TooManyAttempts
+from tilth.server.observed import API
 from tilth.server.settings import ServerSettings
 from tilth.store import Delete, Put
 
@@ -179,7 +180,7 @@ def routes():
             if isinstance(router, APIRouter):
                 for route in router.routes:
                     for method in route.methods:
-                        yield method, route.path, name in ("probes", "pages")
+                        yield method, route.path.removeprefix(API), name in ("probes", "pages")
 
 
 def row_of(method, path):
