@@ -20,6 +20,7 @@ from tests.services import (
     azurite as azurite,
     base_images as base_images,
     broken_registry as broken_registry,
+    browser as browser,
     docker_engine as docker_engine,
     gcs as gcs,
     moto as moto,

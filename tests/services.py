@@ -21,6 +21,8 @@ from tests.broken_registry import BrokenRegistry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from playwright.sync_api import Browser
+
 
 # The marker each fixture brings: a test says what it needs by what it asks for.
 GROUPS = {
@@ -31,6 +33,7 @@ GROUPS = {
     "swift": "swift",
     **dict.fromkeys(["postgres", "postgres_database"], "postgres"),
     "oidc_provider": "oidc",
+    "browser": "browser",
 }
 
 
@@ -242,6 +245,19 @@ def base_images(pytestconfig: pytest.Config) -> BaseImages:
     facts = started(pytestconfig, "registry")
     index = json.loads((pytestconfig.stash[SERVICES] / "services.json").read_text())
     return BaseImages(facts["images"], facts["layouts"], index.get("docker", {}).get("images", {}))
+
+
+@pytest.fixture  # for a test alone: while it is open, this thread can run no event loop of its own
+def browser(pytestconfig: pytest.Config) -> Iterator[Browser]:
+    """A browser without cookies."""
+    from playwright.sync_api import sync_playwright
+
+    program = started(pytestconfig, "browser")["program"]
+    with sync_playwright() as playwright:
+        # Chromium's sandbox does not work for root, nor in most containers.
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=120_000)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,37 @@ def test_it_starts_says_where_it_is_and_stops(tilth, home):
     assert again["invite"] is None or again["invite"] != told["invite"]
 
 
+def test_on_its_own_machine_nobody_is_locked_out_by_a_logout(tilth, started):
+    for _ in range(2):
+        assert "logged in at" in tilth("login", started["url"]).stderr
+        assert "records are kept on this machine now" in tilth("logout").stderr
+
+
+def test_an_address_where_no_server_is_says_so(tilth, started, home):
+    def told(url):
+        done = subprocess.run(
+            [TILTH, "login", url, "--api-key"],
+            input="tilth_key_x\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        return done.stderr
+
+    port = started["url"].rpartition(":")[2]
+    said = told(f"https://127.0.0.1:{port}")
+    assert "what answers there speaks HTTP without encryption" in said
+    assert f"hint: give `http://127.0.0.1:{port}`" in said
+    assert f"no server is at `{started['url']}/team`" in told(f"{started['url']}/team")
+    nobody = told("http://127.0.0.1:1")
+    assert "does not answer" in nobody
+    assert "tilth logout" not in nobody
+    unknown = told(started["url"])
+    assert f"hint: log in with `tilth login {started['url']}`, or set `TILTH_API_KEY`" in unknown
+    assert "tilth_key_x" not in Path(home, "logins.json").read_text()
+
+
 def test_a_port_that_is_taken_is_told(tilth, started):
     port = started["url"].rpartition(":")[2]
     ended = tilth(

@@ -4,7 +4,7 @@ import pytest
 from tests.conftest import run_cli
 from tests.server_running import running_server
 
-from tilth.records import Failure, Snapshot, now
+from tilth.records import Failure, Run, Snapshot, now
 from tilth.records.launching import Launch, LaunchState, Runner
 from tilth.store.http import HttpStore
 from tilth.store.sqlite import SqliteDatabase
@@ -115,6 +115,49 @@ def test_a_wrong_parameter_is_told_with_what_is_known(cli, snapshots):
     assert "did you mean `table`" in cli("snapshots", "run", "nightly", "--param", "tabl=x").err
     assert "needs the parameter `table`" in cli("snapshots", "run", "nightly").err
     assert cli("snapshots", "run", "nightly", "--param", "table").code == 2
+
+
+def test_a_version_that_is_not_there_is_told_with_the_newest(cli, snapshots):
+    said = cli("snapshots", "run", "nightly:7").err
+    assert "snapshot `nightly` has no version 7" in said
+    assert "its newest is `nightly:2`" in said
+
+
+def test_a_webhook_allows_only_parameters_that_there_are(cli, snapshots):
+    made = cli(
+        "webhooks", "create", "deploy", "--snapshot", "nightly", "--param", "table=x", "--allow", "tabel"
+    )
+    assert "has no parameter `tabel`" in made.err
+    assert "did you mean `table`" in made.err
+
+
+def test_a_secret_may_be_the_first_of_a_project(server):
+    import subprocess
+
+    from tests.conftest import TILTH
+
+    done = subprocess.run(
+        [TILTH, "secret", "set", "TOKEN"], input=b"hunter2hunter2", capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert run_cli("secret", "list", "--json").json[0]["kept"] == "server"
+
+
+def test_who_may_make_no_project_is_told_to_name_one_of_theirs(cli, snapshots, monkeypatch):
+    key = cli("key", "create", "ci", "--project", "churn").out.strip()
+    monkeypatch.setenv("TILTH_API_KEY", key)
+    monkeypatch.setenv("TILTH_PROJECT", "chrun")
+    told = run_cli("runs", "list", code=1).stderr
+    assert "no project `chrun` of yours is on" in told
+    assert "`TILTH_PROJECT`; `tilth project list` shows yours" in told
+
+
+def test_launches_name_the_runs_that_came_of_them(cli, snapshots, server):
+    launch = cli("snapshots", "run", "nightly", "--param", "table=x", "--json").json
+    assert "churn-1" not in cli("snapshots", "launches").out
+    with HttpStore(server.url, server.token, "churn") as store:
+        store.start_run(Run(id=launch["run"], pipeline="churn"))
+    assert "churn-1  running" in cli("snapshots", "launches").out
 
 
 def test_a_snapshot_is_deleted_and_the_one_before_is_the_newest(cli, snapshots):

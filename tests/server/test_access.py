@@ -354,7 +354,7 @@ def test_lists_take_every_column_as_a_filter(admin):
 
 
 @pytest.mark.parametrize(
-    "page", ["/login", "/device", "/invite", "/pages/page.js", "/pages/page.css", "/docs"]
+    "page", ["/login", "/device", "/invite", "/pages/page.js", "/pages/page.css", "/docs", "/pages/docs.js"]
 )
 def test_pages_are_there(nobody, page):
     assert nobody.client.get(page).status_code == 200

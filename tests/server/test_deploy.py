@@ -86,6 +86,10 @@ def test_parts_of_the_manifests_find_each_other(rendered):
     assert container["ports"][0]["containerPort"] == ServerSettings().port
 
 
+def test_kubernetes_gives_no_variables_that_look_like_settings():
+    assert deployment()[0]["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
 def test_only_settings_that_are_there_are_given():
     _, container = deployment()
     (kustomization,) = [each for each in manifests() if each["kind"] == "Kustomization"]

@@ -83,17 +83,17 @@ def logout() -> None:
         raise Misuse(
             "the server is named by the variable `TILTH_SERVER_URL`", mend="unset it to keep records here"
         )
-    forget_login(here, found.url)
-    api = Api(found.url, found.token, patience_s=2.0)
-    try:
-        api.request("POST", "/logout")
-        said = ""
-    except LoginNeeded:
-        said = ""
-    except OutsideError as error:
-        said = f"; the server could not be told: {error.why or error.summary}"
-    finally:
-        api.close()
+    said = ""
+    if forget_login(here, found.url):
+        api = Api(found.url, found.token, patience_s=2.0)
+        try:
+            api.request("POST", "/logout")
+        except LoginNeeded:
+            pass  # it has ended before
+        except OutsideError as error:
+            said = f"; the server could not be told: {error.why or error.summary}"
+        finally:
+            api.close()
     click.echo(f"logged out of {found.url}{said}; records are kept on this machine now", err=True)
 
 

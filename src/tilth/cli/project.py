@@ -74,7 +74,7 @@ def members(*, project: str | None, as_json: bool) -> None:
 @click.argument("role", type=click.Choice(ROLES))
 @project_option
 def add(*, user: str, role: str, project: str | None) -> None:
-    """Give a user a role in a project; one that they have already is changed."""
+    """Give a user a role in a project, or another one."""
     from tilth.cli.home import administration
 
     with administration() as server:
@@ -111,6 +111,9 @@ def audit(*, project: str | None, whole: bool, limit: int, as_json: bool) -> Non
         found = server.audit("" if whole else _named(project), limit)
     if as_json:
         click.echo(to_json(found))
+        return
+    if not found:
+        click.echo("nothing has been changed", err=True)
         return
     rows = [
         {

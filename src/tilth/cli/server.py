@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ def _let_in(settings: ServerSettings, url: str) -> None:
 
     from tilth.cli.home import home
     from tilth.client import server_process
+    from tilth.errors import LoginNeeded
     from tilth.records.access import Purpose, User
     from tilth.server.access import Access
     from tilth.store.logins import read_logins
@@ -94,9 +96,14 @@ def _let_in(settings: ServerSettings, url: str) -> None:
     from tilth.store.sqlite import SqliteDatabase
 
     here = home()
-    if url in read_logins(here).servers:
+    known = read_logins(here).servers.get(url)
+    if known is not None and not known.own:
         return
     with SqlStore(SqliteDatabase(here.database)) as store:
+        with contextlib.suppress(LoginNeeded):  # it has ended
+            if known is not None:
+                Access(store, settings).principal(known.token, "")
+                return
         admins = [
             each for each in store.find(User, order="created_at", limit=1000) if each.admin and each.active
         ]
@@ -105,7 +112,7 @@ def _let_in(settings: ServerSettings, url: str) -> None:
             token, _ = Access(store, settings).issue(
                 admins[0], Purpose.SESSION, name="the machine it was started on", lasts=lasts
             )
-            server_process.remember_login(here, url, token, admins[0].name, active=False)
+            server_process.remember_login(here, url, token, admins[0].name, active=False, own=True)
 
 
 def _print(started: Started, *, as_json: bool) -> None:
@@ -193,7 +200,10 @@ def logs(*, lines: int, follow: bool) -> None:
 @server.command()
 @json_option
 def settings(*, as_json: bool) -> None:
-    """Show every setting of a server, its value here and where that comes from; secrets are not shown."""
+    """Show every setting of a server, and its value here.
+
+    Where each comes from is told too; secrets are not shown.
+    """
     from tilth.cli.tables import table
 
     told = _settings().shown()

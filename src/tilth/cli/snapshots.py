@@ -81,7 +81,7 @@ def create(
     as_json: bool,
     traceback: bool,
 ) -> None:
-    """Make a snapshot of a pipeline as it is now, and keep it on the server."""
+    """Keep a pipeline as it is now on the server."""
     given = given_parameters(parameters)
     target = checked_target(target)
     from tilth.cli.home import home
@@ -254,12 +254,13 @@ def run(
 def launches(*, name: str | None, limit: int, project: str | None, as_json: bool) -> None:
     """List runs that the server was asked for, and where they stand."""
     from tilth.cli.tables import more, table, to_json
-    from tilth.client.snapshots import find_launches, find_snapshot
+    from tilth.client.snapshots import find_launches, find_snapshot, runs_of
     from tilth.client.wording import assignments, clipped, moment
 
     with _server(project) as store:
         where = {"snapshot": find_snapshot(store, name).id} if name else {}
         found, following = find_launches(store, limit, **where)
+        runs = {} if as_json or not found else runs_of(store, found)
     if as_json:
         click.echo(to_json(found))
         return
@@ -271,6 +272,8 @@ def launches(*, name: str | None, limit: int, project: str | None, as_json: bool
             "launch": each.id,
             "pipeline": each.pipeline,
             "state": each.state.value,
+            "run": runs[each.run].name if each.run in runs else "",
+            "its state": runs[each.run].state.value if each.run in runs else "",
             "asked": moment(each.created_at),
             "by": each.cause,
             "parameters": clipped(assignments(each.parameters), 40),
@@ -278,7 +281,9 @@ def launches(*, name: str | None, limit: int, project: str | None, as_json: bool
         }
         for each in found
     ]
-    click.echo(table(["launch", "pipeline", "state", "asked", "by", "parameters", "why"], rows))
+    click.echo(
+        table(["launch", "pipeline", "state", "run", "its state", "asked", "by", "parameters", "why"], rows)
+    )
     more(following, limit)
 
 
@@ -286,7 +291,10 @@ def launches(*, name: str | None, limit: int, project: str | None, as_json: bool
 @click.argument("launch")
 @_project
 def cancel(*, launch: str, project: str | None) -> None:
-    """End a run that the server was asked for: LAUNCH is its id, as `launches` shows it."""
+    """End a run that the server was asked for.
+
+    LAUNCH is its id, as `launches` shows it.
+    """
     from tilth.client.snapshots import cancel_launch
 
     with _server(project) as store:

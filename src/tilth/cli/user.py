@@ -46,7 +46,7 @@ def list_users(*, as_json: bool) -> None:
 @click.option("--full-name", default="", help="As people know them.")
 @click.option("--email", default="", help="Where they are written to.")
 def create(*, name: str, admin: bool, service: bool, full_name: str, email: str) -> None:
-    """Make a user, and print the link with which they set their password."""
+    """Make a user, and print a link for their password."""
     from tilth.cli.home import administration
 
     with administration() as server:
@@ -80,7 +80,10 @@ def change(*, name: str, **given: Any) -> None:
 @user.command()
 @click.argument("name")
 def invite(*, name: str) -> None:
-    """Print a link with which a user sets a new password, once, within seven days."""
+    """Print a link that sets a user's password anew.
+
+    It is good once, within seven days.
+    """
     from tilth.cli.home import administration
 
     with administration() as server:

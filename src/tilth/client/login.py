@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tilth.client.server_process import remember_login
-from tilth.errors import LoginNeeded
+from tilth.errors import LoginNeeded, NotFound, ServerUnavailable
 from tilth.store.http import Api
 from tilth.store.logins import normal_url, read_logins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tilth.home import Home
 
@@ -43,6 +44,33 @@ def who_is(url: str, token: str) -> dict[str, Any]:
         api.close()
 
 
+@contextlib.contextmanager
+def _at(url: str, patience_s: float) -> Iterator[Api]:
+    """A conversation with a server that is tried for the first time.
+
+    Raises:
+        ServerUnavailable: No server of tilth is there.
+    """
+    api = Api(url, "", patience_s=patience_s)
+    try:
+        try:
+            api.request("GET", "/info")
+        except NotFound:
+            raise ServerUnavailable(
+                f"no server is at `{url}`",
+                why="there is a server of tilth, and nothing at this path of it",
+                mend="give the address as `tilth server status` prints it",
+            ) from None
+        except ServerUnavailable as error:
+            error.mend = error.mend.replace(
+                "`tilth status`; to work without it, `tilth logout`", f"`{url}/health`"
+            )
+            raise
+        yield api
+    finally:
+        api.close()
+
+
 def log_in_again(home: Home, url: str) -> LoggedIn | None:
     """Use a login that was kept before; None when there is none that is good."""
     url = normal_url(url)
@@ -61,7 +89,9 @@ def log_in_with_token(home: Home, url: str, token: str) -> LoggedIn:
     Raises:
         LoginNeeded: The server does not know it.
     """
-    return _keep(home, normal_url(url), token)
+    url = normal_url(url)
+    with _at(url, 2.0):
+        return _keep(home, url, token)
 
 
 def log_in_with_password(home: Home, url: str, name: str, password: str) -> LoggedIn:
@@ -71,12 +101,9 @@ def log_in_with_password(home: Home, url: str, name: str, password: str) -> Logg
         LoginNeeded: Name or password are wrong.
     """
     url = normal_url(url)
-    api = Api(url, "", patience_s=2.0)
-    try:
+    with _at(url, 2.0) as api:
         body = msgspec.json.encode({"name": name, "password": password, "client": this_machine()})
         told = msgspec.json.decode(api.request("POST", "/login", body))
-    finally:
-        api.close()
     return _keep(home, url, told["token"])
 
 
@@ -89,8 +116,7 @@ def log_in_by_browser(home: Home, url: str, show: Callable[[str, str], None]) ->
         LoginNeeded: They denied it, or nobody answered in time.
     """
     url = normal_url(url)
-    api = Api(url, "", patience_s=10.0)
-    try:
+    with _at(url, 10.0) as api:
         asked = msgspec.json.decode(
             api.request("POST", "/device", msgspec.json.encode({"client": this_machine()}))
         )
@@ -102,8 +128,6 @@ def log_in_by_browser(home: Home, url: str, show: Callable[[str, str], None]) ->
             if told["login"] is not None:
                 return _keep(home, url, told["login"]["token"])
             time.sleep(asked["interval"])
-    finally:
-        api.close()
     raise LoginNeeded("nobody granted this login in time", mend="start `tilth login` again")
 
 

@@ -53,7 +53,7 @@ def cancel(run: str) -> Run:
     with contextlib.closing(open_store(home)) as store:
         found = find_run(store, run)
         if found.state.is_final:
-            raise Conflict(f"run `{found.name}` has ended: it {found.state.value}")
+            raise Conflict(f"run `{found.name}` is over: {found.state.value}")
         folder = home.runs / found.id
         with contextlib.suppress(FileNotFoundError):  # without its folder, nobody drives it here
             (folder / "cancel").touch()

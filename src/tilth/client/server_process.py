@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tilth.engine.lease import Lease, is_held
 from tilth.errors import Conflict, NotFound, SetupError
 from tilth.store.logins import Login, Logins, read_logins, write_logins
@@ -158,18 +156,26 @@ def stop(home: Home) -> None:
     )
 
 
-def remember_login(home: Home, url: str, token: str, user: str, *, active: bool) -> None:
+def remember_login(home: Home, url: str, token: str, user: str, *, active: bool, own: bool = False) -> None:
     """Keep a login, and use it from now on when it is to be active."""
     logins = read_logins(home)
-    servers = {**logins.servers, url: Login(token=token, user=user)}
+    known = logins.servers.get(url)
+    own = own or (known is not None and known.own and known.token == token)
+    servers = {**logins.servers, url: Login(token=token, user=user, own=own)}
     write_logins(home, Logins(active=url if active else logins.active, servers=servers))
 
 
-def forget_login(home: Home, url: str) -> None:
-    """Forget a login, and keep records on this machine when it was the active one."""
+def forget_login(home: Home, url: str) -> bool:
+    """Keep records on this machine from now on; gives whether the login is forgotten, and may end at the server.
+
+    That of the server of this home folder stays: it is what `tilth login` takes here instead of a password.
+    """
     logins = read_logins(home)
-    servers = {name: login for name, login in logins.servers.items() if name != url}
-    write_logins(home, msgspec.structs.replace(logins, servers=servers, active=""))
+    login = logins.servers.get(url)
+    stays = login is not None and login.own
+    servers = {name: each for name, each in logins.servers.items() if name != url or stays}
+    write_logins(home, Logins(active="", servers=servers))
+    return not stays
 
 
 def _line(descriptor: int, process: subprocess.Popen[bytes]) -> bytes:

@@ -28,7 +28,7 @@ from tilth.engine import events
 from tilth.engine.delivery import bundle_key
 from tilth.errors import DefinitionError, NotFound, SetupError, nearest
 from tilth.machine import this_machine
-from tilth.records import CodeBundle, Snapshot, now
+from tilth.records import CodeBundle, Run, Snapshot, now
 from tilth.records.launching import Launch, Runner
 from tilth.runtime.parameters import as_text
 from tilth.settings import setting
@@ -213,6 +213,9 @@ def find_snapshot(store: Store, wanted: str) -> Snapshot:
     if len(found) == 1:
         return found[0]
     names = sorted({each.name for each in islice(walk(store, Snapshot), 500)})
+    if colon and name in names:
+        newest = store.find(Snapshot, name=name, order="-version", limit=1).items[0]
+        raise NotFound(f"snapshot `{name}` has no version {version}", mend=f"its newest is `{newest.label}`")
     raise NotFound(
         f"there is no snapshot `{wanted}`",
         mend=nearest(
@@ -254,6 +257,12 @@ def find_launches(store: HttpStore, limit: int, **where: str) -> tuple[list[Laun
     answer = store.api.request("GET", f"{_project(store)}/launches?limit={limit}&{asked}")
     page = encoding.decode_parts(answer)
     return [_decode(bytes(each), Launch) for each in page.items], page.next
+
+
+def runs_of(store: Store, launches: Sequence[Launch]) -> dict[str, Run]:
+    """The runs that were started for launches, by id; a launch that still waits has none."""
+    wanted = [each.run for each in launches if each.run]
+    return {each.id: each for each in store.find(Run, id=wanted, limit=len(wanted))} if wanted else {}
 
 
 def cancel_launch(store: HttpStore, id: str) -> Launch:  # noqa: A002

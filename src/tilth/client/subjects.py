@@ -70,6 +70,8 @@ def find_subject(store: Store, home: Home, wanted: str) -> Subject:
                 if each.mend.startswith(("did", "the newest", "say"))
             ]
             mend = near[0].mend if near else "`tilth env list` and `tilth runs list` show what there is"
+            if wanted == "server":
+                mend = "`tilth build --server` locks the environment of a server, and records it"
             raise NotFound(f"there is no environment and no run `{wanted}`", mend=mend) from None
         return Subject(run.name, tuple(environments_of_run(store, run)), run)
     return Subject(found.name, (found,))

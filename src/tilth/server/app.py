@@ -139,7 +139,7 @@ def create_app(
         version=__version__,
         description="Pipelines, runs, artifacts and environments of a team's projects.",
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # see `pages`: FastAPI's fetches scripts from elsewhere
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
     )

@@ -138,6 +138,15 @@ def _check(settings: ServerSettings) -> None:
             f"`TILTH_SERVER_LOG_LEVEL` is `{settings.log_level}`", mend=f"give one of {', '.join(_LEVELS)}"
         )
 
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"the server cannot keep artifacts in `{settings.data}`",
+            why=error.strerror or str(error),
+            mend="name a folder that it may write to: `TILTH_SERVER_DATA_FOLDER`",
+        ) from error
+
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

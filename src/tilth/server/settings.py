@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tilth.errors import SetupError
+from tilth.errors import SetupError, nearest
 from tilth.home import Home
 from tilth.secrets.key import key_path
 from tilth.settings import home_folder
@@ -15,8 +17,12 @@ from tilth.settings import home_folder
 PREFIX = "TILTH_SERVER_"
 
 
-def _setting(default: Any, meaning: str, *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "secret": secret})
+# What the client reads, and what Kubernetes tells of a service that is called `tilth-server`.
+_NOT_OURS = re.compile(r"TILTH_SERVER_(URL|SERVICE_.*|PORT_[0-9]+_.*)")
+
+
+def _setting(default: Any, meaning: str, *, secret: bool = False, least: int = 0) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "secret": secret, "least": least})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +45,8 @@ class ServerSettings:
     public_url: str = _setting(
         "", "the address that browsers and clients use, where that is another than host and port"
     )
-    workers: int = _setting(1, "processes that answer requests; more than one needs PostgreSQL")
-    connections: int = _setting(10, "connections to the database, of each process")
+    workers: int = _setting(1, "processes that answer requests; more than one needs PostgreSQL", least=1)
+    connections: int = _setting(10, "connections to the database, of each process", least=1)
     admin_name: str = _setting("admin", "name of the first user, made when there is none")
     admin_password: str = _setting(
         "", "password of the first user; by default a link is printed once that sets it", secret=True
@@ -56,19 +62,24 @@ class ServerSettings:
         "file with the key, where no variable gives it; made when it is missing. By default beside the client's own",
     )
     schedules: bool = _setting(True, "whether this server starts the runs of schedules")
-    session_days: int = _setting(30, "days that a login lasts without being used")
-    run_token_minutes: int = _setting(60, "minutes that the token of a run lasts without being renewed")
+    session_days: int = _setting(30, "days that a login lasts without being used", least=1)
+    run_token_minutes: int = _setting(
+        60, "minutes that the token of a run lasts without being renewed", least=1
+    )
     create_projects: bool = _setting(True, "whether every user may create projects; otherwise admins alone")
     login_attempts: int = _setting(
         10,
         "failed logins within five minutes for one name, after which it must wait; ten times as many from an "
         "address. The same for codes of machines, and for links",
+        least=1,
     )
-    max_body_mb: int = _setting(64, "largest request taken, in megabytes; uploads of artifacts have no limit")
+    max_body_mb: int = _setting(
+        64, "largest request taken, in megabytes; uploads of artifacts have no limit", least=1
+    )
     project_runs: int = _setting(0, "runs of one project that are started from the queue at once; 0 for any")
     pipeline_runs: int = _setting(0, "the same of one pipeline")
     lease_seconds: int = _setting(
-        60, "seconds after which a run that a runner says nothing of is given to another"
+        60, "seconds after which a run that a runner says nothing of is given to another", least=1
     )
     runner_slots: int = _setting(
         2, "runs that the server's own runner starts at once, on its machine; 0: it has none"
@@ -168,12 +179,49 @@ class ServerSettings:
             SetupError: A variable cannot be read as what it should be.
         """
         values: dict[str, Any] = {}
+        known = {variable(each.name) for each in fields(cls)}
+        for name in sorted(os.environ):
+            if name.startswith(PREFIX) and name not in known and not _NOT_OURS.fullmatch(name):
+                raise SetupError(f"there is no setting `{name}`", mend=nearest(name, known))
         for each in fields(cls):
             text = os.environ.get(variable(each.name))
-            if text:
-                values[each.name] = _read(each.name, text, type(each.default))
+            if text and not (
+                each.name == "port" and text.startswith("tcp://")
+            ):  # Kubernetes' word for a service
+                values[each.name] = _read(each.name, text, type(each.default), each.metadata["least"])
         values.update({name: value for name, value in given.items() if value is not None})
-        return cls(**values)
+        told = cls(**values)
+        told.check()
+        return told
+
+    def check(self) -> None:
+        """Refuse texts that cannot be meant.
+
+        Raises:
+            SetupError: One is no address.
+        """
+        url = self.public_url
+        if url and not re.fullmatch(r"https?://[^\s/]+(/[^\s?#]*)?", url):
+            raise SetupError(
+                f"`TILTH_SERVER_PUBLIC_URL` is `{url}`",
+                mend="give an address like `https://tilth.example.com`",
+            )
+        scheme = self.database_url.partition(":")[0]
+        if scheme and not self.database_url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+            raise SetupError(  # all of it may have a password in it
+                "`TILTH_SERVER_DATABASE_URL` is no address of a database that tilth knows",
+                why=f"it begins with `{scheme[:20]}`",
+                mend="give `postgresql://USER:PASSWORD@HOST/NAME`, or `sqlite:///PATH`",
+            )
+        for each in filter(None, map(str.strip, self.trusted_proxies.split(","))):
+            try:
+                if each != "*":
+                    ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise SetupError(
+                    f"`TILTH_SERVER_TRUSTED_PROXIES` has `{each}`",
+                    mend="give addresses or networks, as `10.0.0.7,192.168.0.0/16`; `*` for any",
+                ) from None
 
     def to_environment(self) -> dict[str, str]:
         """The variables that give a child process these settings."""
@@ -190,7 +238,7 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _read(name: str, text: str, kind: type) -> Any:
+def _read(name: str, text: str, kind: type, least: int) -> Any:
     if kind is bool:
         if text.lower() in ("1", "true", "yes", "on"):
             return True
@@ -198,7 +246,7 @@ def _read(name: str, text: str, kind: type) -> Any:
             return False
         raise SetupError(f"`{variable(name)}` is `{text}`", mend="give `1` or `0`")
     if kind is int:
-        if text.isdecimal():
+        if text.isdecimal() and int(text) >= least:
             return int(text)
-        raise SetupError(f"`{variable(name)}` is `{text}`", mend="give a whole number from 0")
+        raise SetupError(f"`{variable(name)}` is `{text}`", mend=f"give a whole number from {least}")
     return text

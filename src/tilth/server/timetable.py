@@ -50,7 +50,7 @@ def check(schedule: Schedule) -> None:
         )
     if schedule.every_s and schedule.every_s < SHORTEST_S:
         raise DefinitionError(
-            f"schedule `{schedule.name}` would start a run every {schedule.every_s} seconds",
+            f"schedule `{schedule.name}` would start a run every {schedule.every_s} s",
             mend=f"give at least {SHORTEST_S} seconds",
         )
     if schedule.every_s > _LONGEST_S:

@@ -11,7 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from tilth.errors import (
+    AccessDenied,
     Conflict,
+    LoginNeeded,
     NoProject,
     ServerUnavailable,
     SetupError,
@@ -153,17 +155,27 @@ class Api:
     def _failure(self, response: Answer) -> TilthError:
         try:
             told = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
-            return TilthError.from_json(told)
+            error = TilthError.from_json(told)
         except (msgspec.DecodeError, KeyError):
             return self._unreachable(f"it answered {response.status_code}")
+        if isinstance(error, LoginNeeded) and "`tilth login URL`" in error.mend:
+            # The server does not know what it is called here.
+            error.mend = error.mend.replace(
+                "`tilth login URL`", f"`tilth login {self.url}`, or set `TILTH_API_KEY`"
+            )
+        return error
 
     def _unreachable(self, why: str) -> ServerUnavailable:
-        return ServerUnavailable(
-            f"the server at `{self.url}` does not answer",
-            why=why,
-            mend="see whether it runs, and whether this machine reaches it: `tilth status`; "
-            "to work without it, `tilth logout`",
+        mend = (
+            "see whether it runs, and whether this machine reaches it: `tilth status`; "
+            "to work without it, `tilth logout`"
         )
+        if "WRONG_VERSION_NUMBER" in why or "RECORD_LAYER_FAILURE" in why:  # names of OpenSSL
+            plain = self.url.replace("https://", "http://", 1)
+            why, mend = "what answers there speaks HTTP without encryption", f"give `{plain}`"
+        elif "CERTIFICATE_VERIFY_FAILED" in why:
+            mend = "name the certificate of its authority in the variable `SSL_CERT_FILE`"
+        return ServerUnavailable(f"the server at `{self.url}` does not answer", why=why, mend=mend)
 
 
 class HttpStore:
@@ -261,8 +273,7 @@ class HttpStore:
         try:
             return self.api.request(method, self._path + path, body, headers=headers)
         except NoProject:
-            with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
-                self.api.request("POST", "/projects", encoding.encode({"name": self.project}))
+            make_project(self.api, self.project)
         try:
             return self.api.request(method, self._path + path, body, headers=headers)
         except NoProject as error:
@@ -271,6 +282,23 @@ class HttpStore:
                 why="there is one of this name that you are no member of",
                 mend="ask its admins to add you, or name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`",
             ) from error
+
+
+def make_project(api: Api, project: str) -> None:
+    """Make a project where its name is free; who may use it, the next request tells.
+
+    Raises:
+        NoProject: There is none that is theirs, and they may make none.
+    """
+    try:
+        with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
+            api.request("POST", "/projects", encoding.encode({"name": project}))
+    except AccessDenied as error:
+        raise NoProject(
+            f"no project `{project}` of yours is on `{api.url}`",
+            why=f"nor may it be made: {error.summary}",
+            mend="name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`; `tilth project list` shows yours",
+        ) from error
 
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """A login at one server."""
+    """A login at one server. `own` is that of the machine it was started on, which needs no password."""
 
     token: str
     user: str = ""
+    own: bool = False
 
 
 class Logins(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from tilth.errors import NotFound
+from tilth.errors import NoProject, NotFound
 from tilth.secrets.store import Secret, Secrets
+from tilth.store.http import make_project
 
 if TYPE_CHECKING:
     import builtins
@@ -24,6 +25,7 @@ class ServerSecrets(Secrets):
     def __init__(self, home: Home, api: Api, project: str) -> None:
         super().__init__(home.secrets)
         self._api = api
+        self._project = project
         self._path_there = f"/projects/{quote(project, safe='')}/secrets"
 
     def get(self, name: str) -> str:
@@ -38,9 +40,12 @@ class ServerSecrets(Secrets):
         return value
 
     def set(self, name: str, value: str) -> Secret:
-        told = self._api.request(
-            "PUT", f"{self._path_there}/{quote(name, safe='')}", msgspec.json.encode({"value": value})
-        )
+        path, body = f"{self._path_there}/{quote(name, safe='')}", msgspec.json.encode({"value": value})
+        try:
+            told = self._api.request("PUT", path, body)
+        except NoProject:
+            make_project(self._api, self._project)
+            told = self._api.request("PUT", path, body)
         return _secret(msgspec.json.decode(told))
 
     def delete(self, *names: str) -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from inline_snapshot import snapshot
 
-from tilth.client.checks.drift import Snapshot, check_against_lock, check_since_run, only_for_tilth
+from tilth.client.checks.drift import (
+    Snapshot,
+    check_against_lock,
+    check_since_run,
+    newest_from_here,
+    only_for_tilth,
+)
 from tilth.environments.inventories import Installed, Inventory
+from tilth.records import Run
+from tilth.store.sql import SqlStore
+from tilth.store.sqlite import SqliteDatabase
 
 
 def test_what_was_added_removed_and_changed_is_counted_and_the_first_few_named() -> None:
@@ -46,3 +55,13 @@ def test_what_only_tilth_requires_is_there_for_its_sake() -> None:
                                     one("msgspec"), one("flask", "click")))  # fmt: skip
     assert only_for_tilth(inventory) == {"tilth", "msgspec"}
     assert only_for_tilth(Inventory(packages=(one("flask"),))) == frozenset()
+
+
+def test_runs_of_a_snapshot_are_no_measure_of_the_client(home):
+    home.mkdir(parents=True)
+    with SqlStore(SqliteDatabase(home / "tilth.db")) as store:
+        by_hand = store.start_run(Run(pipeline="churn"))
+        store.start_run(Run(pipeline="churn", snapshot="s"))
+        store.start_run(Run(pipeline="other"))
+        assert newest_from_here(store, "churn") == by_hand
+        assert newest_from_here(store, "none") is None

@@ -21,13 +21,18 @@ from typing import TYPE_CHECKING
 
 from tilth import environments as envs
 from tilth.client.checks.artifacts import check_artifacts as check_artifacts, check_stored as check_stored
-from tilth.client.checks.drift import check_since_run, client_packages, snapshot, snapshot_of
+from tilth.client.checks.drift import (
+    check_since_run,
+    client_packages,
+    newest_from_here,
+    snapshot,
+    snapshot_of,
+)
 from tilth.client.checks.findings import Finding as Finding, refuse as refuse
 from tilth.client.checks.imports import check_imports as check_imports
 from tilth.client.checks.pythons import check_pythons as check_pythons
 from tilth.client.checks.sides import sides_of
 from tilth.errors import SetupError, TilthError
-from tilth.records import Run
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -95,7 +100,7 @@ def since_last_run(
     """What changed in the client's interpreter since the newest run of the pipeline, where steps run in it."""
     if all(node.environment is not None for node in pipeline.nodes):
         return []
-    newest = next(iter(store.find(Run, pipeline=pipeline.name, limit=1)), None)
+    newest = newest_from_here(store, pipeline.name)
     if newest is None or newest.client is None:
         return []
     before = snapshot(newest.client.python, client_packages(store, newest))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tilth.client.checks.findings import WARNING, Finding
 from tilth.client.wording import counted
-from tilth.records import Environment
+from tilth.records import Environment, Run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from tilth.environments import Inventory
-    from tilth.records import Package, Run
+    from tilth.records import Package
     from tilth.store import Store
 
 _SHOWN = 4
@@ -32,6 +32,11 @@ def client_packages(store: Store, run: Run) -> tuple[Package, ...]:
     if digest:
         return store.get(Environment, digest).packages
     return tuple(getattr(run.client, "packages", ()))  # of a run that listed them itself
+
+
+def newest_from_here(store: Store, pipeline: str) -> Run | None:
+    """The newest run of a pipeline that a client compiled; those of a snapshot have the environment of its lock."""
+    return next((each for each in store.find(Run, pipeline=pipeline, limit=20) if not each.snapshot), None)
 
 
 def snapshot(python: str, packages: Iterable[Package]) -> Snapshot:

@@ -20,6 +20,7 @@ from tilth.client.checks.drift import (
     check_against_lock,
     check_since_run,
     client_packages,
+    newest_from_here,
     only_for_tilth,
     snapshot,
     snapshot_of,
@@ -334,7 +335,7 @@ def _drift(
 ) -> list[Finding]:
     current = snapshot_of(inventory, interpreter.version)
     found: list[Finding] = []
-    newest = next(iter(store.find(Run, pipeline=pipeline, limit=1)), None)
+    newest = newest_from_here(store, pipeline)
     if newest is not None and newest.client is not None:
         before = snapshot(newest.client.python, client_packages(store, newest))
         found += check_since_run(before, current, newest.name)

@@ -124,7 +124,7 @@ def cancel(asked: Editor, run: str) -> Response:
     record = asked.store.get(Run, run)
     _own(asked, run)
     if record.state.is_final:
-        raise Conflict(f"run `{record.name}` has ended: it {record.state.value}")
+        raise Conflict(f"run `{record.name}` is over: {record.state.value}")
     for _ in range(20):
         found = _lease(asked, run)
         if found is None or not _is_held(found):

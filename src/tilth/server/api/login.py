@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
 from tilth.errors import AccessDenied, Conflict, LoginNeeded, NotFound
 from tilth.records import Moment, now
@@ -331,6 +331,12 @@ def own_url(request: Request) -> str:
     return settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
 
 
+@pages.get("/")
+async def front() -> Response:
+    """Whoever opens the address of the server wants its pages."""
+    return RedirectResponse("/login")
+
+
 @pages.get("/login")
 @pages.get("/device")
 @pages.get("/invite")
@@ -339,13 +345,13 @@ async def page() -> Response:
     return FileResponse(_PAGES / "page.html")
 
 
-@pages.get("/pages/page.css")
-async def page_style() -> Response:
-    """How the page looks."""
-    return FileResponse(_PAGES / "page.css")
+@pages.get("/docs")
+async def api_page() -> Response:
+    """The API, from its OpenAPI. Of our own: others' scripts would have the login of whoever looks at it."""
+    return FileResponse(_PAGES / "docs.html")
 
 
-@pages.get("/pages/page.js")
-async def page_script() -> Response:
-    """What the page does."""
-    return FileResponse(_PAGES / "page.js")
+@pages.get("/pages/{name}")
+async def page_part(name: Literal["page.css", "page.js", "docs.css", "docs.js"]) -> Response:
+    """How pages look, and what they do."""
+    return FileResponse(_PAGES / name)

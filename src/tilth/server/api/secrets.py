@@ -115,7 +115,7 @@ def get_value(request: Request, asked: Editor, name: str) -> Response:
     if found is None:
         raise NotFound(
             f"project `{asked.project}` has no secret `{name}`",
-            mend=f"an admin of it sets one: `tilth secret set {name}`",
+            mend=f"set it, as an admin of the project: `tilth secret set {name}`",
         )
     value = keys_of(request).decrypt(bound(asked.project, name), found.value, found.key)
     asked.access.change(asked.who, "secret.read", name, project=asked.project, run=asked.who.token.run)

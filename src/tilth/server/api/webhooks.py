@@ -13,7 +13,15 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from tilth.errors import AccessDenied, Conflict, DefinitionError, LoginNeeded, NotFound
+from tilth.errors import (
+    AccessDenied,
+    Conflict,
+    DefinitionError,
+    LoginNeeded,
+    NotFound,
+    UnknownOption,
+    nearest,
+)
 from tilth.records import Failure, Json, Moment, Snapshot, now
 from tilth.records.launching import Launch, Webhook
 from tilth.server.api.login import own_url
@@ -117,6 +125,12 @@ def add_webhook(request: Request, asked: Editor, body: Body) -> Response:
             f"no snapshot `{told.snapshot}`", mend="`tilth snapshots list` shows those that are there"
         )
     check_parameters(newest[0], told.parameters)
+    for each in told.allowed:
+        if each not in newest[0].signature:
+            raise UnknownOption(
+                f"pipeline `{newest[0].pipeline}` has no parameter `{each}`",
+                mend=nearest(each, newest[0].signature),
+            )
     secret = f"tilth_hook_{secrets.token_urlsafe(32)}"
     webhook = Webhook(
         project=asked.project,

@@ -17,7 +17,8 @@ async function ask(method, path, body) {
   const told = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) {
     const { summary, why, mend } = told.error;
-    throw Object.assign(new Error([summary, why, mend].filter(Boolean).join(". ")), { status: answer.status });
+    const sentences = [summary, why, mend].filter(Boolean).map((each) => `${each[0].toUpperCase()}${each.slice(1)}.`);
+    throw Object.assign(new Error(sentences.join(" ")), { status: answer.status });
   }
   return told;
 }
@@ -40,10 +41,11 @@ function show(id) {
 function onSubmit(id, work) {
   form(id).addEventListener("submit", async (event) => {
     event.preventDefault();
+    const data = new FormData(form(id), event.submitter); // first: a disabled button says nothing in it
     const buttons = form(id).querySelectorAll("button");
     for (const each of buttons) each.disabled = true;
     try {
-      await work(new FormData(form(id), event.submitter));
+      await work(data);
     } catch (error) {
       say(error.message, true);
     }
