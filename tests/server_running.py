@@ -13,6 +13,7 @@ import uvicorn
 from tilth.records.access import Purpose, User
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin
+from tilth.server.heads import BoundedHeads
 from tilth.server.settings import ServerSettings
 from tilth.store.sql import SqlStore
 
@@ -40,7 +41,14 @@ def running_server(database: Database, **settings: Any) -> Iterator[RunningServe
     access = Access(SqlStore(database), told)
     first_admin(access)
     config = uvicorn.Config(
-        create_app(told, database), host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on"
+        create_app(told, database),
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        http=BoundedHeads,
+        ws="none",
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -212,6 +212,7 @@ def test_a_token_of_a_run_changes_that_run_alone(server, admin, nobody):
     assert put("artifacts/ab", b"one") == 200
     assert put("artifacts/ab", b"two") == 403
     assert put(f"runs/{run['id']}/x", b"one") == put(f"runs/{run['id']}/x", b"two") == 200
+    assert put(f"runs/{other['id']}/x", b"one") == put(f"attempts/{other['id']}/x", b"one") == 403
     gone = f"/projects/{project}/objects"
     assert nobody.ask("DELETE", f"{gone}/artifacts/ab", headers=headers)[0] == 403
     assert nobody.ask("DELETE", f"{gone}/runs/{run['id']}/x", headers=headers)[0] == 204

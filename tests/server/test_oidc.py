@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.server_running import PASSWORD, running_server
 
-from tilth.records.access import AuditEntry, User
+from tilth.records.access import AuditEntry, Purpose, User
 from tilth.server.requests import COOKIE
 from tilth.store.sqlite import SqliteDatabase
 
@@ -157,6 +157,10 @@ def test_who_is_logged_in_links_their_login_and_uses_it_from_then_on(server, bro
 
 def test_a_link_takes_a_login(server, browser):
     assert browser.get(f"{server.url}/api/v1/oidc/login?link=true").status_code == 401
+    user = server.access.store.find(User, limit=1).items[0]
+    limited, _ = server.access.issue(user, Purpose.RUN, project="default", run="r")
+    shown = {"Authorization": f"Bearer {limited}"}
+    assert browser.get(f"{server.url}/api/v1/oidc/login?link=true", headers=shown).status_code == 403
     # One that was ended while its browser was at the provider links nothing.
     make_user(server, named := name())
     enter_password(server, browser, named)

@@ -168,6 +168,10 @@ def test_schedules_are_changed_paused_and_deleted(server, admin, project, queue)
         {"every_s": 0, "at": "2020-01-01T00:00:00Z"},
         {"every_s": 0, "at": "2099-01-01T00:00:00"},
         {"overlap": "maybe"},
+        {"every_s": 1 << 62},
+        {"every_s": 0, "cron": "0 0 31 2 *"},
+        {"every_s": 0, "at": "9999-12-31T23:59:59-14:00"},
+        {"begins_at": "0001-01-01T00:00:00+14:00"},
     ],
 )
 def test_what_makes_no_sense_is_refused(admin, project, wrong):

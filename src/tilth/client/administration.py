@@ -86,9 +86,7 @@ class Administration:
 
     def tokens(self, user: str = "") -> list[dict[str, Any]]:
         """Logins and API keys, one's own or somebody's."""
-        asked = f"?{urlencode({'user': user})}" if user else ""
-        found: list[dict[str, Any]] = self._get(f"/tokens{asked}")["items"]
-        return found
+        return self._api.items(f"/tokens?{urlencode({'user': user})}" if user else "/tokens")
 
     def create_key(self, **told: Any) -> str:
         """Make an API key; gives its secret, which is told once."""

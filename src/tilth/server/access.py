@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from tilth.errors import AccessDenied, Conflict, LoginNeeded, NoProject, NotFound
-from tilth.records import now
+from tilth.records import Record, now
 from tilth.records.access import AuditEntry, Member, Purpose, Role, Space, Token, User
 from tilth.server.passwords import digest_of, new_token
-from tilth.store import Delete, Put
+from tilth.store import Delete, Put, walk
+from tilth.store.schema import sql_value
 from tilth.store.sql import read_row
 
 if TYPE_CHECKING:
@@ -21,11 +23,18 @@ if TYPE_CHECKING:
     from tilth.records import Json
     from tilth.server.settings import ServerSettings
     from tilth.store import Change
+    from tilth.store.database import Cursor
     from tilth.store.sql import SqlStore
 
 # The records of a home folder, when its own database is served.
 DEFAULT_PROJECT = "default"
+DEVICE_LASTS = timedelta(minutes=10)  # until a machine that wants to log in must have been let in
 _MINUTE = timedelta(minutes=1)
+_OF_ACCOUNTS = (Purpose.SESSION, Purpose.API_KEY)
+_SWEPT_EVERY_S = 3600.0
+_FAILURES_KEPT = timedelta(days=90)
+_ENDED_KEPT = timedelta(days=7)  # a runner that was cut off may come back and renew that of its run
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,12 @@ class Principal:
     @property
     def is_admin(self) -> bool:
         """Whether they may do everything on this server. No token of one project or run ever may."""
-        limited = self.token.project or self.token.run or self.token.purpose is Purpose.RUNNER
-        return self.user.admin and not limited
+        return self.user.admin and not self.is_limited
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether they show a token of one project, run or runner, which never opens its user's account."""
+        return bool(self.token.project or self.token.run) or self.token.purpose not in _OF_ACCOUNTS
 
 
 class Access:
@@ -55,6 +68,7 @@ class Access:
         self.store = store
         self.settings = settings
         self.data = settings.data
+        self._sweeps_at = 0.0
 
     def principal(self, secret: str, address: str) -> Principal:
         """Who a token stands for.
@@ -130,8 +144,7 @@ class Access:
             AccessDenied: They may not.
             Conflict: There is one of that name, theirs or not.
         """
-        opens_one = who.token.project or who.token.run or who.token.purpose is Purpose.RUNNER
-        if opens_one or not (who.user.admin or self.settings.create_projects):
+        if who.is_limited or not (who.user.admin or self.settings.create_projects):
             raise AccessDenied(
                 "you may not create projects on this server", mend="ask an admin of the server"
             )
@@ -155,8 +168,9 @@ class Access:
         lasts: timedelta | None = None,
         project: str = "",
         run: str = "",
+        entry: AuditEntry | None = None,
     ) -> tuple[str, Token]:
-        """Make a token, and the secret that is told once."""
+        """Make a token, and the secret that is told once; `entry` of the audit log is written with it."""
         words = {Purpose.API_KEY: "key", Purpose.INVITE: "invite"}
         word = words.get(purpose, purpose.value)
         secret = new_token(word)
@@ -170,7 +184,7 @@ class Access:
             run=run,
             expires_at=now() + lasts if lasts else None,
         )
-        self.store.add(token)
+        self.store.write([Put(token), *([Put(entry)] if entry is not None else [])])
         return secret, token
 
     def revoke(self, *tokens: Token) -> None:
@@ -182,6 +196,49 @@ class Access:
     ) -> None:
         """Make changes and the entry of who made them, together."""
         self.store.write([*changes, Put(self.entry(who, action, subject, project=project, **details))])
+
+    def replace(self, old: R, new: R, entry: AuditEntry, *beside: Change, store: SqlStore | None = None) -> R:
+        """Keep a changed record, other changes, and the entry of who made them: all, or none.
+
+        Args:
+            store: Where the record is, when it is a project's own.
+        Raises:
+            Conflict, NotFound: `old` was changed or forgotten meanwhile.
+        """
+
+        def replace(cursor: Cursor) -> R:
+            kept = (store or self.store).replace_within(cursor, old, new)
+            for each in (*beside, Put(entry)):
+                self.store.change_within(cursor, each)
+            return kept
+
+        return self.store.database.transact(replace)
+
+    def sweep(self) -> None:
+        """Forget, once an hour at most, what strangers can make more and more of and nobody needs any longer:
+        logins of machines that nobody granted, tokens that have ended, and the entries of old failed logins."""
+        if time.monotonic() < self._sweeps_at:
+            return
+        self._sweeps_at = time.monotonic() + _SWEPT_EVERY_S
+        moment = now()
+
+        def sweep(cursor: Cursor) -> None:
+            cursor.execute(
+                "DELETE FROM device_login WHERE space = ? AND created_at < ?",
+                (self.store.space, sql_value(moment - DEVICE_LASTS)),
+            )
+            cursor.execute(
+                "DELETE FROM audit_entry WHERE space = ? AND action = ? AND created_at < ?",
+                (self.store.space, "login.fail", sql_value(moment - _FAILURES_KEPT)),
+            )
+
+        self.store.database.transact(sweep)
+        old = moment - _ENDED_KEPT
+        ended = [
+            each for each in walk(self.store, Token) if each.expires_at is not None and each.expires_at < old
+        ]
+        for at in range(0, len(ended), 1000):
+            self.revoke(*ended[at : at + 1000])
 
     @staticmethod
     def entry(
@@ -242,11 +299,10 @@ def _role(who: Principal, project: str, member: Member | None) -> Role | None:
     """What somebody is in a project that is there."""
     if who.token.purpose is Purpose.RUNNER or who.token.project not in ("", project):
         return None
-    if who.token.run:
-        return Role.EDITOR  # what it may change is held against its run
-    if who.user.admin:
-        return Role.ADMIN
-    return member.role if member else None
+    role = Role.ADMIN if who.user.admin else member.role if member else None
+    if who.token.run:  # what it may change is held against its run
+        return Role.EDITOR if role is not None and role.covers(Role.EDITOR) else None
+    return role
 
 
 def no_project(name: str) -> NoProject:

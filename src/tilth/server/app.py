@@ -39,7 +39,7 @@ from tilth.server.clock import Clock
 from tilth.server.events import Watchers
 from tilth.server.keys import open_keys
 from tilth.server.leftovers import Leftovers
-from tilth.server.limits import Attempts, BodyLimit
+from tilth.server.limits import Attempts, BodyLimit, TooManyAttempts
 from tilth.server.logs import REQUEST_ID
 from tilth.server.metrics import Metrics
 from tilth.server.observed import API, Observed
@@ -70,6 +70,8 @@ _SECURITY = {
     "Cache-Control": "no-store",
 }
 _AGE = {wire.HEADER: str(wire.PROTOCOL), wire.VERSION_HEADER: __version__}
+_STRICT = {"Strict-Transport-Security": "max-age=31536000"}
+_LONGEST = 2000  # characters of a part of an error
 _AGE_HEADER = wire.HEADER.lower().encode()
 
 
@@ -178,7 +180,6 @@ def create_app(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(BodyLimit, most=settings.max_body_mb << 20)
-    app.add_middleware(Spoken, secure=settings.secure)  # around the limit: its answers are the server's too
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -186,6 +187,7 @@ def create_app(
             allow_methods=["*"],
             allow_headers=["Authorization", "Content-Type", wire.HEADER],
         )
+    app.add_middleware(Spoken, secure=settings.secure)  # around those: their answers are the server's too
     app.add_middleware(Observed, metrics=app.state.metrics, tracing=tracing)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -240,7 +242,7 @@ class Spoken:
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
         self._app = app
-        strict = {"Strict-Transport-Security": "max-age=31536000"} if secure else {}
+        strict = _STRICT if secure else {}
         self._headers = [
             (name.lower().encode(), value.encode()) for name, value in (_SECURITY | strict | _AGE).items()
         ]
@@ -271,9 +273,13 @@ class Spoken:
 
 def _problem(error: TilthError, status: int | None = None) -> Response:
     headers = {"Retry-After": "5"} if error.status == 503 else {}
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(error.wait_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return documents.respond({"error": error.to_json()}, status=status or error.status, headers=headers)
+    # A name of 100,000 characters is not sent back to who gave it.
+    told = {name: text[:_LONGEST] for name, text in error.to_json().items()}
+    return documents.respond({"error": told}, status=status or error.status, headers=headers)
 
 
 async def _told(request: Request, error: Exception) -> Response:
@@ -309,7 +315,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _failed(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     problem = _problem(TilthError("this is a bug in tilth's server", mend="see its log, and report it"), 500)
-    problem.headers.update(_SECURITY | _AGE)  # it goes past the middleware
+    strict = _STRICT if request.app.state.access.settings.secure else {}
+    problem.headers.update(_SECURITY | strict | _AGE)  # it goes past the middleware
     if name := getattr(request.state, "request_id", ""):
         problem.headers[REQUEST_ID] = name
     return problem

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilth.errors import DatabaseUnavailable, NotFound
 from tilth.records import Run, State, StepRun
 from tilth.server.documents import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tilth.server.files import Files
     from tilth.store.sql import SqlStore
 
 _QUICK_S, _SLOW_S = 0.25, 2.0  # between two looks: while something happens, and when nothing has for a while
+_LONGEST_S = 5.0  # that somebody who lost the project is still listened for, while nothing happens
 _AT_ONCE = 1 << 16  # bytes of one log in one event
 _FINAL = frozenset(state.value for state in State if state.is_final)
 
 Event = dict[str, Any]
+
+
+class Listener(NamedTuple):
+    """Somebody who listens: the token they showed, and how to ask whether they still may."""
+
+    token: str  # its id
+    may_hear: Callable[[], bool]  # asks the database
 
 
 class Watchers:
@@ -29,8 +39,13 @@ class Watchers:
     def __init__(self) -> None:
         self._watched: dict[tuple[str, str], _Watched] = {}
 
-    async def watch(self, store: SqlStore, files: Files, run: str, *, logs: bool) -> AsyncIterator[Event]:
-        """The events of a run: first what has happened, then what comes, until it has ended."""
+    async def watch(
+        self, store: SqlStore, files: Files, run: str, listener: Listener, *, logs: bool
+    ) -> AsyncIterator[Event]:
+        """The events of a run: first what has happened, then what comes, until it has ended.
+
+        Or until the listener has lost their login or the project: asked after an event was found, before it is given.
+        """
         key = (store.space, run)
         watched = self._watched.get(key)
         if watched is None:
@@ -40,6 +55,8 @@ class Watchers:
             at = 0
             while True:
                 events, over = await watched.after(at)
+                if not await watched.may_hear(listener, at + len(events)):
+                    return
                 for event in events:
                     if logs or event["event"] != "log":
                         yield event
@@ -63,14 +80,30 @@ class _Watched:
         self._revisions: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
         self._over = False
+        self._asked: dict[str, tuple[int, float, asyncio.Future[bool]]] = {}
         self._changed = asyncio.Condition()
         self._task = asyncio.create_task(self._look_on())
 
     async def after(self, at: int) -> tuple[list[Event], bool]:
-        """What came behind the first `at` events, waited for; and whether nothing comes any more."""
+        """What came behind the first `at` events, waited for a while; and whether nothing comes any more."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._events) > at or self._over)
+            waiting = self._changed.wait_for(lambda: len(self._events) > at or self._over)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(waiting, _LONGEST_S)
             return self._events[at:], self._over
+
+    async def may_hear(self, listener: Listener, upto: int) -> bool:
+        """Whether somebody may have the first `upto` events. Those who show one token are asked about once."""
+        while True:
+            known, asked_at, answer = self._asked.get(listener.token, (-1, 0.0, None))
+            if answer is None or known < upto or time.monotonic() - asked_at > _LONGEST_S / 2:
+                answer = asyncio.ensure_future(asyncio.to_thread(listener.may_hear))
+                self._asked[listener.token] = (len(self._events), time.monotonic(), answer)
+            try:
+                return await asyncio.shield(answer)
+            except DatabaseUnavailable:
+                self._asked.pop(listener.token, None)
+                await asyncio.sleep(_SLOW_S)
 
     def stop(self) -> None:
         """Look no more."""

@@ -1,10 +1,11 @@
-"""How much one client may ask: the size of a request, and the number of wrong passwords."""
+"""How much one client may ask: the size of a request, and the number of wrong passwords and codes."""
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _WINDOW_S = 300.0
-_MOST_NAMES = 100_000
+_MOST_COUNTED = 100_000
 _SHARED = 10  # an address may be that of many: it may fail this many times as often as a name
+_TOO_MANY = {
+    "password": "too many wrong passwords",
+    "link": "too many wrong links",
+    "code": "too many wrong codes",
+    "device": "too many machines ask to be let in from this address",
+}
 
 
 class TooLarge(TilthError):
@@ -26,54 +33,92 @@ class TooLarge(TilthError):
 
 
 class TooManyAttempts(TilthError):
-    """Too many wrong passwords for one name, or from one address."""
+    """Too many tries for one name, or from one address. `wait_s`: until the next one is heard."""
 
     status = 429
+    wait_s = 0
 
 
 class Attempts:
-    """Counts failed logins of this process by name and by address, over five minutes.
+    """Counts what strangers may try only so often: in this process, by name and by address, over five minutes.
 
     Args:
-        most: Failures for one name; from one address there may be more.
+        most: Tries for one name; from one address there may be more.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._failed: dict[str, deque[float]] = defaultdict(deque)
+        self._tried: dict[tuple[str, ...], deque[float]] = {}
         self._lock = threading.Lock()
 
-    def check(self, name: str, address: str) -> None:
-        """Let pass who has not failed too often.
+    def begin(self, what: str, address: str, name: str | None = None) -> None:
+        """Count a try before it is made, so that many at once are no way around.
 
+        Args:
+            what: A key of `_TOO_MANY`.
+            name: Whose password or login is tried; None where nobody is named.
         Raises:
-            TooManyAttempts: They have.
+            TooManyAttempts: There were too many, and this one is not to be made.
         """
+        keys = _keys(what, address, name)
         with self._lock:
-            for key, most in ((f"name {name}", self._most), (f"address {address}", self._most * _SHARED)):
-                failed = self._recent(key)
-                if len(failed) >= most:
-                    wait = int(failed[0] + _WINDOW_S - time.monotonic()) + 1
-                    raise TooManyAttempts("too many wrong passwords", mend=f"try again in {wait} seconds")
+            for key, most in zip(keys, (self._most * _SHARED, self._most), strict=False):
+                tried = self._recent(key)
+                if len(tried) >= most:
+                    error = TooManyAttempts(_TOO_MANY[what])
+                    error.wait_s = int(tried[0] + _WINDOW_S - time.monotonic()) + 1
+                    error.mend = f"try again in {error.wait_s} seconds"
+                    raise error
+            for key in keys:
+                self._count(key)
 
-    def failed(self, name: str, address: str) -> None:
-        """Count a failed login."""
+    def succeeded(self, what: str, address: str, name: str | None = None) -> None:
+        """Forget a try that was none too many, and those before it for the same name."""
+        by_address, *by_name = _keys(what, address, name)
         with self._lock:
-            if len(self._failed) > _MOST_NAMES:
-                self._failed.clear()
-            for key in (f"name {name}", f"address {address}"):
-                self._recent(key).append(time.monotonic())
+            if tried := self._tried.get(by_address):
+                tried.pop()
+            for key in by_name:
+                self._tried.pop(key, None)
 
-    def succeeded(self, name: str) -> None:
-        """Forget what failed before for a name."""
+    def is_news(self, what: str, address: str) -> bool:
+        """Whether this is one of the first of an address; later ones need not be written down."""
+        (key,) = _keys(f"news {what}", address, None)
         with self._lock:
-            self._failed.pop(f"name {name}", None)
+            if len(self._recent(key)) >= self._most:
+                return False
+            self._count(key)
+            return True
 
-    def _recent(self, key: str) -> deque[float]:
-        failed = self._failed[key]
-        while failed and failed[0] < time.monotonic() - _WINDOW_S:
-            failed.popleft()
-        return failed
+    def _count(self, key: tuple[str, ...]) -> None:
+        if key not in self._tried and len(self._tried) >= _MOST_COUNTED:
+            oldest = time.monotonic() - _WINDOW_S
+            self._tried = {each: tried for each, tried in self._tried.items() if tried and tried[-1] > oldest}
+            for each in list(self._tried)[: len(self._tried) - _MOST_COUNTED // 2]:
+                del self._tried[each]
+        self._tried.setdefault(key, deque()).append(time.monotonic())
+
+    def _recent(self, key: tuple[str, ...]) -> deque[float]:
+        tried = self._tried.get(key, deque())
+        while tried and tried[0] < time.monotonic() - _WINDOW_S:
+            tried.popleft()
+        return tried
+
+
+def _keys(what: str, address: str, name: str | None) -> list[tuple[str, ...]]:
+    return [(what, "address", _network(address)), *([] if name is None else [(what, "name", name[:200])])]
+
+
+def _network(address: str) -> str:
+    """What one client has: an address of IPv4, and of IPv6 all those of a network."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:100]
+    if found.version == 4:
+        return address
+    mapped = found.ipv4_mapped
+    return str(mapped) if mapped else str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 class BodyLimit:

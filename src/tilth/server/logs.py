@@ -58,6 +58,8 @@ def set_up(settings: ServerSettings) -> None:
     # A library's running commentary, with addresses in it, is for those who debug it.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Every line that a step prints, as it is told to listeners.
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)
     # Each try to connect; that the database is away is told to whoever asks, and by `/ready`.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 

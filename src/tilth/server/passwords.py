@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import secrets
+import threading
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,6 +15,8 @@ from tilth.errors import DefinitionError
 SHORTEST = 10  # characters
 _LONGEST = 1000
 _hasher = PasswordHasher()  # argon2id with the library's parameters (RFC 9106, section 4)
+# Each takes 64 MiB while it is made: strangers who log in all at once wait, and take no more.
+_few_at_once = threading.BoundedSemaphore(4)
 
 
 def hash_password(password: str) -> str:
@@ -28,7 +31,8 @@ def hash_password(password: str) -> str:
             why=f"a password has from {SHORTEST} to {_LONGEST} characters",
             mend="choose another; several words are good",
         )
-    return _hasher.hash(password)
+    with _few_at_once:
+        return _hasher.hash(password)
 
 
 def is_password(kept: str, password: str) -> bool:
@@ -36,7 +40,8 @@ def is_password(kept: str, password: str) -> bool:
     try:
         # Made first in any case: the first login takes longer, whichever name it gives.
         nobody = _nobody()
-        _hasher.verify(kept or nobody, password[: _LONGEST + 1])
+        with _few_at_once:
+            _hasher.verify(kept or nobody, password[: _LONGEST + 1])
     except (VerificationError, InvalidHashError):
         return False
     return bool(kept)

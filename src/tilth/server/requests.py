@@ -18,6 +18,7 @@ from tilth.errors import AccessDenied, LoginNeeded
 from tilth.records.access import Role
 from tilth.server.access import DEFAULT_PROJECT, Access, Principal
 from tilth.server.files import Files
+from tilth.server.limits import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -53,7 +54,7 @@ def principal(request: Request) -> Principal:
         LoginNeeded: It has neither, or one that is good no more.
         AccessDenied: A page of another origin had a browser send it.
     """
-    request.state.who = access_of(request).principal(_secret(request), _address(request))  # for the log
+    request.state.who = access_of(request).principal(_secret(request), address_of(request))  # for the log
     return request.state.who  # type: ignore[no-any-return]
 
 
@@ -62,7 +63,7 @@ def _secret(request: Request) -> str:
     if scheme.lower() == "bearer":
         return secret.strip()
     if cookie := request.cookies.get(COOKIE):
-        if request.method not in _SAFE and not _is_own_page(request):
+        if request.method not in _SAFE and not is_own_page(request):
             raise AccessDenied(
                 "a page of another origin may not do this", why="the request has no `Origin` of ours"
             )
@@ -70,18 +71,46 @@ def _secret(request: Request) -> str:
     raise LoginNeeded("this server wants to know who you are", mend="log in with `tilth login URL`")
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+def address_of(request: Request) -> str:
+    """The machine that a request comes from."""
+    return request.client.host[:100] if request.client else ""
 
 
-def _is_own_page(request: Request) -> bool:
-    origin = request.headers.get("origin") or request.headers.get("referer", "")
+def is_own_page(request: Request) -> bool:
+    """Whether a page of this server had a browser send a request, by what browsers say with each change."""
+    try:
+        origin = urlsplit(request.headers.get("origin") or request.headers.get("referer", ""))
+    except ValueError:
+        return False
     allowed = {request.headers.get("host", "")}
     settings = access_of(request).settings
     allowed |= {
         urlsplit(each.strip()).netloc for each in (settings.public_url, *settings.allowed_origins.split(","))
     }
-    return urlsplit(origin).netloc in allowed - {""}
+    # A page that came without encryption, anybody on the way may have written.
+    weaker = is_secure(request) and origin.scheme != "https"
+    return origin.netloc in allowed - {""} and not weaker
+
+
+def account(request: Request) -> Principal:
+    """Who sent a request that acts on their account: their logins, keys and profile, or on the server.
+
+    Raises:
+        LoginNeeded, AccessDenied: As `principal`; or they show a token of one project, run or runner.
+    """
+    who = principal(request)
+    if who.is_limited:
+        raise AccessDenied(
+            "this token opens no account",
+            why="it is of one project, run or runner, and may not do what its user may",
+            mend="log in, or use an API key without a project",
+        )
+    return who
+
+
+def is_secure(request: Request) -> bool:
+    """Whether browsers reach this server over HTTPS, be it by a proxy in front."""
+    return access_of(request).settings.secure or request.url.scheme == "https"
 
 
 def store_of(request: Request, project: str) -> SqlStore:
@@ -105,7 +134,7 @@ def member(needed: Role) -> Callable[..., ProjectRequest]:
 
     def let_in(request: Request, project: str) -> ProjectRequest:
         access = access_of(request)
-        who, role = access.principal_in(project, _secret(request), _address(request))
+        who, role = access.principal_in(project, _secret(request), address_of(request))
         request.state.who = who
         access.require(role, project, needed)
         return ProjectRequest(who, project, access, store_of(request, project))
@@ -114,6 +143,7 @@ def member(needed: Role) -> Callable[..., ProjectRequest]:
 
 
 Who = Annotated[Principal, Depends(principal)]
+Account = Annotated[Principal, Depends(account)]
 Viewer = Annotated[ProjectRequest, Depends(member(Role.VIEWER))]
 Editor = Annotated[ProjectRequest, Depends(member(Role.EDITOR))]
 ProjectAdmin = Annotated[ProjectRequest, Depends(member(Role.ADMIN))]
@@ -124,7 +154,22 @@ async def body_of(request: Request) -> bytes:
     return await request.body()
 
 
+async def short_body_of(request: Request) -> bytes:
+    """The body of a request that anybody may send; nobody has been asked who they are.
+
+    Raises:
+        TooLarge: It has more than a name, a password or a code takes.
+    """
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > _SHORT:
+            raise TooLarge("the request is too large", why=f"this server takes {_SHORT:,} bytes of it here")
+    return content
+
+
 Body = Annotated[bytes, Depends(body_of)]
+ShortBody = Annotated[bytes, Depends(short_body_of)]
 
 
 class OneThread(APIRoute):

@@ -22,8 +22,8 @@ from tilth.server import logs
 from tilth.server.access import Access
 from tilth.server.app import create_app, first_admin, open_database
 from tilth.server.embedded import embedded_runner
+from tilth.server.heads import BoundedHeads
 from tilth.server.metrics import SHARED
-from tilth.server.sending import WholeAnswers
 from tilth.server.settings import ServerSettings
 from tilth.server.workers import Workers, end_with_parent
 from tilth.settings import home_folder
@@ -109,7 +109,8 @@ def serve(settings: ServerSettings, *, ready: Callable[[str, str], None]) -> Non
         # A worker that only starts slowly, on a machine that has much to do, does not hang.
         timeout_worker_healthcheck=60,
         loop="uvloop",
-        http=WholeAnswers,
+        http=BoundedHeads,
+        ws="none",
     )
     try:
         ready(url, invite)

@@ -69,7 +69,8 @@ class ServerSettings:
     create_projects: bool = _setting(True, "whether every user may create projects; otherwise admins alone")
     login_attempts: int = _setting(
         10,
-        "failed logins within five minutes for one name, after which it must wait; ten times as many from an address",
+        "failed logins within five minutes for one name, after which it must wait; ten times as many from an "
+        "address. The same for codes of machines, and for links",
         least=1,
     )
     max_body_mb: int = _setting(

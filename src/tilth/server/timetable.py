@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from tilth.errors import DefinitionError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tilth.records.launching import Schedule
 
 SHORTEST_S = 10  # between two runs of one schedule
+_LONGEST_S = 366 * 86_400
+_YEARS = range(1970, 3000)  # what comes of them can be counted on, in every zone, for a long time
 _FIELDS = 5
 
 
@@ -38,9 +40,9 @@ def check(schedule: Schedule) -> None:
             f"there is no time zone `{schedule.timezone[:80]}`", mend="give one like `Europe/Berlin` or `UTC`"
         ) from None
     if schedule.cron and (
-        len(schedule.cron.split()) != _FIELDS
+        len(schedule.cron) > 200
+        or len(schedule.cron.split()) != _FIELDS
         or not croniter.is_valid(schedule.cron)
-        or len(schedule.cron) > 200
     ):
         raise DefinitionError(
             f"`{schedule.cron[:200]}` is no schedule of cron's",
@@ -51,6 +53,18 @@ def check(schedule: Schedule) -> None:
             f"schedule `{schedule.name}` would start a run every {schedule.every_s} s",
             mend=f"give at least {SHORTEST_S} seconds",
         )
+    if schedule.every_s > _LONGEST_S:
+        raise DefinitionError(
+            f"schedule `{schedule.name}` would start a run every {schedule.every_s} seconds",
+            mend=f"give at most {_LONGEST_S:,}, which is a year; or one moment, `at`",
+        )
+    for field in ("at", "begins_at", "ends_at"):
+        moment = getattr(schedule, field)
+        if moment is not None and moment.year not in _YEARS:
+            raise DefinitionError(
+                f"`{field}` of schedule `{schedule.name}` is in the year {moment.year}",
+                mend=f"give one from {_YEARS[0]} to {_YEARS[-1]}",
+            )
     if schedule.begins_at and schedule.ends_at and schedule.begins_at >= schedule.ends_at:
         raise DefinitionError(
             f"schedule `{schedule.name}` ends before it begins", mend="correct one of the times"
@@ -115,7 +129,10 @@ def _cron(schedule: Schedule, after: datetime) -> Iterator[datetime]:
     found: Any = croniter(schedule.cron, after.astimezone(ZoneInfo(schedule.timezone)))
     last = after
     while True:
-        local = found.get_next(datetime)
+        try:
+            local = found.get_next(datetime)
+        except CroniterBadDateError:  # none in the next fifty years, as of a 31st of February
+            return
         moment = local.astimezone(timezone.utc)
         if moment <= last or (local.fold and not every_hour):
             continue

@@ -27,6 +27,8 @@ _Condition: TypeAlias = "tuple[str, list[object]]"  # with a question mark for e
 # to half of all records.
 _TELLING = frozenset({"run", "cache_key", "step"})
 _FEW = 8  # values of one column that are asked for one by one
+_MOST_CLAUSES = 64  # of one query: values of several columns multiply
+_MOST_VALUES = 30_000  # of one query: SQLite takes 32,766, PostgreSQL 65,535
 
 
 class SqlStore:
@@ -98,25 +100,17 @@ class SqlStore:
 
     def replace(self, old: R, new: R) -> R:
         assert old.id == new.id, "a record is replaced by one of the same id"
-        table = _table(type(new))
-        kept = msgspec.structs.replace(new, revision=old.revision + 1)
+        return self.database.transact(lambda cursor: self.replace_within(cursor, old, new))
 
-        def replace(cursor: Cursor) -> R:
-            cursor.execute(table.update, (*table.values(self.space, kept), self.space, old.id, old.revision))
-            if cursor.rowcount == 0:
-                cursor.execute(f"{table.select} WHERE space = ? AND id = ?", (self.space, old.id))
-                found = cursor.fetchone()
-                label = new.kind.replace("_", " ")
-                if found is None:
-                    raise NotFound(f"no {label} has the id `{old.id}` any more")
-                raise Conflict(
-                    f"{label} `{old.id}` was changed by somebody else meanwhile",
-                    why=f"it is at revision {found[1]}, the change was made to revision {old.revision}",
-                    mend="read it again, and repeat the change",
-                )
-            return kept
+    def take(self, record: Record) -> bool:
+        """Forget a record that is still as it was told. False: it was changed or taken meanwhile, and stays so."""
 
-        return self.database.transact(replace)
+        def take(cursor: Cursor) -> bool:
+            sql = f'DELETE FROM "{record.kind}" WHERE space = ? AND id = ? AND revision = ?'
+            cursor.execute(sql, (self.space, record.id, record.revision))
+            return cursor.rowcount == 1
+
+        return self.database.transact(take)
 
     def write(self, changes: Sequence[Change], *, holding: Run | None = None) -> tuple[Record, ...]:
         def write(cursor: Cursor) -> tuple[Record, ...]:
@@ -124,14 +118,9 @@ class SqlStore:
             if holding is not None:
                 self._check_fence(cursor, holding)
             for change in changes:
-                if isinstance(change, Delete):
-                    sql = f'DELETE FROM "{change.kind.kind}" WHERE space = ? AND id = ?'
-                    cursor.execute(sql, (self.space, change.id))
-                    continue
-                record = self._with_version(cursor, change.record)
-                table = _table(type(record))
-                cursor.execute(table.put, table.values(self.space, record))
-                kept.append(record)
+                record = self.change_within(cursor, change)
+                if record is not None:
+                    kept.append(record)
             return tuple(kept)
 
         return self.database.transact(write)
@@ -168,6 +157,34 @@ class SqlStore:
         """Remember a record, as `write` does, in a transaction that goes on."""
         table = _table(type(record))
         cursor.execute(table.put, table.values(self.space, record))
+
+    def replace_within(self, cursor: Cursor, old: R, new: R) -> R:
+        """What `replace` does, in a transaction that goes on."""
+        table = _table(type(new))
+        kept = msgspec.structs.replace(new, revision=old.revision + 1)
+        cursor.execute(table.update, (*table.values(self.space, kept), self.space, old.id, old.revision))
+        if cursor.rowcount == 0:
+            cursor.execute(f"{table.select} WHERE space = ? AND id = ?", (self.space, old.id))
+            found = cursor.fetchone()
+            label = new.kind.replace("_", " ")
+            if found is None:
+                raise NotFound(f"no {label} has the id `{old.id}` any more")
+            raise Conflict(
+                f"{label} `{old.id}` was changed by somebody else meanwhile",
+                why=f"it is at revision {found[1]}, the change was made to revision {old.revision}",
+                mend="read it again, and repeat the change",
+            )
+        return kept
+
+    def change_within(self, cursor: Cursor, change: Change) -> Record | None:
+        """Make a change, as `write` does, in a transaction that goes on; gives what was put."""
+        if isinstance(change, Delete):
+            sql = f'DELETE FROM "{change.kind.kind}" WHERE space = ? AND id = ?'
+            cursor.execute(sql, (self.space, change.id))
+            return None
+        record = self._with_version(cursor, change.record)
+        self.put_within(cursor, record)
+        return record
 
     def queue_up_within(self, cursor: Cursor, name: str) -> None:
         """Wait for every other transaction that has called this with `name`, and have later ones wait for this."""
@@ -317,9 +334,14 @@ class _Table(Generic[R]):
         if after is not None:
             always.append((f'("{name}", id) {"<" if down else ">"} (?, ?)', _read_cursor(after)))
         telling = not _TELLING.isdisjoint(where)
-        choices = [
-            self._choices(key, wanted, hidden=telling and key == "state") for key, wanted in where.items()
-        ]
+        choices: list[list[_Condition]] = []
+        given = sum(
+            1 if each is None or isinstance(each, str | int) else len(each) for each in where.values()
+        )
+        room = max(1, min(_MOST_CLAUSES, _MOST_VALUES // max(given, 1)))
+        for key, wanted in where.items():
+            choices.append(self._choices(key, wanted, min(room, _FEW), hidden=telling and key == "state"))
+            room //= len(choices[-1])
         direction = "DESC" if down else "ASC"
         ordered = f'ORDER BY "{name}" {direction}, id {direction} LIMIT {limit + 1:d}'
 
@@ -336,10 +358,11 @@ class _Table(Generic[R]):
         parts = (f"SELECT * FROM ({each} {clause} {ordered}) AS part" for clause in clauses)
         return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts {ordered_all}", values
 
-    def _choices(self, key: str, wanted: Where, *, hidden: bool) -> list[_Condition]:
+    def _choices(self, key: str, wanted: Where, most: int, *, hidden: bool) -> list[_Condition]:
         """Conditions of which one must hold, and no two can at once.
 
         Args:
+            most: How many at most; where there would be more, one does for all.
             hidden: From who plans the query, so that it looks by no index of this column.
         """
         self._column(key)
@@ -347,7 +370,7 @@ class _Table(Generic[R]):
             wanted = [wanted]
         options = {schema.sql_value(each): None for each in wanted}  # each once, in order
         column = f"(\"{key}\" || '')" if hidden else f'"{key}"'
-        if 0 < len(options) <= _FEW:
+        if 0 < len(options) <= most:
             return [
                 (f'"{key}" IS NULL', []) if option is None else (f"{column} = ?", [option])
                 for option in options

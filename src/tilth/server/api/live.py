@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette.sse import EventSourceResponse
 
-from tilth.errors import AccessDenied, Conflict, NotFound
+from tilth.errors import AccessDenied, Conflict, LoginNeeded, NotFound
 from tilth.records import Moment, Run, now
+from tilth.records.access import Role
 from tilth.records.launching import RunLease
 from tilth.server.documents import accepts, answers, read, respond
-from tilth.server.events import Watchers
-from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer
+from tilth.server.events import Listener, Watchers
+from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer, principal
 from tilth.store import Delete
 
 router = APIRouter(prefix="/projects/{project}/runs/{run}", tags=["live"], route_class=OneThread)
@@ -129,10 +130,11 @@ def cancel(asked: Editor, run: str) -> Response:
         if found is None or not _is_held(found):
             return respond(LeaseView(held=False))
         try:
-            asked.store.replace(found, msgspec.structs.replace(found, cancel=True))
+            entry = asked.access.entry(asked.who, "run.cancel", record.name, project=asked.project)
+            told = msgspec.structs.replace(found, cancel=True)
+            asked.access.replace(found, told, entry, store=asked.store)
         except (Conflict, NotFound):
             continue
-        asked.access.change(asked.who, "run.cancel", record.name, project=asked.project)
         return respond(LeaseView(held=True, holder=found.holder, expires_at=found.expires_at))
     raise Conflict(f"run `{record.name}` changes too quickly", mend="try again")
 
@@ -193,13 +195,22 @@ def events(
     run: str,
     logs: Annotated[bool, Query(description="Log lines too.")] = True,
 ) -> EventSourceResponse:
-    """First everything that has happened, then what comes, until the run has ended.
+    """First everything that has happened, then what comes, until the run has ended, or the listener may not hear it.
 
     `run` and `step_run` carry the record; `log` carries a log's name, the offset, and lines.
     """
     asked.store.get(Run, run)
     watchers: Watchers = request.app.state.watchers
-    return EventSourceResponse(watchers.watch(asked.store, asked.files, run, logs=logs), ping=15)
+
+    def may_hear() -> bool:
+        try:
+            asked.access.check(principal(request), asked.project, Role.VIEWER)
+        except (LoginNeeded, AccessDenied, NotFound):
+            return False
+        return True
+
+    listener = Listener(asked.who.token.id, may_hear)
+    return EventSourceResponse(watchers.watch(asked.store, asked.files, run, listener, logs=logs), ping=15)
 
 
 def _own(asked: ProjectRequest, run: str) -> None:

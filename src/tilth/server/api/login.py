@@ -11,22 +11,33 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
-from tilth.errors import Conflict, LoginNeeded, NotFound
+from tilth.errors import AccessDenied, Conflict, LoginNeeded, NotFound
 from tilth.records import Moment, now
 from tilth.records.access import DeviceLogin, Purpose, Token, User
+from tilth.server.access import DEVICE_LASTS
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.passwords import digest_of, hash_password, is_password
-from tilth.server.requests import COOKIE, Body, Who, access_of
-from tilth.store import Delete, Put
+from tilth.server.requests import (
+    COOKIE,
+    Account,
+    Body,
+    ShortBody,
+    Who,
+    access_of,
+    address_of,
+    is_own_page,
+    is_secure,
+)
+from tilth.store import Delete, walk
 
 if TYPE_CHECKING:
+    from tilth.server.access import Access, Principal
     from tilth.server.limits import Attempts
 
 router = APIRouter(tags=["login"])
 pages = APIRouter(include_in_schema=False)
 _PAGES = Path(__file__).parents[1] / "pages"
 _OPEN: dict[str, list[object]] = {"security": []}
-_DEVICE_LASTS = timedelta(minutes=10)
 _POLL_S = 2
 # Without vowels, so that no words come of it, and without what is mistaken for something else (RFC 8628, 6.1).
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -97,27 +108,29 @@ class DeviceGrant(msgspec.Struct, frozen=True):
     openapi_extra={**accepts(Login), **_OPEN},
     responses=answers(LoggedIn, errors=[429]),
 )
-def log_in(request: Request, body: Body) -> Response:
+def log_in(request: Request, body: ShortBody) -> Response:
     """Failed logins are counted, by name and by address."""
     told, access = read(body, Login), access_of(request)
-    attempts: Attempts = request.app.state.attempts
-    address = request.client.host if request.client else ""
-    attempts.check(told.name[:200], address)
+    if told.cookie and "origin" in request.headers and not is_own_page(request):
+        # A form elsewhere would log its victim in as whom it likes, and read what they do then.
+        raise AccessDenied("a page of another origin may not log in")
+    attempts, address = attempts_of(request), address_of(request)
+    attempts.begin("password", address, told.name)
     found = access.store.find(User, name=told.name, limit=1).items
     user = found[0] if found else None
     right = is_password(user.password if user else "", told.password)
     if user is None or not right or not user.active or user.service:
-        attempts.failed(told.name[:200], address)
-        access.store.add(access.entry(None, "login.fail", told.name[:200], address=address))
+        note_failed(request, told.name)
         raise LoginNeeded("name or password are wrong")
-    attempts.succeeded(told.name[:200])
+    attempts.succeeded("password", address, told.name)
     return _session(request, user, told.client, cookie=told.cookie)
 
 
 @router.post("/logout", summary="End this login", status_code=204, responses=answers(None, 204))
 def log_out(request: Request, who: Who) -> Response:
     """The token is worth nothing from now on."""
-    access_of(request).revoke(who.token)
+    access = access_of(request)
+    access.change(who, "logout", who.user.name, Delete(Token, who.token.id), purpose=who.token.purpose.value)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE)
     return response
@@ -127,29 +140,30 @@ def log_out(request: Request, who: Who) -> Response:
     "/password",
     summary="Set a password by a link",
     openapi_extra={**accepts(NewPassword), **_OPEN},
-    responses=answers(LoggedIn),
+    responses=answers(LoggedIn, errors=[409, 429]),
 )
-def set_password(request: Request, body: Body) -> Response:
+def set_password(request: Request, body: ShortBody) -> Response:
     """A link is good once; the logins that the user had before end."""
     told, access = read(body, NewPassword), access_of(request)
-    found = access.store.find(Token, digest=digest_of(told.secret), limit=1).items
-    token = found[0] if found else None
-    if (
-        token is None
-        or token.purpose is not Purpose.INVITE
-        or (token.expires_at and token.expires_at <= now())
-    ):
-        raise NotFound("this link is good no more", mend="ask an admin for another")
+    attempts, address = attempts_of(request), address_of(request)
+    attempts.begin("link", address)
+    token = _link(access, told.secret)
+    password = hash_password(told.password)
     user = access.store.get(User, token.user)
-    changed = access.store.replace(user, msgspec.structs.replace(user, password=hash_password(told.password)))
-    sessions = [
+    _link(access, told.secret)  # used since the user was read, it has changed them, and `replace` refuses
+    entry = access.entry(None, "password.set", user.name, address=address)
+    ended = [
         each
-        for each in access.store.find(Token, user=user.id, limit=1000)
-        if each.purpose is not Purpose.API_KEY
+        for each in walk(access.store, Token, user=user.id)
+        if each.purpose in (Purpose.SESSION, Purpose.INVITE)
     ]
-    access.store.write(
-        [*(Delete(Token, each.id) for each in sessions), Put(access.entry(None, "password.set", user.name))]
+    changed = access.replace(
+        user,
+        msgspec.structs.replace(user, password=password),
+        entry,
+        *(Delete(Token, each.id) for each in ended),
     )
+    attempts.succeeded("link", address)
     return _session(request, changed, "link", cookie=False)
 
 
@@ -158,11 +172,13 @@ def set_password(request: Request, body: Body) -> Response:
     summary="Ask to log in a machine without a browser",
     status_code=201,
     openapi_extra={**accepts(DeviceAsked), **_OPEN},
-    responses=answers(DeviceCode, 201),
+    responses=answers(DeviceCode, 201, errors=[429]),
 )
-def ask_device(request: Request, body: Body) -> Response:
+def ask_device(request: Request, body: ShortBody) -> Response:
     """Source: RFC 8628, OAuth 2.0 Device Authorization Grant."""
     told, access = read(body, DeviceAsked), access_of(request)
+    attempts_of(request).begin("device", address_of(request))
+    access.sweep()
     for _ in range(10):
         code = secrets.token_urlsafe(32)
         letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
@@ -171,7 +187,7 @@ def ask_device(request: Request, body: Body) -> Response:
             digest=digest_of(code),
             user_code=user_code,
             client=told.client[:200],
-            expires_at=now() + _DEVICE_LASTS,
+            expires_at=now() + DEVICE_LASTS,
         )
         try:
             access.store.add(asked)
@@ -179,7 +195,7 @@ def ask_device(request: Request, body: Body) -> Response:
             continue
         where = f"{own_url(request)}/device?code={user_code}"
         return respond(
-            DeviceCode(code, user_code, where, int(_DEVICE_LASTS.total_seconds()), _POLL_S), status=201
+            DeviceCode(code, user_code, where, int(DEVICE_LASTS.total_seconds()), _POLL_S), status=201
         )
     raise Conflict("no code is free", mend="try again")
 
@@ -190,7 +206,7 @@ def ask_device(request: Request, body: Body) -> Response:
     openapi_extra={**accepts(DevicePoll), **_OPEN},
     responses=answers(DeviceAnswer),
 )
-def poll_device(request: Request, body: Body) -> Response:
+def poll_device(request: Request, body: ShortBody) -> Response:
     """Pending, a token once, or an error when it was denied or came too late."""
     told, access = read(body, DevicePoll), access_of(request)
     found = access.store.find(DeviceLogin, digest=digest_of(told.device_code), limit=1).items
@@ -201,16 +217,21 @@ def poll_device(request: Request, body: Body) -> Response:
         raise LoginNeeded("this login was denied")
     if not asked.user:
         return respond(DeviceAnswer(None))
-    access.store.write([Delete(DeviceLogin, asked.id)])
-    _, login = _logged_in(request, access.store.get(User, asked.user), asked.client)
+    user = access.store.get(User, asked.user)
+    if not access.store.take(asked) or not user.active:  # another poll was quicker
+        raise LoginNeeded("this login was granted once, and is over", mend="start `tilth login` again")
+    _, login = _logged_in(request, user, asked.client)
     return respond(DeviceAnswer(login))
 
 
-@router.get("/device/{user_code}", summary="Which machine wants to log in", responses=answers(DeviceAsked))
-def which_device(request: Request, who: Who, user_code: str) -> Response:
+@router.get(
+    "/device/{user_code}",
+    summary="Which machine wants to log in",
+    responses=answers(DeviceAsked, errors=[429]),
+)
+def which_device(request: Request, who: Account, user_code: str) -> Response:
     """What is shown to the person before they grant it."""
-    del who
-    return respond(DeviceAsked(_asked(request, user_code).client))
+    return respond(DeviceAsked(_asked(request, who, user_code).client))
 
 
 @router.post(
@@ -218,32 +239,63 @@ def which_device(request: Request, who: Who, user_code: str) -> Response:
     summary="Grant or deny a machine's login",
     status_code=204,
     openapi_extra=accepts(DeviceGrant),
-    responses=answers(None, 204),
+    responses=answers(None, 204, errors=[409, 429]),
 )
-def grant_device(request: Request, who: Who, body: Body) -> Response:
+def grant_device(request: Request, who: Account, body: Body) -> Response:
     """It logs in as whoever grants it."""
     told, access = read(body, DeviceGrant), access_of(request)
-    asked = _asked(request, told.user_code)
+    asked = _asked(request, who, told.user_code)
     changed = msgspec.structs.replace(asked, user=who.user.id if told.grant else "", denied=not told.grant)
-    access.store.replace(asked, changed)
-    access.change(who, "device.grant" if told.grant else "device.deny", asked.client)
+    access.replace(
+        asked, changed, access.entry(who, "device.grant" if told.grant else "device.deny", asked.client)
+    )
     return Response(status_code=204)
 
 
-def _asked(request: Request, user_code: str) -> DeviceLogin:
+def _asked(request: Request, who: Principal, user_code: str) -> DeviceLogin:
+    """The login of a machine by its code. Wrong codes are counted: somebody else's may not be guessed."""
+    attempts = attempts_of(request)
+    attempts.begin("code", who.address, who.user.id)
     found = access_of(request).store.find(DeviceLogin, user_code=user_code.strip().upper(), limit=1).items
     if not found or found[0].expires_at <= now() or found[0].user or found[0].denied:
         raise NotFound("no login waits with this code", mend="start `tilth login` again")
+    attempts.succeeded("code", who.address, who.user.id)
     return found[0]
+
+
+def _link(access: Access, secret: str) -> Token:
+    found = access.store.find(Token, digest=digest_of(secret), limit=1).items
+    token = found[0] if found else None
+    if (
+        token is None
+        or token.purpose is not Purpose.INVITE
+        or (token.expires_at and token.expires_at <= now())
+    ):
+        raise NotFound("this link is good no more", mend="ask an admin for another")
+    return token
+
+
+def attempts_of(request: Request) -> Attempts:
+    """What was tried too often, or will be."""
+    attempts: Attempts = request.app.state.attempts
+    return attempts
+
+
+def note_failed(request: Request, name: str, **details: str) -> None:
+    """Write a failed login down; of one address the first ones, so that it cannot fill the log with them."""
+    access, address = access_of(request), address_of(request)
+    if attempts_of(request).is_news("login", address):
+        access.store.add(access.entry(None, "login.fail", name[:200], address=address, **details))
+    access.sweep()
 
 
 def _logged_in(request: Request, user: User, client: str) -> tuple[str, LoggedIn]:
     """A new session: its secret, and what is told of it."""
     access = access_of(request)
     lasts = timedelta(days=access.settings.session_days)
-    secret, token = access.issue(user, Purpose.SESSION, name=client[:200], lasts=lasts)
-    address = request.client.host if request.client else ""
-    access.store.add(access.entry(None, "login", user.name, address=address))
+    entry = access.entry(None, "login", user.name, address=address_of(request))
+    access.sweep()
+    secret, token = access.issue(user, Purpose.SESSION, name=client[:200], lasts=lasts, entry=entry)
     return secret, LoggedIn(secret, user.name, token.expires_at)
 
 
@@ -269,7 +321,7 @@ def _keep(request: Request, response: Response, secret: str) -> None:
         max_age=settings.session_days * 86_400,
         httponly=True,
         samesite="strict",
-        secure=settings.secure,
+        secure=is_secure(request),
     )
 
 

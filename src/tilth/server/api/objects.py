@@ -12,6 +12,7 @@ from tilth.errors import AccessDenied, NotFound
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.requests import Body, Editor, OneThread, ProjectRequest, Viewer
 
+_OF_RUNS = ("runs/", "attempts/")  # how keys begin that have the id of a run next
 router = APIRouter(prefix="/projects/{project}", tags=["objects"], route_class=OneThread)
 _BYTES = {
     "requestBody": {
@@ -95,7 +96,7 @@ def put_object(
 ) -> Response:
     """The answer says where the next part has to begin; the same part sent again changes nothing."""
     found = asked.files.find(key) if asked.who.token.run else None
-    if found is not None and found.digest != digest:
+    if key.startswith(_OF_RUNS) or (found is not None and found.digest != digest):
         _hold_to_run(asked, key)
     return respond(Received(asked.files.put(key, body, digest=digest, size=size, offset=offset)))
 
@@ -144,5 +145,5 @@ def delete_object(asked: Editor, key: str) -> Response:
 def _hold_to_run(asked: ProjectRequest, key: str) -> None:
     """Let a run's own token replace and delete what is of that run alone; new objects are named by their content."""
     run = asked.who.token.run
-    if run and not key.startswith(f"runs/{run}/"):
+    if run and not key.startswith(tuple(f"{each}{run}/" for each in _OF_RUNS)):
         raise AccessDenied("this token is of one run, and may change nothing that others have put here")

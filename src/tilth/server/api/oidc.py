@@ -14,13 +14,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from tilth.errors import Conflict, NotFound, SetupError, TilthError
+from tilth.records import now
 from tilth.records.access import Token, User
 from tilth.server.access import Principal
-from tilth.server.api.login import own_url, set_session
+from tilth.server.api.login import note_failed, own_url, set_session
 from tilth.server.api.secrets import keys_of
 from tilth.server.api.users import is_name
-from tilth.server.requests import access_of, principal
-from tilth.store import Put
+from tilth.server.requests import access_of, account, address_of, is_secure
 
 if TYPE_CHECKING:
     from tilth.server.oidc import Provider
@@ -62,7 +62,7 @@ def begin(request: Request, code: str = "", link: bool = False) -> Response:
     )
     begun.code = code if _CODE.fullmatch(code) else ""
     if link:  # the cookie of a session goes with no request that another site began
-        who = principal(request)
+        who = account(request)
         begun.user, begun.token = who.user.id, who.token.id
     try:
         url = provider.login_url(
@@ -79,7 +79,7 @@ def begin(request: Request, code: str = "", link: bool = False) -> Response:
         path=_PATH,
         httponly=True,
         samesite="lax",  # it has to come back from the provider
-        secure=access_of(request).settings.secure,
+        secure=is_secure(request),
     )
     return response
 
@@ -109,27 +109,25 @@ def end(request: Request, state: str = "", code: str = "", error: str = "") -> R
 
 def _user(request: Request, begun: _Begun, claims: dict[str, Any]) -> User:
     access, settings = access_of(request), access_of(request).settings
-    address = request.client.host if request.client else ""
     subject = f"{settings.oidc_issuer} {claims['sub']}"
     known = access.store.find(User, subject=subject, limit=1).items
     if begun.user:
         return _linked(request, begun, subject, known[0] if known else None)
     if known:
         if not known[0].active or known[0].service:
-            access.store.add(access.entry(None, "login.fail", known[0].name, address=address))
+            note_failed(request, known[0].name)
             raise _Refused("unknown")
         return known[0]
     name = str(claims.get(settings.oidc_name_claim) or "")
     if not settings.oidc_create_users or not is_name(name):
-        access.store.add(
-            access.entry(None, "login.fail", name[:200], address=address, subject_of=subject[:500])
-        )
+        note_failed(request, name, subject_of=subject[:500])
         raise _Refused("unknown")
     full_name, email = (str(claims.get(each) or "")[:320] for each in ("name", "email"))
     made = User(name=name, full_name=full_name, email=email, subject=subject)
     try:
         # Never an existing user of that name: whoever chose it at the provider would get what is theirs.
-        access.store.add(made, access.entry(None, "user.create", name, address=address, oidc=True))
+        entry = access.entry(None, "user.create", name, address=address_of(request), oidc=True)
+        access.store.add(made, entry)
     except Conflict:
         raise _Refused("taken") from None
     return made
@@ -141,17 +139,18 @@ def _linked(request: Request, begun: _Begun, subject: str, known: User | None) -
         token, user = access.store.get(Token, begun.token), access.store.get(User, begun.user)
     except NotFound:  # logged out meanwhile
         raise _Refused("expired") from None
-    if token.user != user.id or not user.active:
+    over = token.expires_at is not None and token.expires_at <= now()
+    if token.user != user.id or not user.active or over:
         raise _Refused("expired")
     if known is not None and known.id != user.id:
         raise _Refused("linked")
-    who = Principal(user, token, request.client.host if request.client else "")
+    who = Principal(user, token, address_of(request))
     if user.subject != subject:
+        linked = msgspec.structs.replace(user, subject=subject)
         try:
-            user = access.store.replace(user, msgspec.structs.replace(user, subject=subject))
+            user = access.replace(user, linked, access.entry(who, "user.link", user.name))
         except Conflict:
             raise _Refused("linked") from None
-        access.store.write([Put(access.entry(who, "user.link", user.name))])
     return user
 
 

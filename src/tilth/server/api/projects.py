@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -13,8 +13,11 @@ from tilth.records.access import Member, Role, Space, User
 from tilth.server.access import no_project
 from tilth.server.api.users import is_name
 from tilth.server.documents import accepts, answers, read, respond
-from tilth.server.requests import Body, ProjectAdmin, Viewer, Who, access_of
+from tilth.server.requests import Account, Body, ProjectAdmin, Viewer, Who, access_of
 from tilth.store import Delete, Put, walk
+
+if TYPE_CHECKING:
+    from tilth.server.access import Access, Principal
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 
@@ -73,7 +76,7 @@ def find_projects(
 ) -> Response:
     """Those that who asks is a member of; for admins of the server, all."""
     access = access_of(request)
-    only = _own(request, who)
+    only = own_projects(access, who)
     where: dict[str, Any] = {} if only is None else {"name": sorted(only)}
     page = access.store.find(Space, order="name", limit=limit, after=after, **where)
     items = tuple(
@@ -91,7 +94,7 @@ def find_projects(
     openapi_extra=accepts(NewProject),
     responses=answers(ProjectView, 201, errors=[409]),
 )
-def add_project(request: Request, who: Who, body: Body) -> Response:
+def add_project(request: Request, who: Account, body: Body) -> Response:
     """Who makes it becomes its admin."""
     told = read(body, NewProject)
     if not is_name(told.name.replace(" ", "-")):
@@ -178,12 +181,15 @@ def delete_member(asked: ProjectAdmin, user: str) -> Response:
     return Response(status_code=204)
 
 
-def _own(request: Request, who: Who) -> set[str] | None:
+def own_projects(access: Access, who: Principal) -> set[str] | None:
+    """Names of the projects that somebody may know of; None for all."""
     if who.token.project:
         return {who.token.project}
+    if who.is_limited:
+        return set()
     if who.user.admin:
         return None
-    return {each.project for each in walk(access_of(request).store, Member, user=who.user.id)}
+    return {each.project for each in walk(access.store, Member, user=who.user.id)}
 
 
 def _user(asked: ProjectAdmin, name: str) -> User:

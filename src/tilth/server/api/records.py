@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -10,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
-from tilth.records import KINDS, Artifact, Record, Run, Snapshot, StepRun
+from tilth.records import KINDS, Artifact, Lock, Record, Run, Snapshot, StepRun
 from tilth.records.launching import RunLease
 from tilth.server.documents import (
     accepts,
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix=f"{API}/projects/{{project}}", tags=["records"], route_class=OneThread)
 MOST = 1000  # records in one page
-_MOST_VALUES = 10_000  # of one column, in one query
+_MOST_VALUES = 10_000  # of all columns, in one query
 _LONGEST = 1000  # characters of what records are found by; an index of PostgreSQL takes little more
+_LARGEST = 1 << 53  # that JSON's readers tell apart from its neighbours; counters go on from what is given
 R = TypeVar("R", bound=Record)
 _AGAIN = Header(
     alias="Tilth-Again",
@@ -83,9 +85,13 @@ class Kept(msgspec.Struct, frozen=True):
 def change(asked: Editor, body: Body) -> Response:
     """All or none; the same changes made again change nothing."""
     told = _read_changes(body)
-    changes = [_change(each) for each in told.changes]
+    changes = [_change(asked, each) for each in told.changes]
     _hold_to_run(asked, changes)
-    return respond({"items": _write(asked, changes, told.holding)})
+    there = _shared_already(asked, changes)
+    new = [each for at, each in enumerate(changes) if at not in there]
+    written = iter(_write(asked, new, told.holding))
+    puts = [at for at, each in enumerate(changes) if isinstance(each, Put)]
+    return respond({"items": [there[at] if at in there else next(written) for at in puts]})
 
 
 @router.post(
@@ -124,7 +130,7 @@ def _write(asked: ProjectRequest, changes: list[Change], holding: Run | None = N
 def _read_changes(body: bytes) -> Changes:
     try:
         return msgspec.json.decode(body, type=Changes)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass
     # Half a surrogate pair, as in a file name that is not UTF-8, is read by the standard library alone.
     told = read(body, dict[str, Any])
@@ -140,14 +146,25 @@ def _read_changes(body: bytes) -> Changes:
         raise DefinitionError("the request cannot be read", why=str(error)) from None
 
 
-def _change(told: WireChange) -> Change:
+def _change(asked: ProjectRequest, told: WireChange) -> Change:
     kind = KINDS.get(told.kind)
     if kind is None:
         raise UnknownOption(f"no kind of record is called `{told.kind}`", mend=nearest(told.kind, KINDS))
     put = bytes(told.put)
     if bool(put) == (told.delete is not None):
         raise DefinitionError("a change has either `put` or `delete`")
-    return Delete(kind, told.delete) if told.delete is not None else Put(_usable(read(put, kind)))
+    return Delete(kind, told.delete) if told.delete is not None else Put(_taken(asked, read(put, kind)))
+
+
+def _taken(asked: ProjectRequest, record: R) -> R:
+    """A record that can be kept. Who made a snapshot stays as it is, and only an admin of the server names another,
+    as when records are moved here."""
+    record = _usable(record)
+    if isinstance(record, Snapshot) and not asked.who.is_admin:
+        before = asked.store.find(Snapshot, id=record.id, limit=1).items
+        by = before[0].created_by if before else asked.who.user.name
+        record = msgspec.structs.replace(record, created_by=by)
+    return record
 
 
 def _usable(record: R) -> R:
@@ -159,6 +176,11 @@ def _usable(record: R) -> R:
                 f"`{column.name}` of a {record.kind.replace('_', ' ')} cannot be kept",
                 why=f"it has {len(value):,} characters" if len(value) > _LONGEST else "it has a NUL in it",
                 mend=f"give up to {_LONGEST:,} characters",
+            )
+        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+            raise DefinitionError(
+                f"`{column.name}` of a {record.kind.replace('_', ' ')} cannot be kept",
+                mend=f"give a number up to {_LARGEST:,}",
             )
     if record.id in ("", ".", "..") or "/" in record.id:
         raise DefinitionError(f"`{record.id[:100]}` is no id", mend="give one without a `/`, or none")
@@ -189,9 +211,31 @@ def _hold_to_run(asked: ProjectRequest, changes: Sequence[Change]) -> None:
             own = before is None or (isinstance(before, StepRun | Artifact) and before.run == run)
             good = (own and record.run == run) or _only_not_reused(before, record)
         else:
-            good = record.id == run if isinstance(record, Run) else record.kind in _SHARED
+            good = record.id == run if isinstance(record, Run) else _may_share(record)
         if not good:
             raise _of_one_run()
+
+
+def _may_share(record: Record) -> bool:
+    # Of a lock is known here what it is: nothing else is to be installed in its name.
+    if isinstance(record, Lock):
+        text = record.text.encode("utf-8", "surrogatepass")
+        return record.id == f"sha256:{hashlib.sha256(text).hexdigest()}"
+    return record.kind in _SHARED
+
+
+def _shared_already(asked: ProjectRequest, changes: Sequence[Change]) -> dict[int, Record]:
+    """What a run shares with others and is there: it stays, as it is, whatever the run says of it. By its place."""
+    if not asked.who.token.run:
+        return {}
+    puts = {at: each.record for at, each in enumerate(changes) if isinstance(each, Put)}
+    shared = {at: each for at, each in puts.items() if each.kind in _SHARED}
+    known: dict[tuple[str, str], Record] = {}
+    for kind in {type(each) for each in shared.values()}:
+        ids = [each.id for each in shared.values() if type(each) is kind]
+        known |= {(kind.kind, each.id): each for each in asked.store.find(kind, id=ids, limit=len(ids))}
+    found = {at: known.get((each.kind, each.id)) for at, each in shared.items()}
+    return {at: each for at, each in found.items() if each is not None}
 
 
 def _only_not_reused(before: Record | None, after: Record) -> bool:
@@ -228,13 +272,13 @@ def _find(asked: ProjectRequest, kind: type[Record], query: Query_) -> Response:
 def _check_values(kind: type[Record], query: Query_) -> None:
     """PostgreSQL compares no text with a number, and takes 65,535 values at most."""
     types = {each.name: int if each.type == "INTEGER" else str for each in tables.columns(kind)}
+    several = sum(len(given) if isinstance(given, list) else 1 for given in query.where.values())
+    if several > _MOST_VALUES:
+        raise DefinitionError(
+            f"the question has {several:,} values", mend=f"give {_MOST_VALUES:,} at most, and ask again"
+        )
     for name, given in query.where.items():
         values = given if isinstance(given, list) else [given]
-        if len(values) > _MOST_VALUES:
-            raise DefinitionError(
-                f"`{name}` is given {len(values):,} values",
-                mend=f"give {_MOST_VALUES:,} at most, and ask again",
-            )
         wanted = types.get(name)  # None: `find_rows` says what is known
         wrong = [each for each in values if wanted and each is not None and not isinstance(each, wanted)]
         if wrong:
@@ -318,8 +362,9 @@ def _routes(kind: type[Record]) -> None:
         return respond_row(asked.store.get_row(kind, id))
 
     def add(asked: Editor, body: Body, again: Annotated[bool, _AGAIN] = False) -> Response:
-        records = tuple(map(_usable, read(body, several).items))
+        told = read(body, several).items
         _not_for_runs(asked)
+        records = tuple(_taken(asked, each) for each in told)
         try:
             return respond({"items": asked.store.add(*records)}, status=201)
         except Conflict:
@@ -336,10 +381,12 @@ def _routes(kind: type[Record]) -> None:
         ],
         again: Annotated[bool, _AGAIN] = False,
     ) -> Response:
-        new = _usable(read(body, kind))
+        new = _taken(asked, read(body, kind))
         if new.id != id:
             raise DefinitionError(f"the record has another id than the address: `{new.id}`")
         _hold_to_run(asked, [Put(new)])
+        if new.kind in _SHARED:
+            _not_for_runs(asked)
         old = msgspec.structs.replace(new, revision=revision)
         try:
             return respond(asked.store.replace(old, new))

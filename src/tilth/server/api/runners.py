@@ -12,6 +12,7 @@ from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound
 from tilth.records import Failure, Run, Snapshot, now
 from tilth.records.access import Purpose, Role, Token, User
 from tilth.records.launching import Launch, LaunchState, Runner
+from tilth.server.api.projects import own_projects
 from tilth.server.documents import accepts, answers, page_of, read, respond, respond_page
 from tilth.server.launching import may_run
 from tilth.server.queue import LeaseLost
@@ -93,12 +94,13 @@ def find_runners(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: str | None = None,
 ) -> Response:
-    """Those that were ever here; `seen_at` says when last."""
+    """Those that were ever here, of all projects or one that who asks may look at; `seen_at` says when last."""
     if who.token.purpose is Purpose.RUNNER:
         raise AccessDenied("this token is of a runner, and shows nothing")
-    rows, following = access_of(request).store.find_rows(
-        Runner, order=order, limit=limit, after=after, where={}
-    )
+    access = access_of(request)
+    only = own_projects(access, who)
+    where: dict[str, Any] = {} if only is None else {"project": ["", *sorted(only)]}
+    rows, following = access.store.find_rows(Runner, order=order, limit=limit, after=after, where=where)
     return respond_page(rows, following)
 
 

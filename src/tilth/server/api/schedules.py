@@ -146,8 +146,10 @@ def change_schedule(asked: Editor, name: str, body: Body) -> Response:
         given = {**_WHEN, **given}
     found = _found(asked, name)
     changed = _checked(asked, msgspec.structs.replace(found, user=asked.who.user.id, **given))
-    kept = asked.access.store.replace(found, changed)
-    asked.access.change(asked.who, "schedule.update", name, project=asked.project, changed=sorted(given))
+    entry = asked.access.entry(
+        asked.who, "schedule.update", name, project=asked.project, changed=sorted(given)
+    )
+    kept = asked.access.replace(found, changed, entry)
     return respond(kept)
 
 

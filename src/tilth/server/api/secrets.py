@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from tilth.define.environments import SECRET_NAME
-from tilth.errors import DefinitionError, NotFound
+from tilth.errors import AccessDenied, DefinitionError, NotFound
 from tilth.records import Moment, now
-from tilth.records.launching import ServerSecret, Webhook
+from tilth.records.launching import Launch, ServerSecret, Webhook
 from tilth.server.documents import accepts, answers, read, respond
 from tilth.server.keys import Keys
 from tilth.server.requests import Body, Editor, ProjectAdmin, ProjectRequest, Viewer
@@ -106,7 +106,11 @@ def put_secret(request: Request, asked: ProjectAdmin, name: str, body: Body) -> 
 
 @router.post("/{name}/value", summary="The value of a secret", responses=answers(SecretValue))
 def get_value(request: Request, asked: Editor, name: str) -> Response:
-    """For whoever may run pipelines in the project, and for the runs themselves. It is written down who asked."""
+    """For whoever may run pipelines in the project, and for runs while they go on. It is written down who asked."""
+    if asked.who.token.run:
+        for launch in asked.access.store.find(Launch, run=asked.who.token.run, limit=1):
+            if launch.state.is_final:
+                raise AccessDenied("this token is of a run that is over, and gets no secrets")
     found = _maybe(asked, name)
     if found is None:
         raise NotFound(

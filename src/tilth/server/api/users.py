@@ -11,9 +11,10 @@ from fastapi import APIRouter, Query, Request, Response
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound
 from tilth.records import Moment
 from tilth.records.access import AuditEntry, Member, Purpose, Role, Token, User
+from tilth.server.api.login import attempts_of
 from tilth.server.documents import accepts, answers, page_of, read, respond, respond_page
 from tilth.server.passwords import hash_password, is_password
-from tilth.server.requests import Body, Who, access_of
+from tilth.server.requests import Account, Body, Who, access_of
 from tilth.store import Delete, walk
 
 router = APIRouter(tags=["users"])
@@ -108,10 +109,11 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     used_at: Moment | None
 
 
-class TokenList(msgspec.Struct, frozen=True):
-    """Logins and API keys."""
+class TokenPage(msgspec.Struct, frozen=True):
+    """Some of the logins and API keys, maybe none. `next` goes into `after` for the rest."""
 
     items: tuple[TokenView, ...]
+    next: str | None
 
 
 class MadeKey(msgspec.Struct, frozen=True):
@@ -177,7 +179,7 @@ def add_user(request: Request, who: Who, body: Body) -> Response:
     except Conflict as error:
         raise Conflict(f"there is a user `{user.name}` already") from error
     invite = ""
-    if not told.service and not told.password:
+    if not told.service and not told.password:  # made with no link, an admin may make one
         invite, _ = access.issue(user, Purpose.INVITE, lasts=timedelta(days=7))
     return respond(MadeUser(UserView.of(user), invite), status=201)
 
@@ -188,7 +190,7 @@ def add_user(request: Request, who: Who, body: Body) -> Response:
     openapi_extra=accepts(ChangedUser),
     responses=answers(UserView, errors=[409]),
 )
-def change_user(request: Request, who: Who, name: str, body: Body) -> Response:
+def change_user(request: Request, who: Account, name: str, body: Body) -> Response:
     """Admins of the server change everybody; a user their own name, address and password."""
     access, told = access_of(request), read(body, ChangedUser)
     user = _user(request, who, name)
@@ -206,26 +208,28 @@ def change_user(request: Request, who: Who, name: str, body: Body) -> Response:
     if told.password is not None:
         if user.service:
             raise DefinitionError("a service account has no password", mend="make an API key for it")
-        if own and user.password and not is_password(user.password, told.old_password or ""):
-            raise AccessDenied("the old password is wrong")
+        if own and user.password:
+            attempts = attempts_of(request)
+            attempts.begin("password", who.address, user.name)
+            if not is_password(user.password, told.old_password or ""):
+                raise AccessDenied("the old password is wrong")
+            attempts.succeeded("password", who.address, user.name)
         changes["password"] = hash_password(told.password)
-    changed = access.store.replace(user, msgspec.structs.replace(user, **changes))
     # Whoever knew the old password, or was shut out, is logged out.
     ended = (
         [each for each in _tokens(request, user) if each.id != who.token.id]
         if "password" in changes or told.active is False
         else []
     )
-    access.change(
-        who,
-        "user.update",
-        user.name,
+    changed = access.replace(
+        user,
+        msgspec.structs.replace(user, **changes),
+        access.entry(who, "user.update", user.name, changed=sorted(changes)),
         *(
             Delete(Token, each.id)
             for each in ended
-            if told.active is False or each.purpose is Purpose.SESSION
+            if told.active is False or each.purpose in (Purpose.SESSION, Purpose.INVITE)
         ),
-        changed=sorted(changes),
     )
     return respond(UserView.of(changed))
 
@@ -258,19 +262,26 @@ def invite(request: Request, who: Who, name: str) -> Response:
     access = access_of(request)
     access.check_admin(who)
     user = _user(request, who, name)
-    secret, _ = access.issue(user, Purpose.INVITE, lasts=timedelta(days=7))
-    access.change(who, "user.invite", user.name)
+    if user.service:
+        raise DefinitionError("a service account has no password", mend="make an API key for it")
+    entry = access.entry(who, "user.invite", user.name)
+    secret, _ = access.issue(user, Purpose.INVITE, lasts=timedelta(days=7), entry=entry)
     return respond(MadeUser(UserView.of(user), secret), status=201)
 
 
-@router.get("/tokens", summary="List logins and API keys", responses=answers(TokenList))
-def find_tokens(request: Request, who: Who, user: str = "") -> Response:
+@router.get("/tokens", summary="List logins and API keys", responses=answers(TokenPage))
+def find_tokens(
+    request: Request,
+    who: Account,
+    user: str = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: str | None = None,
+) -> Response:
     """One's own; as an admin of the server, those of any user."""
     owner = _user(request, who, user) if user else who.user
+    page = access_of(request).store.find(Token, user=owner.id, limit=limit, after=after)
     shown = (Purpose.SESSION, Purpose.API_KEY)
-    return respond(
-        TokenList(tuple(_view(each, owner) for each in _tokens(request, owner) if each.purpose in shown))
-    )
+    return respond(TokenPage(tuple(_view(each, owner) for each in page if each.purpose in shown), page.next))
 
 
 @router.post(
@@ -280,28 +291,27 @@ def find_tokens(request: Request, who: Who, user: str = "") -> Response:
     openapi_extra=accepts(NewKey),
     responses=answers(MadeKey, 201),
 )
-def add_key(request: Request, who: Who, body: Body) -> Response:
+def add_key(request: Request, who: Account, body: Body) -> Response:
     """Its secret is told once."""
     access, told = access_of(request), read(body, NewKey)
-    if who.token.run or who.token.project or who.token.purpose is Purpose.RUNNER:
-        raise AccessDenied("a token of one project, run or runner makes no keys")
     owner = _user(request, who, told.user) if told.user else who.user
     if told.days is not None and not 1 <= told.days <= 36_500:
         raise DefinitionError(f"`days` is {told.days}", mend="give a number from 1 to 36500")
     if told.project:
         access.check(who, told.project, Role.VIEWER)
     lasts = timedelta(days=told.days) if told.days is not None else None
+    name = told.name[:200]
+    entry = access.entry(who, "key.create", name, user=owner.name, project_of_key=told.project)
     secret, token = access.issue(
-        owner, Purpose.API_KEY, name=told.name[:200], lasts=lasts, project=told.project
+        owner, Purpose.API_KEY, name=name, lasts=lasts, project=told.project, entry=entry
     )
-    access.change(who, "key.create", token.name, user=owner.name, project_of_key=told.project)
     return respond(MadeKey(_view(token, owner), secret), status=201)
 
 
 @router.delete(
     "/tokens/{id}", summary="End a login or an API key", status_code=204, responses=answers(None, 204)
 )
-def delete_token(request: Request, who: Who, id: str) -> Response:  # noqa: A002
+def delete_token(request: Request, who: Account, id: str) -> Response:  # noqa: A002
     """At once. One's own; as an admin of the server, anybody's."""
     access = access_of(request)
     token = access.store.get(Token, id)
@@ -339,6 +349,7 @@ def is_name(text: str) -> bool:
         and text.isprintable()
         and text.strip() == text
         and not set(text) & set("/\\ ")
+        and text not in (".", "..")
     )
 
 

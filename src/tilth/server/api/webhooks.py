@@ -161,10 +161,11 @@ def change_webhook(request: Request, asked: Editor, name: str, body: Body) -> Re
     """One that is paused refuses all requests."""
     _not_for_runs(asked)
     found = _found(asked, name)
-    changed = asked.access.store.replace(
-        found, msgspec.structs.replace(found, active=read(body, ChangedWebhook).active)
+    changed = asked.access.replace(
+        found,
+        msgspec.structs.replace(found, active=read(body, ChangedWebhook).active),
+        asked.access.entry(asked.who, "webhook.update", name, project=asked.project),
     )
-    asked.access.change(asked.who, "webhook.update", name, project=asked.project)
     return respond(_view(request, changed))
 
 
@@ -197,11 +198,17 @@ def call(
     signature: Annotated[
         str, Header(alias="Tilth-Signature", description="`sha256=` and the HMAC of `TIMESTAMP.BODY`.")
     ] = "",
-    delivery: Annotated[str, Header(alias="Tilth-Delivery", description="The same one starts one run.")] = "",
+    delivery: Annotated[
+        str,
+        Header(
+            alias="Tilth-Delivery",
+            description="The same one starts one run. It is signed too: `TIMESTAMP.DELIVERY.BODY`.",
+        ),
+    ] = "",
     github: Annotated[str, Header(alias="X-Hub-Signature-256", description="As GitHub signs.")] = "",
     github_delivery: Annotated[str, Header(alias="X-GitHub-Delivery")] = "",
 ) -> Response:
-    """Signed with HMAC-SHA256 over time stamp and body, or as GitHub does it. The same delivery starts one run."""
+    """Signed with HMAC-SHA256 over time stamp and body, or as GitHub does it. Sent again, it starts no other run."""
     access = access_of(request)
     try:
         webhook = access.store.get(Webhook, id)
@@ -210,12 +217,15 @@ def call(
     key, _, text = webhook.secret.partition(":")
     secret = keys_of(request).decrypt(f"webhook {webhook.id}", text, key).encode()
     if signature:
-        known = _is_new(timestamp) and _is_signed(secret, timestamp.encode() + b"." + body, signature)
-        unique = delivery or hashlib.sha256(timestamp.encode() + b"." + body).hexdigest()
+        # Nothing that is not signed makes it another request: with a new delivery, what was overheard would be one.
+        whole = b".".join([*(each.encode() for each in (timestamp, delivery) if each), body])
+        known = _is_new(timestamp) and _is_signed(secret, whole, signature)
+        unique = delivery or hashlib.sha256(whole).hexdigest()
     else:
-        # GitHub signs no time: what was overheard is held off by its delivery, which starts one run.
-        known = bool(github_delivery) and _is_signed(secret, body, github)
-        unique = hashlib.sha256(body).hexdigest() + github_delivery
+        # GitHub signs the body alone, no time and no delivery: the same body starts one run. Its bodies are JSON or
+        # a form; what begins with a number was signed with a time stamp, and is not to come again by this way.
+        known = bool(github_delivery) and not body[:1].isdigit() and _is_signed(secret, body, github)
+        unique = hashlib.sha256(body).hexdigest()
     if not known:
         raise LoginNeeded(
             "this request is not signed by a webhook of this server",
