@@ -52,7 +52,8 @@ def runner_command(task: RunnerTask, settings: DockerSettings) -> list[str]:
         )
     options = [
         settings.engine, "run", "--rm", "--init", "--interactive", "--name", container_name(task.launch),
-        "--label", f"{LABEL}={task.launch}", "--user", settings.user or f"{os.getuid()}:{os.getgid()}",
+        "--label", f"{LABEL}={task.launch}", "--pull", "missing" if "@" in task.image else "never",
+        "--user", settings.user or f"{os.getuid()}:{os.getgid()}",
     ]  # fmt: skip
     if settings.engine == "podman" and os.getuid() != 0:
         options += ["--userns", "keep-id"]
