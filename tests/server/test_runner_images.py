@@ -14,7 +14,7 @@ from tests.index import build_wheel
 from tests.server.launching import PROJECT, RunnerInTest, asker, kill_all, make_project, wait_for
 from tests.server_running import running_server
 
-from tilth.records import Run, Snapshot, State, new_id
+from tilth.records import Run, Snapshot, State, StepRun, new_id
 from tilth.records.launching import LaunchState
 from tilth.store.sqlite import SqliteDatabase
 
@@ -121,6 +121,16 @@ def containers(launch):
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
 
+def until_second_step(client, launch):
+    """Until it has begun, and the server has heard that the first one is complete: a container keeps nothing."""
+
+    def heard():
+        steps = client.store.find(StepRun, run=launch.run).items
+        return any(each.step == "load" and each.state.is_good for each in steps)
+
+    wait_for(lambda: "total" in client.said() and heard(), "the second step begins")
+
+
 def inside(image, *command):
     """What a command in an image prints."""
     asked = ["docker", "run", "--rm", image, *command]
@@ -156,7 +166,7 @@ def test_the_token_is_shown_nowhere_and_the_run_is_of_the_container(runners, cli
     runner = runners()
     snapshot()
     launch = client.ask()
-    wait_for(lambda: "total" in client.said(), "the second step begins")
+    until_second_step(client, launch)
     (container,) = containers(launch)
     shown = subprocess.run(
         ["docker", "inspect", container], capture_output=True, text=True, check=True
@@ -176,7 +186,7 @@ def test_a_container_that_is_killed_is_started_again_and_the_run_goes_on(runners
     runners()
     snapshot()
     launch = client.ask()
-    wait_for(lambda: "total" in client.said(), "the second step begins")
+    until_second_step(client, launch)
     subprocess.run(["docker", "kill", *containers(launch)], check=True, capture_output=True)
     client.open_gate()
     found = client.ended(launch)
@@ -202,7 +212,7 @@ def test_a_killed_runner_leaves_its_container_and_the_next_finds_it(runners, cli
     first = runners()
     snapshot()
     launch = client.ask()
-    wait_for(lambda: "total" in client.said(), "the second step begins")
+    until_second_step(client, launch)
     before = containers(launch)
     first.kill()
     second = runners()
@@ -217,7 +227,7 @@ def test_a_container_ends_with_what_watches_it_and_another_runner_goes_on(runner
     first = runners()
     snapshot()
     launch = client.ask()
-    wait_for(lambda: "total" in client.said(), "the second step begins")
+    until_second_step(client, launch)
     before = containers(launch)
     drivers = first.drivers()
     first.kill()
@@ -235,7 +245,7 @@ def test_a_launch_that_is_started_twice_runs_once_and_the_first_writes_no_more(r
     first = runners("a")
     snapshot()
     launch = client.ask()
-    wait_for(lambda: "total" in client.said(), "the second step begins")
+    until_second_step(client, launch)
     before = containers(launch)
     (driver,) = first.drivers()
     os.kill(driver, signal.SIGSTOP)  # it is away, as on a machine that sleeps
@@ -256,7 +266,7 @@ def test_a_cancelled_launch_ends_its_container(runners, client, snapshot):
     runner = runners()
     snapshot()
     launch = client.ask()
-    wait_for(lambda: "total" in client.said(), "the second step begins")
+    until_second_step(client, launch)
     client.tilth("snapshots", "cancel", launch.id)
     wait_for(lambda: client.store.get(Run, launch.run).state is State.CANCELLED, "the run is cancelled")
     until_gone(launch)
@@ -303,7 +313,7 @@ def test_a_stack_with_a_registry_has_the_image_there_by_its_digest(
          "--set", f"base_image={docker_engine.images['3.11']}", "--set", "network=host",
          "--set", f"run_options={words}"],
         ["component", "register", "shelf", "--type", "container_registry", "--flavor", "oci",
-         "--set", f"uri={registry_plain.host}/{registry_plain.prefix}"],
+         "--set", f"host={registry_plain.host}", "--set", f"prefix={registry_plain.prefix}"],
         ["stack", "register", "boxes", "-o", "boxes", "-a", "local", "-c", "shelf"],
     ):  # fmt: skip
         client.tilth(*arguments, cwd=project)
