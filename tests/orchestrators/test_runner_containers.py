@@ -16,7 +16,7 @@ from tilth.testing.runners import StartsRunnersContract
 
 def task(server: str = "https://tilth.example.com", image: str = "tilth/runner:1") -> RunnerTask:
     return RunnerTask(
-        launch="l-1", run="r-1", image=image, command=("tilth",), server=server,
+        launch="l-1", run="r-1", image=image, command=("tilth", "runner"), server=server, user="5:6",
         variables={"TZ": "UTC"}, secrets={"TILTH_API_KEY": "s3cr3t"},
     )  # fmt: skip
 
@@ -31,7 +31,9 @@ def test_no_secret_is_in_what_starts_it_and_nothing_is_mounted() -> None:
     assert not {"--volume", "--mount", "--privileged"} & set(told)
     assert after(told, "--env") == ["TZ=UTC"]
     assert after(told, "--user") == ["7:8"]
-    assert told[-4:] == ["--shm-size=2g", "tilth/runner:1", "tilth", "--told"]
+    assert told[-4:] == ["--shm-size=2g", "tilth/runner:1", "runner", "--told"]
+    assert after(told, "--entrypoint") == ["tilth"]
+    assert after(runner_command(task(), DockerSettings()), "--user") == ["5:6"]
 
 
 def test_only_an_image_with_a_digest_is_pulled() -> None:

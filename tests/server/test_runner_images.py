@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def runners(server, tmp_path):
 def snapshot(client, project, docker_engine, maker):
     """`snapshot()` makes `nightly`, on a stack whose containers see the folder of the test."""
 
-    def make(*arguments, folder=project, more=(), **settings):
+    def make(*arguments, folder=project, more=(), code=0, **settings):
         mounted = [f"--volume={each}:{each}" for each in (client.work, *more)]
         given = {
             "base_image": docker_engine.images["3.11"],
@@ -100,8 +101,8 @@ def snapshot(client, project, docker_engine, maker):
             ["stack", "register", "boxes", "-o", "boxes", "-a", "local"],
         ):
             client.tilth(*words, cwd=folder)
-        create(client, folder, maker, *arguments)
-        return client.store.find(Snapshot).items[0]
+        told = create(client, folder, maker, *arguments, code=code)
+        return told if code else client.store.find(Snapshot).items[0]
 
     return make
 
@@ -275,6 +276,24 @@ def test_a_cancelled_launch_ends_its_container(runners, client, snapshot):
     assert runner.process.poll() is None
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="takes root")
+def test_runs_of_another_user_are_of_that_one_in_the_container(runners, client, snapshot):
+    nobody = pwd.getpwnam("nobody")
+    runners("a", "--user", "nobody")
+    snapshot()
+    client.work.chmod(0o777)
+    launch = client.ask()
+    wait_for(lambda: client.said(), "the first step runs")
+    assert (client.work / "said").stat().st_uid == nobody.pw_uid
+    (container,) = containers(launch)
+    asked = ["docker", "inspect", "--format", "{{.Config.User}}", container]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    assert told == f"{nobody.pw_uid}:{nobody.pw_gid}"
+    client.open_gate()
+    assert client.ended(launch).state is LaunchState.ENDED
+    client.check_once(launch)
+
+
 def test_code_that_needs_a_missing_package_fails_its_run_with_this_reason(runners, client, snapshot):
     runners()
     snapshot()
@@ -324,6 +343,19 @@ def test_a_stack_with_a_registry_has_the_image_there_by_its_digest(
     client.open_gate()
     client.tilth("snapshots", "run", "nightly", "--wait")
     assert client.said() == ["load", "total"]
+
+
+def test_what_an_image_has_none_of_is_refused(client, snapshot, project, maker, docker_engine, tmp_path):
+    told = create(client, project, maker, "--platform", "linux-aarch64", code=2)
+    assert "exclude each other" in told.stderr
+    folder = make_project(tmp_path / "newer")
+    source = (folder / "churn.py").read_text()
+    other = source.replace("import pipeline, step", "import Environment, pipeline, step")
+    newer = '@step(cache=False, environment=Environment("newer", python="3.13"))\ndef load('
+    (folder / "churn.py").write_text(other.replace("@step(cache=False)\ndef load(", newer))
+    told = snapshot(folder=folder, code=1)
+    assert "environment `newer` asks for Python 3.13, and the runner image has 3.11" in told.stderr
+    assert not client.store.find(Snapshot).items
 
 
 def test_a_stack_that_starts_no_containers_is_refused_by_name(client, project, maker):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tilth.cli.run import checked_target, ended, given_parameters
-from tilth.cli.usage import group, json_option, traceback_option
+from tilth.cli.usage import Misuse, group, json_option, traceback_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +92,11 @@ def create(
     """Keep a pipeline as it is now on the server."""
     given = given_parameters(parameters)
     target = checked_target(target)
+    if runner == "image" and platforms:
+        raise Misuse(
+            "`--runner image` and `--platform` exclude each other",
+            mend="an image is for the platform of its base: the orchestrator's `base_image`, or what its engine has",
+        )
     from tilth.cli.home import home
     from tilth.cli.tables import to_json
     from tilth.client import snapshots as all_snapshots

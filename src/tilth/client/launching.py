@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from tilth.store.http import HttpStore
 
 LAUNCH, ENDED = "launch.json", "ended.json"
+RUNS_AS = "TILTH_RUNS_AS"  # variable of a driver that is no run itself: `UID:GID` of the container of one
 GIVEN_UP = 75  # exit code of a driver after which another may go on; EX_TEMPFAIL of sysexits.h
 
 

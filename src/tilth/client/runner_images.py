@@ -95,6 +95,7 @@ def make_runner_image(
     *,
     root: Path,
     interpreter: Interpreter,
+    steps: Mapping[str, Mapping[str, Any]],
     home: Home,
     store: Store,
     tell: Callable[[str], None],
@@ -107,6 +108,7 @@ def make_runner_image(
     Args:
         client: The declaration of the environment that the pipeline is compiled in.
         interpreter: The client's, whose version the image's base has.
+        steps: Declarations of the environments of steps.
     Raises:
         TilthError: It cannot be made, or there is nowhere to bring it.
     """
@@ -127,6 +129,8 @@ def make_runner_image(
             why="tilth itself runs in it, on Python 3.11 or newer",
             mend="compile the pipeline with a newer one: `--python PATH`",
         )
+    if starter.steps_in_runner:
+        _refuse_other_pythons(steps, target.base(inside.image).version)
     own = runner_environment(stack_requirements(stack, "client")).to_json()
     locks = []
     for declared, name in ((client, CLIENT), (own, NAME)):
@@ -137,17 +141,12 @@ def make_runner_image(
     return _made(images, locks[0], locks[1], target.base(locks[0].base), engine)
 
 
-def refuse_other_pythons(declared: Mapping[str, Mapping[str, Any]], base: Base) -> None:
-    """Refuse environments of steps that ask for another Python than the one in the runner's container.
-
-    Raises:
-        DefinitionError: One does.
-    """
-    for name, each in declared.items():
+def _refuse_other_pythons(steps: Mapping[str, Mapping[str, Any]], version: str) -> None:
+    for name, each in steps.items():
         wanted = each.get("python")
-        if wanted and not suits(wanted, base.version):
+        if wanted and not suits(wanted, version):
             raise DefinitionError(
-                f"environment `{name}` asks for Python {wanted}, and the runner image has {base.version}",
+                f"environment `{name}` asks for Python {wanted}, and the runner image has {version}",
                 why="steps run as processes in the container of the runner",
                 mend="make the snapshot without `--runner image`, or with a client of that Python",
             )

@@ -166,13 +166,12 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
             starter,
             root=root,
             interpreter=compiled.interpreter,
+            steps=pipeline.environments,
             home=home,
             store=store,
             tell=lambda text: listener(events.Notice(text)),
             offline=wanted.offline,
         )
-        if starter.steps_in_runner:
-            runner_images.refuse_other_pythons(pipeline.environments, image.base)
     environments.make_locks()
     check_environments(compiled, environments, home, store, listener)
     reasons = local_parts(stack, anywhere=wanted.anywhere)

@@ -58,6 +58,7 @@ class RunnerTask(msgspec.Struct, frozen=True, kw_only=True):
     image: str  # with its digest, or as the engine calls it
     command: tuple[str, ...]
     server: str  # URL that the container has to reach
+    user: str  # `UID:GID` that it runs as, where the orchestrator's settings say nothing else
     variables: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)  # variables too, to be shown nowhere
 

@@ -53,7 +53,7 @@ def runner_command(task: RunnerTask, settings: DockerSettings) -> list[str]:
     options = [
         settings.engine, "run", "--rm", "--init", "--interactive", "--name", container_name(task.launch),
         "--label", f"{LABEL}={task.launch}", "--pull", "missing" if "@" in task.image else "never",
-        "--user", settings.user or f"{os.getuid()}:{os.getgid()}",
+        "--user", settings.user or task.user, "--entrypoint", task.command[0],
     ]  # fmt: skip
     if settings.engine == "podman" and os.getuid() != 0:
         options += ["--userns", "keep-id"]
@@ -61,7 +61,7 @@ def runner_command(task: RunnerTask, settings: DockerSettings) -> list[str]:
         options += ["--network", settings.network]
     for name, value in task.variables.items():
         options += ["--env", f"{name}={value}"]
-    return [*options, *settings.run_options, task.image, *task.command, TOLD]
+    return [*options, *settings.run_options, task.image, *task.command[1:], TOLD]
 
 
 def container_name(launch: str) -> str:

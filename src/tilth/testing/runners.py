@@ -143,6 +143,7 @@ def _task(
         image=image,
         command=("python3", "-c", script),
         server="https://tilth.example.com",
+        user="65534:65534",
         variables=variables or {},
     )
 
