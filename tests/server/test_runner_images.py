@@ -269,7 +269,13 @@ def test_a_cancelled_launch_ends_its_container(runners, client, snapshot):
     launch = client.ask()
     until_second_step(client, launch)
     client.tilth("snapshots", "cancel", launch.id)
-    wait_for(lambda: client.store.get(Run, launch.run).state is State.CANCELLED, "the run is cancelled")
+
+    def cancelled():
+        run = client.store.get(Run, launch.run)
+        assert run.state in (State.RUNNING, State.CANCELLED), (run.failure, runner.log.read_text())
+        return run.state is State.CANCELLED
+
+    wait_for(cancelled, lambda: f"the run is cancelled: {runner.log.read_text()}")
     until_gone(launch)
     wait_for(lambda: not runner.drivers(), "what watched it ends")
     assert client.launch(launch.id).state is LaunchState.CANCELLED
