@@ -30,7 +30,7 @@ from tilth.home import Home
 from tilth.images.bases import BaseLayer
 from tilth.images.fitting import refuse_unfit
 from tilth.images.grouping import OURS, SHARED
-from tilth.images.making import image_key
+from tilth.images.making import Beside, image_key, make_image
 from tilth.images.settings import MOST_LAYERS, ImageSettings
 from tilth.oci.descriptors import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor, digest_of
 
@@ -239,9 +239,24 @@ def test_the_key_knows_what_the_image_depends_on(workshop: Workshop) -> None:
         image_key(lock, like(workshop.interpreter, digest=digest_of(b"other")), settings),
         image_key(lock, base, ImageSettings(user="1")),
         image_key(lock, base, settings, code=digest_of(b"code")),
+        image_key(lock, base, settings, beside=[Beside(workshop.lock("beta"), "/opt/beside")]),
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert image_key(lock, like(workshop.interpreter, reference="mirror/debian"), settings) in keys
+
+
+def test_an_environment_beside_another_is_below_it_and_changes_none_of_its_layers(workshop: Workshop) -> None:
+    stock(workshop)
+    lock, other = workshop.lock("alpha"), workshop.lock("beta", name="other")
+    alone = make_image(lock, workshop.base, ImageSettings(), workshop.home)
+    both = make_image(
+        lock, workshop.base, ImageSettings(), workshop.home, beside=[Beside(other, "/opt/beside")]
+    )
+    above = [each.descriptor.digest for each in alone.own_layers]
+    assert [each.descriptor.digest for each in both.own_layers][-len(above) :] == above
+    below = both.own_layers[: -len(above)]
+    assert [each.title for each in below] == ["skeleton", "beta 1.0"]
+    assert b"/opt/beside" not in both.config
 
 
 def test_docker_layers_of_a_base_have_their_oci_names(workshop: Workshop) -> None:

@@ -71,11 +71,13 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def wait_for(what: Callable[[], Any], why: str = "") -> Any:
-    """What a condition gives once it holds."""
+def wait_for(what: Callable[[], Any], why: str | Callable[[], str] = "") -> Any:
+    """What a condition gives once it holds; `why` says what never did."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := what()):
-        assert time.monotonic() < deadline, f"it never came to this: {why or what}"
+        assert time.monotonic() < deadline, (
+            f"it never came to this: {why() if callable(why) else why or what}"
+        )
         time.sleep(0.05)
     return found
 

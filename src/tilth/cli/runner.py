@@ -160,6 +160,25 @@ def list_runners(*, as_json: bool) -> None:
 
 
 @runner.command(hidden=True)
+@click.argument("launch")
+@click.option("--told", is_flag=True, help="Variables come over standard input; when it closes, all ends.")
+def inside(*, launch: str, told: bool) -> int:
+    """Drive a launch in the container of a runner image; what an orchestrator starts."""
+    from tilth.client.runner_containers import listen, say
+
+    if told:
+        listen()
+    from tilth.cli.home import home
+    from tilth.client.launching import drive_inside
+    from tilth.client.progress import listener
+
+    with listener(live=False, json=True) as progress:
+        ended = drive_inside(launch, home(), progress)
+    say(ended)
+    return ended.code
+
+
+@runner.command(hidden=True)
 @click.argument("folder", type=click.Path(path_type=Path))
 def drive(*, folder: Path) -> int:
     """Drive the launch in a folder; what a runner starts."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tilth.cli.run import checked_target, ended, given_parameters
-from tilth.cli.usage import group, json_option, traceback_option
+from tilth.cli.usage import Misuse, group, json_option, traceback_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +58,13 @@ def snapshots() -> None:
     is_flag=True,
     help="Steps that run where a run is started, may run on the machine of any runner.",
 )
+@click.option(
+    "--runner",
+    type=click.Choice(["process", "image"]),
+    default="process",
+    show_default=True,
+    help="What its runs are driven in: a process of a runner, or the container of an image that is made now.",
+)
 @click.option("--description", default="", help="What it is for.")
 @click.option("--no-cache", is_flag=True, help="Its runs run every step, reuse nothing.")
 @click.option("--python", metavar="PATH", help="The project's interpreter.")
@@ -73,6 +80,7 @@ def create(
     parameters: Sequence[str],
     platforms: Sequence[str],
     anywhere: bool,
+    runner: str,
     description: str,
     no_cache: bool,
     python: str | None,
@@ -84,6 +92,11 @@ def create(
     """Keep a pipeline as it is now on the server."""
     given = given_parameters(parameters)
     target = checked_target(target)
+    if runner == "image" and platforms:
+        raise Misuse(
+            "`--runner image` and `--platform` exclude each other",
+            mend="an image is for the platform of its base: the orchestrator's `base_image`, or what its engine has",
+        )
     from tilth.cli.home import home
     from tilth.cli.tables import to_json
     from tilth.client import snapshots as all_snapshots
@@ -102,6 +115,7 @@ def create(
         python=python,
         offline=offline,
         anywhere=anywhere,
+        in_image=runner == "image",
     )
     root = find_code_root(split_target(target)[0]).root
     with (
@@ -182,6 +196,7 @@ def show(*, name: str, project: str | None, as_json: bool) -> None:
                 "compiled in": f"Python {found.python}, on {', '.join(sorted(found.locks))}",
                 "environments": ", ".join(sorted(found.environments)),
                 "stack": found.stack or "default",
+                "runner image": found.image,
                 "machine": "this one's runners alone start it" if found.machine else "",
                 "description": found.description,
             }

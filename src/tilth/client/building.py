@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tilth.home import Home
     from tilth.image_builders import Elsewhere
     from tilth.images.bases import Base
-    from tilth.images.making import Image, ImageLayer
+    from tilth.images.making import Beside, Image, ImageLayer
     from tilth.images.pushing import Push
     from tilth.images.settings import ImageSettings
     from tilth.oci.references import Reference
@@ -51,6 +51,7 @@ class Wanted(NamedTuple):
     settings: ImageSettings
     key: str
     code: Path | None = None  # a bundle whose files go into it
+    beside: tuple[Beside, ...] = ()  # other environments in it
 
     @property
     def name(self) -> str:
@@ -217,6 +218,7 @@ class Images:
                     wanted.settings,
                     self.home,
                     code=wanted.code,
+                    beside=wanted.beside,
                     progress=there,
                     offline=self.offline,
                 )
@@ -418,7 +420,13 @@ class Images:
         self.tell(f"layer `{layer.title}` was damaged on this machine; it is made again")
         BlobStore(self.home.images).remove(layer.descriptor.digest)
         make_image(
-            wanted.lock, wanted.base, wanted.settings, self.home, code=wanted.code, offline=self.offline
+            wanted.lock,
+            wanted.base,
+            wanted.settings,
+            self.home,
+            code=wanted.code,
+            beside=wanted.beside,
+            offline=self.offline,
         )
 
     def _attach(self, wanted: Wanted, image: Image, reference: Reference) -> list[str]:

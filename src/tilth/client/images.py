@@ -146,7 +146,7 @@ def show_dockerfiles(target: str, parameters: Mapping[str, str], options: BuildO
             target, parameters, home=home, python=options.python or setting("python") or None
         )
         root = compiled.code.root
-        _, target_, _ = _workshop(
+        _, target_, _ = workshop(
             root, compiled.interpreter, options, home, store, lambda _: None, None, act=False
         )
         declared = in_containers(compiled.pipeline).environments
@@ -238,7 +238,7 @@ def _prepare(
         loading.join()
     root = compiled.code.root
     pipeline = in_containers(compiled.pipeline)
-    images, target_, _ = _workshop(root, compiled.interpreter, options, home, store, tell, key, act=act)
+    images, target_, _ = workshop(root, compiled.interpreter, options, home, store, tell, key, act=act)
     environments = ProjectEnvironments(
         pipeline,
         root=root,
@@ -316,7 +316,7 @@ def _build_own(
     with contextlib.closing(open_store(home)) as store:
         key = _key(options, home)
         here = probe(Path(options.python) if options.python else project_interpreter(Path.cwd()), home)
-        images, target, stack = _workshop(root, here, options, home, store, tell, key, act=True)
+        images, target, stack = workshop(root, here, options, home, store, tell, key, act=True)
         declared = declare(stack_requirements(stack, role)).to_json()
         interpreter = target.interpreter({"name": role})
         tell(f"environment `{role}`: locking")
@@ -325,7 +325,7 @@ def _build_own(
         return images.make_all(distinct({role: locked}, target.base, lambda _: images.to.settings))
 
 
-def _workshop(
+def workshop(
     root: Path,
     interpreter: Interpreter,
     options: BuildOptions,

@@ -7,12 +7,13 @@ driver before it was killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -23,13 +24,14 @@ from tilth.client.driving import RunOptions
 from tilth.client.environments import reopen
 from tilth.client.resuming import resume
 from tilth.client.running import running_on
-from tilth.client.snapshots import as_given, compiled_key, on_server, server_objects
+from tilth.client.snapshots import as_given, compiled_key, find_launch, on_server, server_objects
 from tilth.client.submit import Asked, start_compiled
 from tilth.client.targets import CLIENT
 from tilth.engine import events
 from tilth.engine.archives import unpack
 from tilth.engine.delivery import bundle_key
 from tilth.environments.pylocks import with_paths
+from tilth.environments.venvs import IN_IMAGE
 from tilth.errors import (
     Conflict,
     DefinitionError,
@@ -50,13 +52,29 @@ from tilth.stack.assembled import AssembledStack
 from tilth.store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tilth.client.compilation import Compiled
     from tilth.environments import Locked
     from tilth.home import Home
     from tilth.store.http import HttpStore
 
 LAUNCH, ENDED = "launch.json", "ended.json"
+RUNS_AS = "TILTH_RUNS_AS"  # variable of a driver that is no run itself: `UID:GID` of the container of one
 GIVEN_UP = 75  # exit code of a driver after which another may go on; EX_TEMPFAIL of sysexits.h
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a driver says last: why no run came of its launch, if that is so."""
+
+    failure: Failure | None = None
+
+
+class Ended(NamedTuple):
+    """How driving a launch ended: an exit code, and with 0 what there is to tell."""
+
+    code: int
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -77,21 +95,43 @@ def drive(folder: Path, home: Home, listener: events.Listener) -> int:
     """
     told = read_json(folder / LAUNCH)
     launch, snapshot = msgspec.convert(told["launch"], Launch), msgspec.convert(told["snapshot"], Snapshot)
-    failure: Failure | None = None
+    if snapshot.image:
+        from tilth.client.runner_containers import watch  # here for cost
+
+        ended = watch(launch, snapshot, home)
+    else:
+        ended = _ended(lambda store: _drive(launch, snapshot, store, home, listener), home, listener)
+    if ended.code == 0:
+        write_json(folder / ENDED, msgspec.to_builtins(Told(ended.failure)))
+    return ended.code
+
+
+def drive_inside(id: str, home: Home, listener: events.Listener) -> Ended:  # noqa: A002
+    """Drive the launch of an id to its end, in the container of the runner image of its snapshot."""
+
+    def work(store: HttpStore) -> None:
+        launch = find_launch(store, id)
+        if not launch.state.is_final:
+            _drive(launch, store.get(Snapshot, launch.snapshot), store, home, listener)
+
+    return _ended(work, home, listener)
+
+
+def _ended(work: Callable[[HttpStore], None], home: Home, listener: events.Listener) -> Ended:
     try:
         with open_store(home) as store:
-            _drive(launch, snapshot, on_server(store), home, listener)
+            work(on_server(store))
     except (ServerUnavailable, LoginNeeded, Conflict) as error:
         listener(events.Notice(str(error)))
-        return GIVEN_UP
+        return Ended(GIVEN_UP)
     except TilthError as error:
         failure = failure_of(error)
     except OSError as error:
         failure = Failure(reason="exception", type=type(error).__name__, message=str(error))
-    write_json(folder / ENDED, {"failure": None if failure is None else msgspec.to_builtins(failure)})
-    if failure is not None:
-        listener(events.Notice(failure.message))
-    return 0
+    else:
+        return Ended(0)
+    listener(events.Notice(failure.message))
+    return Ended(0, failure)
 
 
 def failure_of(error: TilthError) -> Failure:
@@ -114,16 +154,13 @@ def _drive(
     folder = home.runs / launch.run
     offline = setting("offline") == "1"
     _fetch_code(snapshot, home, folder / "code")
-    lock = _client_lock(snapshot, store, home, folder / "code", offline=offline)
-    listener(events.EnvironmentStarted(CLIENT, "making"))
-    realised, held = envs.use(lock, home, offline=offline)
-    try:
+    with _client_python(snapshot, store, home, folder / "code", listener, offline=offline) as python:
         if run is not None and (folder / "pipeline.json").exists():
             resume(run.id, RunOptions(), listener)
             return
-        prepared = _prepare(launch, snapshot, store, home, realised.python)
+        prepared = _prepare(launch, snapshot, store, home, python)
         running = running_on(
-            _stack(snapshot),
+            _stack(snapshot, prepared.root, home),
             root=prepared.root,
             interpreter=prepared.compiled.interpreter,
             home=home,
@@ -143,8 +180,21 @@ def _drive(
             return
         _take_over(run, prepared, running.pipeline(prepared.compiled.pipeline), folder)
         resume(run.id, RunOptions(), listener)
-    finally:
-        held.close()
+
+
+@contextlib.contextmanager
+def _client_python(
+    snapshot: Snapshot, store: HttpStore, home: Home, root: Path, listener: events.Listener, *, offline: bool
+) -> Iterator[Path]:
+    """The interpreter of what the snapshot was compiled in: in its image it is there, elsewhere it is made."""
+    if snapshot.image:
+        yield Path(IN_IMAGE, "bin", "python")
+        return
+    lock = _client_lock(snapshot, store, home, root, offline=offline)
+    listener(events.EnvironmentStarted(CLIENT, "making"))
+    realised, held = envs.use(lock, home, offline=offline)
+    with contextlib.closing(held):
+        yield realised.python
 
 
 def _recorded(store: HttpStore, id: str) -> Run | None:  # noqa: A002
@@ -246,7 +296,7 @@ def _step_locks(
     return _open(wanted, snapshot, store, home, root, now, offline=setting("offline") == "1")
 
 
-def _stack(snapshot: Snapshot) -> AssembledStack:
+def _stack(snapshot: Snapshot, root: Path, home: Home) -> AssembledStack:
     """The stack as it was when the snapshot was made, whatever its components have become."""
     components = {
         type_: Component(
@@ -254,7 +304,12 @@ def _stack(snapshot: Snapshot) -> AssembledStack:
         )
         for type_, used in snapshot.components.items()
     }
-    return AssembledStack(snapshot.stack, components, "the snapshot")
+    stack = AssembledStack(snapshot.stack, components, "the snapshot")
+    if not snapshot.image:
+        return stack
+    from tilth.client.runner_images import stack_of_steps, starter_of  # here for cost
+
+    return stack_of_steps(stack, starter_of(stack, root, home))
 
 
 def _take_over(run: Run, prepared: Prepared, pipeline: Pipeline, folder: Path) -> None:

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import msgspec
 
 from tilth import __version__
-from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH
+from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH, RUNS_AS
 from tilth.client.scrubbed import scrubbed
 from tilth.engine.lease import Lease, is_held
 from tilth.errors import AccessDenied, Conflict, NotFound, OutsideError, SetupError, TilthError
@@ -269,7 +269,7 @@ class RunnerProcess:
             with _hold(folder, driven) as lease:
                 (folder / ENDED).unlink(missing_ok=True)
                 write_json(folder / LAUNCH, {"launch": launch, "snapshot": assignment["snapshot"]})
-                driven.process = self._spawn(folder, launch, assignment["token"], lease)
+                driven.process = self._spawn(folder, assignment, lease)
         except (OSError, TilthError, subprocess.SubprocessError) as error:
             driven.failure = {
                 "reason": "exception",
@@ -280,27 +280,33 @@ class RunnerProcess:
             return
         self._tell(f"launch {driven.id}: run {launch['run']} of `{launch['pipeline']}`")
 
-    def _spawn(self, folder: Path, launch: dict[str, Any], token: str, lease: int) -> subprocess.Popen[bytes]:
-        settings = self._settings
-        variables = scrubbed(os.environ, more=settings.variables, another_user=self._as is not None)
+    def _spawn(self, folder: Path, assignment: dict[str, Any], lease: int) -> subprocess.Popen[bytes]:
+        settings, launch = self._settings, assignment["launch"]
+        # What watches the container of a runner image runs no code of users, and needs the engine, which is root's.
+        watches = bool(assignment["snapshot"].get("image"))
+        another = None if watches else self._as
+        home = settings.folder / "watching" if watches else settings.home.root
+        variables = scrubbed(os.environ, more=settings.variables, another_user=another is not None)
         variables |= {
-            "TILTH_HOME": str(settings.home.root),
+            "TILTH_HOME": str(home),
             "TILTH_SERVER_URL": self._url,
-            "TILTH_API_KEY": token,
+            "TILTH_API_KEY": assignment["token"],
             "TILTH_PROJECT": launch["project"],
             "TILTH_PROGRESS": "plain",
             "NO_COLOR": "1",
         }
         identity: dict[str, Any] = {}
-        if self._as is not None:
-            identity = {"user": self._as.uid, "group": self._as.gid, "extra_groups": []}
-            variables |= {"HOME": str(settings.home.root), "USER": self._as.name, "LOGNAME": self._as.name}
-            settings.home.root.mkdir(parents=True, exist_ok=True)
-            for path in (settings.home.root, folder, *folder.iterdir()):
-                os.chown(path, self._as.uid, self._as.gid)
+        if watches and self._as is not None:
+            variables[RUNS_AS] = f"{self._as.uid}:{self._as.gid}"
+        if another is not None:
+            identity = {"user": another.uid, "group": another.gid, "extra_groups": []}
+            variables |= {"HOME": str(home), "USER": another.name, "LOGNAME": another.name}
+            home.mkdir(parents=True, exist_ok=True)
+            for path in (home, folder, *folder.iterdir()):
+                os.chown(path, another.uid, another.gid)
         with open(folder / LOG, "ab") as log:
-            if self._as is not None:
-                os.chown(folder / LOG, self._as.uid, self._as.gid)
+            if another is not None:
+                os.chown(folder / LOG, another.uid, another.gid)
             process = subprocess.Popen(
                 [sys.executable, "-m", "tilth.cli", "runner", "drive", str(folder)],
                 stdin=subprocess.DEVNULL,

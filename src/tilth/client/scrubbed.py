@@ -23,6 +23,21 @@ _KEPT_LIKE = re.compile(r"LC_[A-Z]+|UV_INDEX_[A-Z0-9_]+_(?:USERNAME|PASSWORD)|CU
 _OF_A_USER = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "DOCKER_CONFIG", "TILTH_SECRETS_KEY"})
 
 
+_OF_A_MACHINE = _OF_A_USER | {
+    "PATH", "TMPDIR", "LD_LIBRARY_PATH", "DOCKER_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE", "UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_PYTHON_INSTALL_DIR", "TILTH_HOME", "TILTH_SECRET_STORE",
+}  # fmt: skip
+
+
+def for_container(variables: Mapping[str, str]) -> dict[str, str]:
+    """Of the variables of a driver, those that mean the same in a container: no paths of this machine, no logins."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name not in _OF_A_MACHINE and not name.startswith(("XDG_", "CUDA_", "NVIDIA_"))
+    }
+
+
 def scrubbed(
     variables: Mapping[str, str], *, more: Iterable[str] = (), another_user: bool = False
 ) -> dict[str, str]:

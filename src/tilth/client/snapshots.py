@@ -70,6 +70,7 @@ class Wanted:
         platforms: That the client's environment is locked for, besides this one and those of the runners.
         options: Of its runs, as `RunOptions` has them.
         anywhere: Steps that run where a run is started, may run on whatever machine a runner is on.
+        in_image: Its runs are driven in the container of a runner image.
     """
 
     target: str
@@ -82,6 +83,7 @@ class Wanted:
     python: str | None = None
     offline: bool = False
     anywhere: bool = False
+    in_image: bool = False
 
 
 def on_server(store: Store) -> HttpStore:
@@ -128,8 +130,13 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
     )  # fmt: skip
     root = compiled.code.root
     stack = active_stack(home, root, wanted.stack, store=store)
+    starter = None
+    if wanted.in_image:
+        from tilth.client import runner_images  # here for cost
+
+        starter = runner_images.starter_of(stack, root, home)
     running = running_on(
-        stack,
+        stack if starter is None else runner_images.stack_of_steps(stack, starter),
         root=root,
         interpreter=compiled.interpreter,
         home=home,
@@ -149,15 +156,34 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
     )
     runners = [each for each in walk_runners(store) if is_alive(each)]
     bundle = make_bundle(compiled.code, home)
-    if running.target is None:
+    if running.target is None and starter is None:
         checks.refuse_pythons(pipeline, compiled.interpreter, home)
+    image = None
+    if starter is not None:
+        image = runner_images.make_runner_image(
+            client_declaration(environments, root),
+            stack,
+            starter,
+            root=root,
+            interpreter=compiled.interpreter,
+            steps=pipeline.environments,
+            home=home,
+            store=store,
+            tell=lambda text: listener(events.Notice(text)),
+            offline=wanted.offline,
+        )
     environments.make_locks()
     check_environments(compiled, environments, home, store, listener)
-    platforms = [*wanted.platforms, *(each.platform for each in runners)]
-    clients = lock_client(compiled, environments, platforms, home, listener, offline=wanted.offline)
-    locks = [*clients.values(), *(environments.lock(name) for name in environments.names)]
-    reasons = [*local_parts(stack, anywhere=wanted.anywhere), *_folders_outside(filter(None, locks), root)]
-    machine = _machine_for(stack, reasons, runners)
+    reasons = local_parts(stack, anywhere=wanted.anywhere)
+    if image is not None:
+        clients = {image.lock.platform: image.lock}
+        reasons += [f"its runner image is in `{image.engine}` of this machine alone"] if image.engine else []
+    else:
+        platforms = [*wanted.platforms, *(each.platform for each in runners)]
+        clients = lock_client(compiled, environments, platforms, home, listener, offline=wanted.offline)
+        reasons += _folders_outside(clients.values(), root)
+    reasons += _folders_outside(filter(None, map(environments.lock, environments.names)), root)
+    machine = _machine_for(stack, list(dict.fromkeys(reasons)), runners)
 
     target, function = split_target(wanted.target)
     objects = server_objects(home, root)
@@ -168,7 +194,7 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
     objects.put(compiled_key(digest), text)
     code = CodeBundle(id=bundle.digest, size=bundle.size, files=bundle.files, root=str(root))
     changes: list[Put] = [Put(code), *environments.records()]
-    for each in clients.values():
+    for each in clients.values() if image is None else ():
         changes += records_of(each, role=CLIENT)
     store.write(_once(changes))
     snapshot = Snapshot(
@@ -187,9 +213,10 @@ def create(wanted: Wanted, store: HttpStore, home: Home, listener: events.Listen
         python=compiled.interpreter.minor,
         environments=environments.digests(),
         git=git_state(root),
-        stack=running.stack,
+        stack=running.stack if starter is None else stack.name,
         components={type_: each.used for type_, each in stack.components.items()},
         options=dict(wanted.options or {}),
+        image=image.reference if image is not None else "",
         machine=machine,
         created_by=_user(store),
         description=wanted.description,
@@ -318,12 +345,7 @@ def lock_client(
         TilthError: It cannot be had for one of the platforms.
     """
     root = compiled.code.root
-    inventory = environments.inventory()
-    kept = tuple(each for each in inventory.packages if not _is_project(each.editable, root))
-    inventory = msgspec.structs.replace(inventory, packages=kept)
-    declared = envs.expand(
-        {"name": CLIENT, "source": "client"}, root=root, client=lambda: inventory, imported=lambda: ()
-    )
+    declared = client_declaration(environments, root)
     here = compiled.interpreter
     found: dict[str, Locked] = {}
     for platform in dict.fromkeys([here.platform, *platforms]):
@@ -335,6 +357,16 @@ def lock_client(
             declared, root=root, interpreter=wanted, home=home, offline=offline
         )
     return found
+
+
+def client_declaration(environments: ProjectEnvironments, root: Path) -> dict[str, Any]:
+    """What the client's interpreter has installed, without tilth and the project itself, as an environment."""
+    inventory = environments.inventory()
+    kept = tuple(each for each in inventory.packages if not _is_project(each.editable, root))
+    inventory = msgspec.structs.replace(inventory, packages=kept)
+    return envs.expand(
+        {"name": CLIENT, "source": "client"}, root=root, client=lambda: inventory, imported=lambda: ()
+    )
 
 
 def local_parts(stack: AssembledStack, *, anywhere: bool = False) -> list[str]:

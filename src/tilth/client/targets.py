@@ -130,7 +130,7 @@ def interpreter_of(base: Base, name: str, wanted: str, here: Interpreter) -> Int
             why="environments are locked for linux/amd64 and linux/arm64",
             mend="give a `base_image` for one of them",
         )
-    if wanted and not _suits(wanted, base.version):
+    if wanted and not suits(wanted, base.version):
         raise DefinitionError(
             f"environment `{name}` asks for Python {wanted}, and its base `{base.title}` has {base.version}",
             mend="give a `base_image` with that Python, or ask for the one it has: "
@@ -169,7 +169,8 @@ def in_containers(pipeline: Pipeline) -> Pipeline:
     return dataclasses.replace(pipeline, nodes=nodes, environments=declared)
 
 
-def _suits(wanted: str, version: str) -> bool:
+def suits(wanted: str, version: str) -> bool:
+    """Whether a version of Python is what an environment asks for: `3.12`, `3.12.4`, or a specifier."""
     if wanted[0].isdigit():
         return version == wanted or version.startswith(f"{wanted}.")
     from packaging.specifiers import SpecifierSet

@@ -11,7 +11,7 @@ import re
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tilth.images.settings import ImageSettings
 
 ENVIRONMENT = "dev.tilth.environment"  # label and annotation: the digest of the environment
+_BESIDE = 15  # the most layers of packages of an environment beside another
 _FORMAT = 1  # raised when the same inputs give another image
 _PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what engines set where an image does not
@@ -71,15 +72,27 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         return self.layers[len(self.base.layers) if self.base else 0 :]
 
 
-def image_key(lock: Locked, base: Base, settings: ImageSettings, code: str = "") -> str:
+class Beside(NamedTuple):
+    """Another environment in the same image, that nothing of the first one sees."""
+
+    lock: Locked
+    prefix: str  # where it is in the image
+
+
+def image_key(
+    lock: Locked, base: Base, settings: ImageSettings, code: str = "", beside: Sequence[Beside] = ()
+) -> str:
     """What an image is made of, before it is made: equal keys, equal images.
 
     Versions of what compresses are left out: the image of a colleague who has another is as good.
 
     Args:
         code: Digest of the bundle that goes into it.
+        beside: Other environments in it.
     """
-    what = [_FORMAT, lock.digest, base.digest, settings, code, os.environ.get("SOURCE_DATE_EPOCH", "")]
+    what: list[object] = [_FORMAT, lock.digest, base.digest, settings, code]
+    what.append(os.environ.get("SOURCE_DATE_EPOCH", ""))
+    what += [(each.lock.digest, each.prefix) for each in beside]
     return digest_of(msgspec.json.encode(what, order="sorted")).removeprefix("sha256:")
 
 
@@ -90,6 +103,7 @@ def make_image(
     home: Home,
     *,
     code: Path | None = None,
+    beside: Sequence[Beside] = (),
     progress: Callable[[ImageLayer, bool], None] | None = None,
     offline: bool = False,
 ) -> Image:
@@ -97,6 +111,7 @@ def make_image(
 
     Args:
         code: A bundle whose files go to `/opt/code`.
+        beside: Other environments that go into it, for the same base; below, as they change less often.
         progress: Called with each layer as it is there, the base's first, from several threads, and whether it was
             made now. What it raises ends the making. A layer that it is told of may not be in the image after all:
             when a package that comes later replaces files of it.
@@ -104,29 +119,50 @@ def make_image(
         DefinitionError: The base is not one that the lock runs on, or the settings make no sense.
         EnvironmentBroken, IndexUnavailable, DiskFull, SetupError: No image is left in part; its layers may be.
     """
-    refuse_unfit(lock, base)
+    for each in (lock, *(other.lock for other in beside)):
+        refuse_unfit(each, base)
     _refuse_settings(settings)
-    room = room_above(len(base.layers), base.reference)
+    room = room_above(len(base.layers) + len(beside) * (_BESIDE + 1), base.reference)
     tell = progress or (lambda _layer, _now: None)
     for layer in _base_layers(base):
         tell(layer, False)
     home.wheels.mkdir(parents=True, exist_ok=True)
     with explaining_full_disk(f"the image of environment `{lock.name}`", home.images):
         with closing(wheel_store.keep(home)):
-            interpreter = _interpreter(lock, home)
-            inside = msgspec.structs.replace(interpreter, base=base.python, version=base.version)
-            early = early_ones({each.name: each.size for each in lock.packages}, room)
-            with Packing(
-                inside, settings, home, lambda packed: tell(_described(packed), packed.now)
-            ) as packing:
+            packed: list[Packed] = []
+            warnings: list[str] = []
+            for other in beside:
+                own = msgspec.structs.replace(settings, prefix=other.prefix)
+                layers, told = _pack(other.lock, base, own, home, _BESIDE, None, tell, offline=offline)
+                packed += layers
+                warnings += told
+            layers, told = _pack(lock, base, settings, home, room, code, tell, offline=offline)
+        return _assemble(lock, base, settings, home, [*packed, *layers], (*warnings, *told))
 
-                def came(name: str, wheel: Wheel) -> None:
-                    if name in early:
-                        packing.begin(wheel)
 
-                wheels, warnings = gather(lock, interpreter, settings, home, offline=offline, came=came)
-                packed = packing.finish(wheels, room, code)
-        return _assemble(lock, base, settings, home, packed, tuple(warnings))
+def _pack(
+    lock: Locked,
+    base: Base,
+    settings: ImageSettings,
+    home: Home,
+    room: int,
+    code: Path | None,
+    tell: Callable[[ImageLayer, bool], None],
+    *,
+    offline: bool,
+) -> tuple[list[Packed], list[str]]:
+    """The layers of one environment, and what there is to warn of."""
+    interpreter = _interpreter(lock, home)
+    inside = msgspec.structs.replace(interpreter, base=base.python, version=base.version)
+    early = early_ones({each.name: each.size for each in lock.packages}, room)
+    with Packing(inside, settings, home, lambda packed: tell(_described(packed), packed.now)) as packing:
+
+        def came(name: str, wheel: Wheel) -> None:
+            if name in early:
+                packing.begin(wheel)
+
+        wheels, warnings = gather(lock, interpreter, settings, home, offline=offline, came=came)
+        return packing.finish(wheels, room, code), warnings
 
 
 def broken_layers(image: Image, home: Home) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -50,6 +50,22 @@ class Outcome(msgspec.Struct, frozen=True):
     notice: str = ""  # why the process was not used again, when that is worth telling
 
 
+class RunnerTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A launch that is to be driven in a container of its own: that of a runner image."""
+
+    launch: str  # id: of one launch, one container at most runs
+    run: str  # id
+    image: str  # with its digest, or as the engine calls it
+    command: tuple[str, ...]
+    server: str  # URL that the container has to reach
+    user: str  # `UID:GID` that it runs as, where the orchestrator's settings say nothing else
+    variables: Mapping[str, str] = msgspec.field(default_factory=dict)
+    secrets: Mapping[str, str] = msgspec.field(default_factory=dict)  # variables too, to be shown nowhere
+
+    def __repr__(self) -> str:
+        return f"<launch `{self.launch}` in {self.image}>"
+
+
 class Orchestrator(Protocol):
     """Where the steps of a run are started."""
 
@@ -70,6 +86,30 @@ class Orchestrator(Protocol):
             keep: How many idle workers to keep at most, where workers are kept.
             reads: Folders of this machine that steps read besides their own: artifacts.
             answer: What a step asks of its supervisor: (method, parameters) to a JSON value.
+        """
+        ...
+
+
+@runtime_checkable
+class StartsRunners(Orchestrator, Protocol):
+    """One that can start the container of a runner image too, in which a whole run is compiled and driven."""
+
+    # Whether steps of such a run are processes of its container, since nothing else can be started from in there.
+    steps_in_runner: bool
+
+    async def run_runner(self, task: RunnerTask, output: Callable[[bytes], None]) -> Outcome:
+        """Run a launch's container to its end. What is left of an earlier one of this launch is ended before.
+
+        Cancelling asks it to end, with SIGTERM, and after ten seconds ends it; nothing of it goes on when that
+        returns. When the process that called is killed, it ends too, soon.
+
+        Args:
+            output: Gets what it prints, standard output and standard error.
+        Returns:
+            `done` or `exited` when it ended by itself, with code 0 or another; `killed`, `out_of_memory` or `lost`
+            when it did not, and may be started again.
+        Raises:
+            TilthError: There is no container to be had of it.
         """
         ...
 

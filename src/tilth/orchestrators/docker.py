@@ -33,7 +33,7 @@ from tilth.stack.flavors import Finding, Flavor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilth.orchestrators import Delivery, Launcher, Orchestrator
+    from tilth.orchestrators import Delivery, Launcher, Orchestrator, RunnerTask
     from tilth.stack.flavors import Context
 
 LABEL = "dev.tilth.run"  # of every container: the id of its run
@@ -79,6 +79,8 @@ class DockerOrchestrator:
     """Starts each step in a container of its own."""
 
     in_containers = True
+    # From in there the engine could be reached by its socket alone, which gives whoever has it the whole machine.
+    steps_in_runner = True
 
     def __init__(self, settings: DockerSettings) -> None:
         self.settings = settings
@@ -95,6 +97,12 @@ class DockerOrchestrator:
         """What starts the steps of one run."""
         del keep  # no container is kept for a second step
         return DockerLauncher(self.settings, reads, answer)
+
+    async def run_runner(self, task: RunnerTask, output: Callable[[bytes], None]) -> Outcome:
+        """Run the container of a runner image to its end."""
+        from tilth.orchestrators.runner_containers import run_runner  # here for cost: most runs start none
+
+        return await run_runner(task, self.settings, output)
 
 
 class DockerLauncher:

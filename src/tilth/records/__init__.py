@@ -388,6 +388,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     stack: str = ""  # name
     components: dict[str, ComponentUsed] = {}  # type -> what the stack has
     options: dict[str, Json] = {}  # of its runs, as `RunOptions` has them
+    image: str = ""  # that its runs are driven in, with the environment they are compiled in; empty: none
     machine: str = ""  # the only one that can start it, where its stack is of that machine; empty for any
     created_by: str = ""  # name of the user
     description: str = ""

@@ -48,6 +48,7 @@ ROLES: dict[str, Role] = {
     "client": Role("compiles the pipeline and starts the run", of_run=_client),
     "execution": Role("runs steps", of_run=lambda run: run.environments),
     "supervisor": Role("stands beside steps that run elsewhere", of_run=_supervisor),
+    "runner": Role("compiles and drives a run in the container of a runner image"),
     "server": Role("keeps a team's records, and starts its runs"),
     "builder": Role("builds packages that come as source", of_environment=_builders),
 }

@@ -33,6 +33,7 @@ LASTS = timedelta(seconds=60)
 MOST_LEASES = 5  # runners that may die of one launch
 _LOCK = "queue"  # leasing is decided by one at a time: limits are counted
 _PAGE = 100
+_TRIES = 5  # to say how a run ended, while its driver still writes
 _CANCELLED = Failure(reason="cancelled", message="the run was cancelled")
 _TOO_OFTEN = Failure(
     reason="lost",
@@ -319,16 +320,19 @@ class Queue:
         """Say of a run that was begun how it ended, where its driver will not."""
         records = self.store.within("" if launch.project == DEFAULT_PROJECT else launch.project)
         told: dict[str, Any] = {"state": state, "failure": failure, "finished_at": now()}
-        try:
-            run = records.get(Run, launch.run)
-        except NotFound:
-            if state is State.FAILED:  # so that whoever looks for runs finds why there is none
-                told |= {"parameters": launch.parameters, "snapshot": launch.snapshot}
-                records.start_run(Run(id=launch.run, pipeline=launch.pipeline, **told))
-            return
-        if not run.state.is_final:
-            with contextlib.suppress(Conflict, NotFound):  # its driver was quicker
+        for _ in range(_TRIES):
+            try:
+                run = records.get(Run, launch.run)
+            except NotFound:
+                if state is State.FAILED:  # so that whoever looks for runs finds why there is none
+                    told |= {"parameters": launch.parameters, "snapshot": launch.snapshot}
+                    records.start_run(Run(id=launch.run, pipeline=launch.pipeline, **told))
+                return
+            if run.state.is_final:
+                return
+            with contextlib.suppress(Conflict, NotFound):  # its driver was quicker, maybe with something else
                 records.replace(run, msgspec.structs.replace(run, **told, fence=run.fence + 1))
+                return
 
 
 def _final(launch: Launch, state: LaunchState, failure: Failure | None = None) -> Launch:
