@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 
+import msgspec
 import pytest
 
 from tilth.errors import SetupError
@@ -34,6 +35,17 @@ def test_no_secret_is_in_what_starts_it_and_nothing_is_mounted() -> None:
     assert told[-4:] == ["--shm-size=2g", "tilth/runner:1", "runner", "--told"]
     assert after(told, "--entrypoint") == ["tilth"]
     assert after(runner_command(task(), DockerSettings()), "--user") == ["5:6"]
+
+
+@pytest.mark.parametrize(
+    "settings", [DockerSettings(user="0:0"), DockerSettings(run_options=("--volume=/:/machine",))]
+)
+def test_where_runs_have_a_user_no_setting_makes_them_another(settings: DockerSettings) -> None:
+    with pytest.raises(SetupError, match="starts no container with") as refused:
+        runner_command(msgspec.structs.replace(task(), held=True), settings)
+    assert "--container-option" in str(refused.value.mend)
+    by_its_owner = msgspec.structs.replace(task(), held=True, options=("--volume=/certs:/certs:ro",))
+    assert "--volume=/certs:/certs:ro" in runner_command(by_its_owner, DockerSettings())
 
 
 def test_only_an_image_with_a_digest_is_pulled() -> None:

@@ -95,6 +95,7 @@ def snapshot(client, project, docker_engine, maker):
             "run_options": json.dumps(mounted),
             **settings,
         }
+        given = {name: value for name, value in given.items() if value}
         set_ = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
         for words in (
             ["component", "register", "boxes", "--type", "orchestrator", "--flavor", "docker", *set_],
@@ -285,8 +286,8 @@ def test_a_cancelled_launch_ends_its_container(runners, client, snapshot):
 @pytest.mark.skipif(os.getuid() != 0, reason="takes root")
 def test_runs_of_another_user_are_of_that_one_in_the_container(runners, client, snapshot):
     nobody = pwd.getpwnam("nobody")
-    runners("a", "--user", "nobody")
-    snapshot()
+    runners("a", "--user", "nobody", "--container-option", f"--volume={client.work}:{client.work}")
+    snapshot(run_options="")
     client.work.chmod(0o777)
     launch = client.ask()
     wait_for(lambda: client.said(), "the first step runs")

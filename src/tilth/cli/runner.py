@@ -35,6 +35,13 @@ def runner() -> None:
     "--user", default="", metavar="NAME", help="User of this system that runs belong to; takes root."
 )
 @click.option("--variable", "variables", multiple=True, metavar="NAME", help="A variable that runs get too.")
+@click.option(
+    "--container-option",
+    "container_options",
+    multiple=True,
+    metavar="OPTION",
+    help="Of `docker run`, for the containers of runner images: `--volume=/etc/ssl/certs:/etc/ssl/certs:ro`.",
+)
 @click.option("--until-idle", is_flag=True, help="End when there is nothing more to do.")
 @click.option("--embedded", is_flag=True, hidden=True)
 def start(
@@ -46,6 +53,7 @@ def start(
     folder: Path | None,
     user: str,
     variables: tuple[str, ...],
+    container_options: tuple[str, ...],
     until_idle: bool,
     embedded: bool,
 ) -> None:
@@ -83,6 +91,7 @@ def start(
         place="server" if embedded else "machine",
         user=user,
         variables=variables,
+        container_options=container_options,
     )
     if embedded:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

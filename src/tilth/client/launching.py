@@ -60,7 +60,9 @@ if TYPE_CHECKING:
     from tilth.store.http import HttpStore
 
 LAUNCH, ENDED = "launch.json", "ended.json"
-RUNS_AS = "TILTH_RUNS_AS"  # variable of a driver that is no run itself: `UID:GID` of the container of one
+# Variables of a driver that is no run itself: `UID:GID` of the container of one, and options of this machine's engine.
+OPTIONS = "TILTH_CONTAINER_OPTIONS"
+RUNS_AS = "TILTH_RUNS_AS"
 GIVEN_UP = 75  # exit code of a driver after which another may go on; EX_TEMPFAIL of sysexits.h
 
 

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import msgspec
 
 from tilth import __version__
-from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH, RUNS_AS
+from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH, OPTIONS, RUNS_AS
 from tilth.client.scrubbed import scrubbed
 from tilth.engine.lease import Lease, is_held
 from tilth.errors import AccessDenied, Conflict, NotFound, OutsideError, SetupError, TilthError
@@ -60,6 +60,7 @@ class RunnerSettings:
         place: `server` for the one that a server started.
         user: Of the system, that runs belong to; empty for the runner's own.
         variables: Names of more variables that runs get.
+        container_options: Of the engine, for the containers of runner images.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class RunnerSettings:
     place: str = "machine"
     user: str = ""
     variables: tuple[str, ...] = ()
+    container_options: tuple[str, ...] = ()
 
 
 @dataclass
@@ -296,6 +298,8 @@ class RunnerProcess:
             "NO_COLOR": "1",
         }
         identity: dict[str, Any] = {}
+        if watches:
+            variables[OPTIONS] = json.dumps(settings.container_options)
         if watches and self._as is not None:
             variables[RUNS_AS] = f"{self._as.uid}:{self._as.gid}"
         if another is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tilth.client.launching import GIVEN_UP, RUNS_AS, Ended, Told
+from tilth.client.launching import GIVEN_UP, OPTIONS, RUNS_AS, Ended, Told
 from tilth.client.scrubbed import for_container
 from tilth.errors import TilthError
 from tilth.store.logins import active_server
@@ -79,7 +79,7 @@ def _run(launch: Launch, snapshot: Snapshot, home: Home, output: Callable[[bytes
     server = active_server(home)
     assert server is not None, "a runner has one"
     given = for_container(os.environ)
-    hidden = (*_SECRETS, RUNS_AS)
+    hidden = (*_SECRETS, OPTIONS, RUNS_AS)
     variables = {name: value for name, value in given.items() if name not in hidden}
     task = RunnerTask(
         launch=launch.id,
@@ -87,7 +87,9 @@ def _run(launch: Launch, snapshot: Snapshot, home: Home, output: Callable[[bytes
         image=snapshot.image,
         command=(f"{PREFIX}/bin/python", "-m", "tilth.cli", "runner", "inside", launch.id),
         server=server.url,
-        user=given.pop(RUNS_AS, "") or f"{os.getuid()}:{os.getgid()}",
+        user=given.get(RUNS_AS) or f"{os.getuid()}:{os.getgid()}",
+        options=tuple(json.loads(given.get(OPTIONS, "[]"))),
+        held=RUNS_AS in given,
         variables={**variables, "TILTH_HOME": _HOME, "HOME": "/tmp"},  # noqa: S108 - in the container
         secrets={name: given[name] for name in _SECRETS if name in given},
     )

@@ -59,6 +59,8 @@ class RunnerTask(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     server: str  # URL that the container has to reach
     user: str  # `UID:GID` that it runs as, where the orchestrator's settings say nothing else
+    options: tuple[str, ...] = ()  # of the engine, by whoever's machine it is; where there is no engine, none
+    held: bool = False  # to that user: settings that could make a run more here are refused
     variables: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)  # variables too, to be shown nowhere
 

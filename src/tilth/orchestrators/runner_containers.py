@@ -41,8 +41,15 @@ def runner_command(task: RunnerTask, settings: DockerSettings) -> list[str]:
     """What starts the container. No secret is in it, nor in what `docker inspect` tells.
 
     Raises:
-        SetupError: It could not reach the server.
+        SetupError: It could not reach the server, or could do more here than the task's user.
     """
+    if task.held and (more := [name for name in ("run_options", "user") if getattr(settings, name)]):
+        raise SetupError(
+            f"this runner starts no container with the orchestrator's `{more[0]}`",
+            why="it has a user for runs, and whoever makes a snapshot could become another one by that setting",
+            mend="make the snapshot with an orchestrator that leaves it out; what containers need of this machine, the "
+            "runner gives them: `tilth runner start --container-option OPTION`",
+        )
     if is_loopback(urlsplit(task.server).netloc) and settings.network != "host":
         raise SetupError(
             f"the container of a runner cannot reach the server at `{task.server}`",
@@ -61,7 +68,7 @@ def runner_command(task: RunnerTask, settings: DockerSettings) -> list[str]:
         options += ["--network", settings.network]
     for name, value in task.variables.items():
         options += ["--env", f"{name}={value}"]
-    return [*options, *settings.run_options, task.image, *task.command[1:], TOLD]
+    return [*options, *settings.run_options, *task.options, task.image, *task.command[1:], TOLD]
 
 
 def container_name(launch: str) -> str:
