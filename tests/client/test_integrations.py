@@ -15,7 +15,7 @@ EXTRAS = {"ftp": ["beta>=2", "msgspec>=0.1", "gamma; python_version < '3'"], "od
 
 @pytest.fixture
 def plugin(installed):  # noqa: F811
-    return installed("tilth-ftp", {"artifact_store.ftp": "tilth_ftp:Ftp"}, extras=EXTRAS)
+    return installed("tilth-ftp", {"artifact_store.ftp": "tilth_ftp:Ftp [ftp]"}, extras=EXTRAS)
 
 
 def test_extras_of_tilth_are_integrations_with_the_flavors_they_give():

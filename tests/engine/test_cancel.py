@@ -152,7 +152,7 @@ def test_another_process_cancels_a_run(project: Project) -> None:
         assert ended.state is State.CANCELLED
         assert command.wait() == 130
         check_cancelled(project, pids)
-        with project.at_home(), pytest.raises(Conflict, match="has ended"):
+        with project.at_home(), pytest.raises(Conflict, match="is over"):
             past.cancel("waiting-1")
 
 

@@ -112,7 +112,7 @@ def test_times_only_go_forward(cron, zone, days):
         ({"cron": "61 * * * *"}, "no schedule of cron's"),
         ({"cron": "* * * * *", "timezone": "Europe/Nowhere"}, "no time zone"),
         ({"cron": "* * * * *", "timezone": "../../etc/passwd"}, "no time zone"),
-        ({"every_s": 1}, "every 1 seconds"),
+        ({"every_s": 1}, "every 1 s"),
         ({"every_s": 60, "begins_at": BEGIN, "ends_at": BEGIN}, "ends before it begins"),
     ],
 )

@@ -19,6 +19,7 @@ from tilth.runtime.state import peak_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from tilth.orchestrators import Task
 
@@ -128,12 +129,20 @@ def _answered(answer: Callable[[str, dict[str, Any]], Any]) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C interrupt the step: the loop, which would cancel the run, is blocked by it and hears it after."""
+    """Let Ctrl-C interrupt the step, and tell whoever would cancel the run: the loop, blocked by it, hears it after."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGINT)
+
+    def both(number: int, frame: FrameType | None) -> None:
+        if callable(before) and before is not signal.default_int_handler:
+            before(number, frame)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, both)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is both:  # else it has been heard, and put back
+            signal.signal(signal.SIGINT, before)
