@@ -5,6 +5,7 @@ import time
 import uuid
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from tilth.errors import Conflict
@@ -208,6 +209,26 @@ def test_cancelling_what_no_runner_has_any_more_ends_its_run(queue, store):
     records.start_run(Run(id=launch.run, pipeline="churn"))
     queue.cancel(queue.lease("a", lasts=GONE))
     assert records.get(Run, launch.run).state is State.CANCELLED
+
+
+def test_a_cancelled_launch_whose_driver_was_lost_just_then_does_not_leave_its_run_running(queue, store):
+    launch = ask(queue)
+    records = store.within("p")
+    records.start_run(Run(id=launch.run, pipeline="churn"))
+    held = queue.started(queue.lease("a"), launch.run)
+    queue.cancel(
+        held
+    )  # the runner has a lease, and would stop it: but it has lost the driver, and tells nothing
+    queue.end_left()
+    assert records.get(Run, launch.run).state is State.RUNNING
+    left = store.get(Launch, launch.id)
+    store.replace(left, msgspec.structs.replace(left, leased_until=now() + GONE))
+    queue.end_left()
+    ended = records.get(Run, launch.run)
+    assert (ended.state, ended.failure.reason) == (State.CANCELLED, "cancelled")
+    assert store.get(Launch, launch.id).leased_until is None  # looked at once
+    queue.end_left()
+    assert records.get(Run, launch.run) == ended
 
 
 def test_a_launch_that_failed_says_why_and_so_does_its_run(queue, store):

@@ -117,15 +117,13 @@ def create_app(
     async def lifespan(started: FastAPI) -> AsyncIterator[None]:
         # As many as FastAPI has for endpoints of its own; the loop's usual ones are six on two processors.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "tilth-answer"))
-        clock = Clock(started.state.queue) if settings.schedules else None
+        clock = Clock(started.state.queue, schedules=settings.schedules)
         leftovers = Leftovers(SqlStore(opened), settings.data)
-        if clock is not None:
-            clock.start()
+        clock.start()
         leftovers.start()
         yield
         await asyncio.to_thread(leftovers.stop)
-        if clock is not None:
-            await asyncio.to_thread(clock.stop)
+        await asyncio.to_thread(clock.stop)
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
         if closes or database is None:

@@ -1,4 +1,7 @@
-"""Asks for the runs that schedules are due: a thread of each server. Many may do it at once; each run comes once."""
+"""Asks for the runs that schedules are due, and ends those that nobody stopped: a thread of each server.
+
+Many may do it at once; each run comes once.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,15 @@ logger = logging.getLogger("tilth.server")
 
 
 class Clock:
-    """Looks at schedules until it is stopped."""
+    """Looks at schedules and cancelled launches until it is stopped.
 
-    def __init__(self, queue: Queue, *, every_s: float = EVERY_S) -> None:
+    Args:
+        schedules: Whether it starts the runs of schedules.
+    """
+
+    def __init__(self, queue: Queue, *, schedules: bool = True, every_s: float = EVERY_S) -> None:
         self._queue = queue
+        self._schedules = schedules
         self._every_s = every_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tilth-clock", daemon=True)
@@ -47,11 +55,13 @@ class Clock:
     def _work(self) -> None:
         while not self._over.wait(self._every_s):
             try:
-                tick(self._queue, now())
+                self._queue.end_left()
+                if self._schedules:
+                    tick(self._queue, now())
             except TilthError as error:
                 logger.warning("schedules wait: %s", error.summary)
             except Exception:
-                logger.exception("a schedule could not be looked at")
+                logger.exception("a schedule, or a cancelled launch, could not be looked at")
 
 
 def tick(queue: Queue, moment: datetime) -> None:

@@ -229,6 +229,17 @@ class Queue:
         """The runner of a cancelled launch has stopped: a run that was killed before it could say so, has ended."""
         if launch.state is LaunchState.CANCELLED:
             self._end_run(launch, State.CANCELLED, _CANCELLED)
+            with contextlib.suppress(Conflict, NotFound):  # another server was quicker
+                self.store.replace(launch, msgspec.structs.replace(launch, leased_until=None))
+
+    def end_left(self) -> None:
+        """End the runs of cancelled launches that nobody stopped: the runner, or its driver, was lost just then."""
+        rows = self.store.database.select(
+            "SELECT id FROM launch WHERE space = ? AND state = ? AND leased_until < ? LIMIT 1000",
+            (self.store.space, LaunchState.CANCELLED.value, _micros(self._ran_out(LASTS))),
+        )
+        for launch in self.store.find(Launch, id=[row[0] for row in rows], limit=1000) if rows else ():
+            self.end_cancelled(launch)
 
     def _any(self, runner: str, holds: Collection[str] | None) -> bool:
         """Whether there may be something to give."""
@@ -246,15 +257,17 @@ class Queue:
         holds: Collection[str] | None,
     ) -> Launch | None:
         """A launch whose runner is gone. It counts against the limits already."""
-        moment = now()
-        if self._began is not None and moment < self._began + lasts:
-            moment = self._began - lasts
-        condition, values = _run_out_by(moment, runner, holds)
+        condition, values = _run_out_by(self._ran_out(lasts), runner, holds)
         only, more = _only(projects)
         found = self.store.select_within(
             cursor, Launch, condition + only, [*values, *more], "ORDER BY created_at, id"
         )
         return next(filter(fits, found), None)
+
+    def _ran_out(self, lasts: timedelta) -> datetime:
+        """Leases that ended before this moment have run out: they could have been renewed, and were not."""
+        moment = now()
+        return self._began - lasts if self._began is not None and moment < self._began + lasts else moment
 
     def _waiting(
         self, cursor: Cursor, projects: Sequence[str] | None, fits: Callable[[Launch], bool]
