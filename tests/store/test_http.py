@@ -5,7 +5,7 @@ import uuid
 import pytest
 from tests.server_running import running_server
 
-from tilth.errors import LoginNeeded, NoProject, ServerUnavailable, SetupError
+from tilth.errors import LoginNeeded, NoProject, NotFound, ServerUnavailable, SetupError
 from tilth.records import Run
 from tilth.store.http import Api, HttpStore
 from tilth.store.sqlite import SqliteDatabase
@@ -55,7 +55,7 @@ def test_projects_are_made_by_the_first_that_is_written_to_them_and_not_by_a_loo
     with HttpStore(server.url, server.token, name) as store:
         assert store.find(Run).items == ()
         assert store.cached_step_run("key") is None
-        with pytest.raises(NoProject, match=name):
+        with pytest.raises(NotFound, match="no run has the id"):
             store.get(Run, "r")
         assert name not in projects(server)
         assert store.start_run(Run(pipeline="p")).name == "p-1"
@@ -115,7 +115,7 @@ def test_a_project_of_others_is_not_there(server):
     with HttpStore(server.url, server.token, "secret-plans") as store:
         run = store.start_run(Run(pipeline="p"))
     with HttpStore(server.url, eve, "secret-plans") as store:
-        with pytest.raises(NoProject, match="no project"):
+        with pytest.raises(NotFound, match="no project `secret-plans` of yours"):
             store.get(Run, run.id)
         assert store.find(Run).items == ()
         with pytest.raises(NoProject, match="not yours"):

@@ -16,6 +16,7 @@ from tilth.errors import (
     Conflict,
     LoginNeeded,
     NoProject,
+    NotFound,
     ServerUnavailable,
     SetupError,
     TilthError,
@@ -199,7 +200,15 @@ class HttpStore:
         return self._records(kind, self._request("POST", f"/{_plural(kind)}", body))
 
     def get(self, kind: type[R], id: str) -> R:  # noqa: A002
-        return _decode(kind, self.api.request("GET", f"{self._path}/{_plural(kind)}/{quote(id, safe='')}"))
+        try:
+            told = self.api.request("GET", f"{self._path}/{_plural(kind)}/{quote(id, safe='')}")
+        except NoProject as error:  # looking makes none
+            raise NotFound(
+                f"no {kind.kind.replace('_', ' ')} has the id `{id}`",
+                why=f"no project `{self.project}` of yours is on `{self.api.url}`",
+                mend=error.mend,
+            ) from None
+        return _decode(kind, told)
 
     def find(
         self,
@@ -221,7 +230,10 @@ class HttpStore:
         path = f"{self._path}/{_plural(kind)}/query"
         try:
             told = self.api.request("POST", path, encoding.encode(asked))
-        except NoProject:  # looking makes none
+        except NoProject:
+            from tilth.store.sql import check_find  # here for cost
+
+            check_find(kind, order=order, limit=limit, after=after, id_prefix=id_prefix, where=where)
             return Page((), None)
         answer = encoding.decode_parts(told)
         return Page(tuple(_decode(kind, bytes(each)) for each in answer.items), answer.next)
