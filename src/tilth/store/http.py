@@ -200,14 +200,12 @@ class HttpStore:
         return self._records(kind, self._request("POST", f"/{_plural(kind)}", body))
 
     def get(self, kind: type[R], id: str) -> R:  # noqa: A002
-        try:
-            told = self.api.request("GET", f"{self._path}/{_plural(kind)}/{quote(id, safe='')}")
-        except NoProject as error:  # looking makes none
+        told = self.look("GET", f"/{_plural(kind)}/{quote(id, safe='')}")
+        if told is None:
             raise NotFound(
                 f"no {kind.kind.replace('_', ' ')} has the id `{id}`",
                 why=f"no project `{self.project}` of yours is on `{self.api.url}`",
-                mend=error.mend,
-            ) from None
+            )
         return _decode(kind, told)
 
     def find(
@@ -227,10 +225,8 @@ class HttpStore:
             "after": after,
             "id_prefix": id_prefix,
         }
-        path = f"{self._path}/{_plural(kind)}/query"
-        try:
-            told = self.api.request("POST", path, encoding.encode(asked))
-        except NoProject:
+        told = self.look("POST", f"/{_plural(kind)}/query", encoding.encode(asked))
+        if told is None:
             from tilth.store.sql import check_find  # here for cost
 
             check_find(kind, order=order, limit=limit, after=after, id_prefix=id_prefix, where=where)
@@ -269,6 +265,19 @@ class HttpStore:
         good = [state.value for state in State if state.is_good]
         found = self.find(StepRun, limit=1, cache_key=cache_key, state=good)
         return found.items[0] if found.items else None
+
+    def look(self, method: str, path: str, body: bytes | None = None) -> bytes | None:
+        """What the server answers; None where it has no such project so far: looking makes none.
+
+        Raises:
+            NoProject: Nor may who asks make it.
+        """
+        try:
+            return self.api.request(method, self._path + path, body)
+        except NoProject as error:
+            if error.why:
+                raise _not_to_be_made(self.api, self.project, error.why) from error
+            return None
 
     def close(self) -> None:
         """Close its connections."""
@@ -322,11 +331,15 @@ def _make_project(api: Api, project: str) -> None:
         with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
             api.request("POST", "/projects", encoding.encode({"name": project}))
     except AccessDenied as error:
-        raise NoProject(
-            f"no project `{project}` of yours is on `{api.url}`",
-            why=f"nor may it be made: {error.summary}",
-            mend="name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`; `tilth project list` shows yours",
-        ) from error
+        raise _not_to_be_made(api, project, error.summary) from error
+
+
+def _not_to_be_made(api: Api, project: str, why: str) -> NoProject:
+    return NoProject(
+        f"no project `{project}` of yours is on `{api.url}`",
+        why=f"nor may it be made: {why}",
+        mend="name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`; `tilth project list` shows yours",
+    )
 
 
 if TYPE_CHECKING:
