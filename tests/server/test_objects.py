@@ -43,6 +43,21 @@ class TestServer(ObjectStoreContract):
             objects.there(["a/b", "../a/b"])
 
 
+def test_looking_makes_no_project_and_the_first_object_does(server, admin, tmp_path):
+    name, content = uuid.uuid4().hex, tmp_path / "content"
+    content.write_bytes(b"12")
+    api = Api(server.url, server.token)
+    objects = ServerStore(ServerObjects(api, name))
+    assert objects.there(["a"]) == set()
+    assert list(objects.list("")) == []
+    assert objects.find("a") is None
+    objects.delete("a")
+    assert admin.get(f"/projects/{name}")[0] == 404
+    objects.put("a", content)
+    assert objects.there(["a"]) == {"a"}
+    api.close()
+
+
 def test_what_is_looked_for_is_held_to_its_bounds(admin, project):
     path = f"/projects/{project}/objects/query"
     assert admin.post(path, {"keys": ["../up"]})[0] == 422

@@ -195,6 +195,20 @@ def test_a_cancelled_launch_ends_its_run(runners, client, project):
     assert runner.process.poll() is None
 
 
+def test_a_launch_cancelled_just_after_its_runner_and_driver_were_lost_ends_its_run(runners, client, project):
+    runner = runners()
+    client.snapshot(project)
+    launch = client.ask()
+    wait_for(lambda: "total" in client.said(), "the second step begins")
+    (driver,) = runner.drivers()
+    runner.kill()
+    os.killpg(driver, signal.SIGKILL)
+    client.tilth(
+        "snapshots", "cancel", launch.id
+    )  # its lease has not run out: it could be a runner that stops it
+    wait_for(lambda: client.store.get(Run, launch.run).state is State.CANCELLED, "the run is cancelled")
+
+
 def test_code_that_needs_a_missing_package_fails_its_run_and_nothing_else(runners, client, project):
     runner = runners()
     client.snapshot(project)

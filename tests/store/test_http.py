@@ -5,7 +5,7 @@ import uuid
 import pytest
 from tests.server_running import running_server
 
-from tilth.errors import LoginNeeded, NoProject, ServerUnavailable, SetupError
+from tilth.errors import LoginNeeded, NoProject, NotFound, ServerUnavailable, SetupError
 from tilth.records import Run
 from tilth.store.http import Api, HttpStore
 from tilth.store.sqlite import SqliteDatabase
@@ -43,11 +43,23 @@ def test_it_is_the_same_over_postgres(postgres_database):
     database.close()
 
 
-def test_projects_are_made_when_they_are_first_used(server):
+def projects(server):
+    api = Api(server.url, server.token)
+    found = {each["name"] for each in api.items("/projects")}
+    api.close()
+    return found
+
+
+def test_projects_are_made_by_the_first_that_is_written_to_them_and_not_by_a_look(server):
     name = f"näh {uuid.uuid4().hex}"
     with HttpStore(server.url, server.token, name) as store:
         assert store.find(Run).items == ()
+        assert store.cached_step_run("key") is None
+        with pytest.raises(NotFound, match="no run has the id"):
+            store.get(Run, "r")
+        assert name not in projects(server)
         assert store.start_run(Run(pipeline="p")).name == "p-1"
+        assert name in projects(server)
     with HttpStore(server.url, server.token, uuid.uuid4().hex) as other:
         assert other.find(Run).items == ()
 
@@ -102,8 +114,12 @@ def test_a_project_of_others_is_not_there(server):
     )["token"]
     with HttpStore(server.url, server.token, "secret-plans") as store:
         run = store.start_run(Run(pipeline="p"))
-    with HttpStore(server.url, eve, "secret-plans") as store, pytest.raises(NoProject, match="not yours"):
-        store.get(Run, run.id)
+    with HttpStore(server.url, eve, "secret-plans") as store:
+        with pytest.raises(NotFound, match="no project `secret-plans` of yours"):
+            store.get(Run, run.id)
+        assert store.find(Run).items == ()
+        with pytest.raises(NoProject, match="not yours"):
+            store.start_run(Run(pipeline="p"))
     with HttpStore(server.url, eve, "eves") as store:
         assert store.find(Run).items == ()
     api.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -10,7 +11,8 @@ import msgspec
 from tilth.artifact_stores.objects import checked_key
 from tilth.artifact_stores.parts import PART
 from tilth.artifact_stores.remote import Kept, RemoteStore, Trouble
-from tilth.errors import StoreUnavailable
+from tilth.errors import NoProject, StoreUnavailable
+from tilth.store.http import in_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +42,7 @@ class ServerObjects:
 
     def __init__(self, api: Api, project: str) -> None:
         self._api = api
+        self._project = project
         self._path = f"/projects/{quote(project, safe='')}"
         self.where = f"{api.url}, project {project}"
 
@@ -47,7 +50,9 @@ class ServerObjects:
         self._send(key, content, digest, len(content), 0)
 
     def upload(self, key: str, file: Path, size: int, digest: str) -> None:
-        have = msgspec.json.decode(self._api.request("GET", f"{self._path}/uploads/{digest}"))["have"]
+        asked = f"{self._path}/uploads/{digest}"
+        told = in_project(self._api, self._project, lambda: self._api.request("GET", asked))
+        have = msgspec.json.decode(told)["have"]
         with open(file, "rb") as source:
             while True:
                 source.seek(have)
@@ -73,7 +78,10 @@ class ServerObjects:
         found: set[str] = set()
         for at in range(0, len(keys), _TOGETHER):
             asked = msgspec.json.encode({"keys": keys[at : at + _TOGETHER]})
-            answer = self._api.request("POST", f"{self._path}/objects/query", asked)
+            try:
+                answer = self._api.request("POST", f"{self._path}/objects/query", asked)
+            except NoProject:  # nothing was written to it so far
+                break
             found.update(each["key"] for each in msgspec.json.decode(answer)["items"])
         return found
 
@@ -89,12 +97,16 @@ class ServerObjects:
         after: str | None = ""
         while after is not None:
             asked = urlencode({"prefix": prefix, "after": after})
-            page = msgspec.json.decode(self._api.request("GET", f"{self._path}/objects?{asked}"))
+            try:
+                page = msgspec.json.decode(self._api.request("GET", f"{self._path}/objects?{asked}"))
+            except NoProject:
+                return
             yield from ((each["key"], each["size"]) for each in page["items"])
             after = page["next"]
 
     def delete(self, key: str) -> None:
-        self._api.request("DELETE", self._object(key))
+        with contextlib.suppress(NoProject):
+            self._api.request("DELETE", self._object(key))
 
     def explain(self, error: Exception) -> tuple[Trouble, str] | None:
         """The server's own words are errors of ours already."""
@@ -103,11 +115,11 @@ class ServerObjects:
 
     def _send(self, key: str, content: bytes, digest: str, size: int, offset: int) -> int:
         asked = urlencode({"digest": digest, "size": size, "offset": offset})
-        answer = self._api.request(
-            "PUT",
-            f"{self._object(key)}?{asked}",
-            content,
-            headers={"Content-Type": "application/octet-stream"},
+        path, headers = f"{self._object(key)}?{asked}", {"Content-Type": "application/octet-stream"}
+        answer = in_project(
+            self._api,
+            self._project,
+            lambda: self._api.request("PUT", path, content, headers=headers),
         )
         have: int = msgspec.json.decode(answer)["have"]
         return have

@@ -284,7 +284,9 @@ def find_launch(store: HttpStore, id: str) -> Launch:  # noqa: A002
 def find_launches(store: HttpStore, limit: int, **where: str) -> tuple[list[Launch], str | None]:
     """Runs that were asked for, newest first, and whether there are more."""
     asked = "&".join(f"{name}={quote(value)}" for name, value in where.items())
-    answer = store.api.request("GET", f"{_project(store)}/launches?limit={limit}&{asked}")
+    answer = store.look("GET", f"/launches?limit={limit}&{asked}")
+    if answer is None:
+        return [], None
     page = encoding.decode_parts(answer)
     return [_decode(bytes(each), Launch) for each in page.items], page.next
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_PROJECT = "default"
 DEVICE_LASTS = timedelta(minutes=10)  # until a machine that wants to log in must have been let in
 _MINUTE = timedelta(minutes=1)
+_MAKE_NONE = "you may not create projects on this server"
 _OF_ACCOUNTS = (Purpose.SESSION, Purpose.API_KEY)
 _SWEPT_EVERY_S = 3600.0
 _FAILURES_KEPT = timedelta(days=90)
@@ -110,9 +111,9 @@ class Access:
 
     def check(self, who: Principal, project: str, needed: Role) -> None:
         """Let pass who has a role in a project; raises as `require` does."""
-        self.require(self.role(who, project), project, needed)
+        self.require(who, self.role(who, project), project, needed)
 
-    def require(self, role: Role | None, project: str, needed: Role) -> None:
+    def require(self, who: Principal, role: Role | None, project: str, needed: Role) -> None:
         """Let pass a role.
 
         Raises:
@@ -120,7 +121,9 @@ class Access:
             AccessDenied: Their role is not enough.
         """
         if role is None:
-            raise no_project(project)
+            error = no_project(project)
+            error.why = "" if self._may_make(who) else _MAKE_NONE
+            raise error
         if not role.covers(needed):
             raise AccessDenied(
                 f"you are {_article(role)} of project `{project}`",
@@ -144,10 +147,8 @@ class Access:
             AccessDenied: They may not.
             Conflict: There is one of that name, theirs or not.
         """
-        if who.is_limited or not (who.user.admin or self.settings.create_projects):
-            raise AccessDenied(
-                "you may not create projects on this server", mend="ask an admin of the server"
-            )
+        if not self._may_make(who):
+            raise AccessDenied(_MAKE_NONE, mend="ask an admin of the server")
         space = Space(name=name, description=description)
         member = Member(project=name, user=who.user.id, role=Role.ADMIN)
         try:
@@ -259,6 +260,10 @@ class Access:
             address=who.address if who else address,
             details=details,
         )
+
+    def _may_make(self, who: Principal) -> bool:
+        """Whether somebody may make projects."""
+        return not who.is_limited and (who.user.admin or self.settings.create_projects)
 
     def _known(self, secret: str, project: str) -> tuple[Token | None, User | None, bool, Member | None]:
         """A token by its secret, its user, whether there is a project, and that user's membership in it.

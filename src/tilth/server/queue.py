@@ -236,7 +236,7 @@ class Queue:
         """End the runs of cancelled launches that nobody stopped: the runner, or its driver, was lost just then."""
         rows = self.store.database.select(
             "SELECT id FROM launch WHERE space = ? AND state = ? AND leased_until < ? LIMIT 1000",
-            (self.store.space, LaunchState.CANCELLED.value, _micros(self._ran_out(LASTS))),
+            (self.store.space, LaunchState.CANCELLED.value, _micros(now())),
         )
         for launch in self.store.find(Launch, id=[row[0] for row in rows], limit=1000) if rows else ():
             self.end_cancelled(launch)
@@ -257,17 +257,15 @@ class Queue:
         holds: Collection[str] | None,
     ) -> Launch | None:
         """A launch whose runner is gone. It counts against the limits already."""
-        condition, values = _run_out_by(self._ran_out(lasts), runner, holds)
+        moment = now()
+        if self._began is not None and moment < self._began + lasts:
+            moment = self._began - lasts
+        condition, values = _run_out_by(moment, runner, holds)
         only, more = _only(projects)
         found = self.store.select_within(
             cursor, Launch, condition + only, [*values, *more], "ORDER BY created_at, id"
         )
         return next(filter(fits, found), None)
-
-    def _ran_out(self, lasts: timedelta) -> datetime:
-        """Leases that ended before this moment have run out: they could have been renewed, and were not."""
-        moment = now()
-        return self._began - lasts if self._began is not None and moment < self._began + lasts else moment
 
     def _waiting(
         self, cursor: Cursor, projects: Sequence[str] | None, fits: Callable[[Launch], bool]

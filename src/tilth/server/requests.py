@@ -136,7 +136,7 @@ def member(needed: Role) -> Callable[..., ProjectRequest]:
         access = access_of(request)
         who, role = access.principal_in(project, _secret(request), address_of(request))
         request.state.who = who
-        access.require(role, project, needed)
+        access.require(who, role, project, needed)
         return ProjectRequest(who, project, access, store_of(request, project))
 
     return let_in

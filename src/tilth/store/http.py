@@ -16,6 +16,7 @@ from tilth.errors import (
     Conflict,
     LoginNeeded,
     NoProject,
+    NotFound,
     ServerUnavailable,
     SetupError,
     TilthError,
@@ -27,7 +28,7 @@ from tilth.store.patience import PATIENCE
 from tilth.store.protocol import Page, Put
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from tilth.store.connections import Answer
@@ -182,7 +183,7 @@ class Api:
 
 
 class HttpStore:
-    """A `Store` on a server: the records of one project, which is made when it must be."""
+    """A `Store` on a server: the records of one project, which is made by the first that is written to it."""
 
     def __init__(self, url: str, token: str, project: str, *, patience_s: float = 30.0) -> None:
         self.api = Api(url, token, patience_s=patience_s)
@@ -199,7 +200,13 @@ class HttpStore:
         return self._records(kind, self._request("POST", f"/{_plural(kind)}", body))
 
     def get(self, kind: type[R], id: str) -> R:  # noqa: A002
-        return _decode(kind, self._request("GET", f"/{_plural(kind)}/{quote(id, safe='')}"))
+        told = self.look("GET", f"/{_plural(kind)}/{quote(id, safe='')}")
+        if told is None:
+            raise NotFound(
+                f"no {kind.kind.replace('_', ' ')} has the id `{id}`",
+                why=f"no project `{self.project}` of yours is on `{self.api.url}`",
+            )
+        return _decode(kind, told)
 
     def find(
         self,
@@ -218,9 +225,13 @@ class HttpStore:
             "after": after,
             "id_prefix": id_prefix,
         }
-        answer = encoding.decode_parts(
-            self._request("POST", f"/{_plural(kind)}/query", encoding.encode(asked))
-        )
+        told = self.look("POST", f"/{_plural(kind)}/query", encoding.encode(asked))
+        if told is None:
+            from tilth.store.sql import check_find  # here for cost
+
+            check_find(kind, order=order, limit=limit, after=after, id_prefix=id_prefix, where=where)
+            return Page((), None)
+        answer = encoding.decode_parts(told)
         return Page(tuple(_decode(kind, bytes(each)) for each in answer.items), answer.next)
 
     def replace(self, old: R, new: R) -> R:
@@ -255,6 +266,19 @@ class HttpStore:
         found = self.find(StepRun, limit=1, cache_key=cache_key, state=good)
         return found.items[0] if found.items else None
 
+    def look(self, method: str, path: str, body: bytes | None = None) -> bytes | None:
+        """What the server answers; None where it has no such project so far: looking makes none.
+
+        Raises:
+            NoProject: Nor may who asks make it.
+        """
+        try:
+            return self.api.request(method, self._path + path, body)
+        except NoProject as error:
+            if error.why:
+                raise _not_to_be_made(self.api, self.project, error.why) from error
+            return None
+
     def close(self) -> None:
         """Close its connections."""
         self.api.close()
@@ -273,35 +297,49 @@ class HttpStore:
     def _request(
         self, method: str, path: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        try:
-            return self.api.request(method, self._path + path, body, headers=headers)
-        except NoProject:
-            make_project(self.api, self.project)
-        try:
-            return self.api.request(method, self._path + path, body, headers=headers)
-        except NoProject as error:
-            raise NoProject(
-                f"project `{self.project}` on `{self.api.url}` is not yours",
-                why="there is one of this name that you are no member of",
-                mend="ask its admins to add you, or name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`",
-            ) from error
+        """Ask for a change."""
+        return in_project(
+            self.api,
+            self.project,
+            lambda: self.api.request(method, self._path + path, body, headers=headers),
+        )
 
 
-def make_project(api: Api, project: str) -> None:
-    """Make a project where its name is free; who may use it, the next request tells.
+def in_project(api: Api, project: str, change: Callable[[], T]) -> T:
+    """Make a change in a project, and the project where it is missing.
 
     Raises:
-        NoProject: There is none that is theirs, and they may make none.
+        NoProject: There is none that is theirs, and they may make none of this name.
     """
+    try:
+        return change()
+    except NoProject:
+        _make_project(api, project)
+    try:
+        return change()
+    except NoProject as error:
+        raise NoProject(
+            f"project `{project}` on `{api.url}` is not yours",
+            why="there is one of this name that you are no member of",
+            mend="ask its admins to add you, or name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`",
+        ) from error
+
+
+def _make_project(api: Api, project: str) -> None:
+    """Make a project where its name is free; who may use it, the next request tells."""
     try:
         with contextlib.suppress(Conflict):  # somebody else's, or one that was made just now
             api.request("POST", "/projects", encoding.encode({"name": project}))
     except AccessDenied as error:
-        raise NoProject(
-            f"no project `{project}` of yours is on `{api.url}`",
-            why=f"nor may it be made: {error.summary}",
-            mend="name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`; `tilth project list` shows yours",
-        ) from error
+        raise _not_to_be_made(api, project, error.summary) from error
+
+
+def _not_to_be_made(api: Api, project: str, why: str) -> NoProject:
+    return NoProject(
+        f"no project `{project}` of yours is on `{api.url}`",
+        why=f"nor may it be made: {why}",
+        mend="name another: `project` of `[tool.tilth]`, or `TILTH_PROJECT`; `tilth project list` shows yours",
+    )
 
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from tilth.errors import NoProject, NotFound
+from tilth.errors import NotFound
 from tilth.secrets.store import Secret, Secrets
-from tilth.store.http import make_project
+from tilth.store.http import in_project
 
 if TYPE_CHECKING:
     import builtins
@@ -41,11 +41,7 @@ class ServerSecrets(Secrets):
 
     def set(self, name: str, value: str) -> Secret:
         path, body = f"{self._path_there}/{quote(name, safe='')}", msgspec.json.encode({"value": value})
-        try:
-            told = self._api.request("PUT", path, body)
-        except NoProject:
-            make_project(self._api, self._project)
-            told = self._api.request("PUT", path, body)
+        told = in_project(self._api, self._project, lambda: self._api.request("PUT", path, body))
         return _secret(msgspec.json.decode(told))
 
     def delete(self, *names: str) -> None:

@@ -264,6 +264,19 @@ def read_row(kind: type[R], row: Row) -> R:
 _tables: dict[type[Record], _Table[Any]] = {}
 
 
+def check_find(
+    kind: type[Record],
+    *,
+    order: str,
+    limit: int,
+    after: str | None,
+    id_prefix: str,
+    where: Mapping[str, Where],
+) -> None:
+    """Raise what `find` raises for a question that no store can answer."""
+    _table(kind).find("", order, limit, after, id_prefix, where)
+
+
 def _table(kind: type[R]) -> _Table[R]:
     table = _tables.get(kind)
     if table is None:
