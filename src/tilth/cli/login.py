@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from tilth.cli.usage import Misuse, json_option
+
+if TYPE_CHECKING:
+    from tilth.client.login import LoggedIn
 
 
 @click.command()
@@ -36,7 +40,7 @@ def login(*, url: str, user: str | None, api_key: bool) -> None:
     click.echo(f"logged in at {done.url} as {done.user}; records are kept there now", err=True)
 
 
-def _by_browser(url: str) -> logins.LoggedIn:  # type: ignore[name-defined]  # noqa: F821
+def _by_browser(url: str) -> LoggedIn:
     from tilth.cli.home import home
     from tilth.client import login as logins
 

@@ -354,7 +354,9 @@ def _rule(schedule: Schedule) -> str:
 
     if schedule.cron:
         return f"{schedule.cron} ({schedule.timezone})"
-    return f"every {duration(schedule.every_s)}" if schedule.every_s else f"once, {_moment(schedule.at)}"
+    if not schedule.every_s:
+        return f"once, {_moment(schedule.at)}"
+    return f"every {schedule.every_s} s" if schedule.every_s < 60 else f"every {duration(schedule.every_s)}"
 
 
 def _moment(moment: datetime | None) -> str:

@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import quote
 
 import msgspec
@@ -32,7 +32,7 @@ _END_S = 30.0
 _AT_ONCE = 1 << 20  # bytes of a log in one request
 
 
-def is_on_server(store: Store) -> bool:
+def is_on_server(store: Store) -> TypeGuard[HttpStore]:
     """Whether records are on a server."""
     return hasattr(store, "api")
 
@@ -47,7 +47,7 @@ def reported(run: Run, home: Home, store: Store) -> Iterator[None]:
     if not is_on_server(store):
         yield
         return
-    with PATIENCE.of_a_run(PATIENCE_S), _Reporting(run, home, store):  # type: ignore[arg-type]
+    with PATIENCE.of_a_run(PATIENCE_S), _Reporting(run, home, store):
         yield
 
 
@@ -134,30 +134,27 @@ def lease_of(run: Run, store: Store) -> dict[str, Any] | None:
     """Who drives a run, as the server knows: `held`, `holder`, `expires_at`. None where records are here."""
     if not is_on_server(store):
         return None
-    server: HttpStore = store  # type: ignore[assignment]
-    path = f"/projects/{quote(server.project, safe='')}/runs/{run.id}/lease"
-    found: dict[str, Any] = msgspec.json.decode(server.api.request("GET", path))
+    path = f"/projects/{quote(store.project, safe='')}/runs/{run.id}/lease"
+    found: dict[str, Any] = msgspec.json.decode(store.api.request("GET", path))
     return found
 
 
-def ask_to_cancel(run: Run, store: Store) -> None:
+def ask_to_cancel(run: Run, store: HttpStore) -> None:
     """Ask the driver of a run to stop it, wherever it is."""
-    server: HttpStore = store  # type: ignore[assignment]
-    server.api.request("POST", f"/projects/{quote(server.project, safe='')}/runs/{run.id}/cancel", b"")
+    store.api.request("POST", f"/projects/{quote(store.project, safe='')}/runs/{run.id}/cancel", b"")
 
 
-def bring_logs(run: str, store: Store, folder: Path) -> None:
+def bring_logs(run: str, store: HttpStore, folder: Path) -> None:
     """Bring what steps of a run printed into a folder, or what has come since."""
-    server: HttpStore = store  # type: ignore[assignment]
-    path = f"/projects/{quote(server.project, safe='')}/runs/{run}/logs"
-    listed = msgspec.json.decode(server.api.request("GET", path))["items"]
+    path = f"/projects/{quote(store.project, safe='')}/runs/{run}/logs"
+    listed = msgspec.json.decode(store.api.request("GET", path))["items"]
     folder.mkdir(parents=True, exist_ok=True)
     for each in listed:
         target = folder / quote(each["name"], safe="")
         have = target.stat().st_size if target.exists() else 0
         if have < each["size"]:
             headers = {"Range": f"bytes={have}-{each['size'] - 1}"}
-            content = server.api.request("GET", f"{path}/{quote(each['name'], safe='')}", headers=headers)
+            content = store.api.request("GET", f"{path}/{quote(each['name'], safe='')}", headers=headers)
             with open(target, "ab") as file:
                 file.write(content)
 

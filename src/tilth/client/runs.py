@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tilth.client.lookup import find_run
-from tilth.client.reporting import ask_to_cancel, lease_of, run_folder
+from tilth.client.reporting import ask_to_cancel, is_on_server, lease_of, run_folder
 from tilth.engine.lease import is_held
 from tilth.engine.logs import LogLine, read_log
 from tilth.errors import (
@@ -57,7 +57,7 @@ def cancel(run: str) -> Run:
         folder = home.runs / found.id
         with contextlib.suppress(FileNotFoundError):  # without its folder, nobody drives it here
             (folder / "cancel").touch()
-        if not is_held(folder) and is_driven(found, home, store):
+        if not is_held(folder) and is_on_server(store) and is_driven(found, home, store):
             ask_to_cancel(found, store)
         while is_driven(found, home, store):
             time.sleep(_FOLLOW_S / 4)
