@@ -95,7 +95,6 @@ def start(
     )
     if embedded:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
         tell = logging.getLogger("tilth.runner").info
     else:
 
