@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export NO_MKDOCS_2_WARNING = 1
 BIN := .venv/bin
 
-.PHONY: help setup quickstart test services check format docs serve-docs benchmark lock clean
+.PHONY: help setup quickstart dashboard test services check format docs serve-docs benchmark lock clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ quickstart: setup  ## run a real training pipeline in two environments
 	@export TILTH_HOME="$${TILTH_HOME:-$(CURDIR)/.cache/tilth}"; \
 	$(BIN)/tilth run examples/quickstart/pipeline.py && \
 	$(BIN)/tilth artifacts get --force quickstart/report/report .cache/quickstart.html
+
+dashboard: setup  ## build the dashboard that the server serves; needs Node
+	@scripts/dashboard
 
 test: setup  ## run the tests; ARGS="-k name" goes to pytest
 	@scripts/test $(ARGS)
@@ -30,10 +33,12 @@ check: setup  ## lint, formatting, types, import contracts, docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --strict --quiet
+	scripts/dashboard check
 
 format: setup  ## format, and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	@if [ -d dashboard/node_modules ]; then cd dashboard && npm run --silent format; fi
 
 docs: setup  ## build the docs into site/
 	$(BIN)/mkdocs build --strict
@@ -55,5 +60,6 @@ lock: setup  ## resolve the requirements again; ARGS="--upgrade" for newer ones
 clean:  ## remove what was made here: .venv, caches, site
 	@# Realised environments are read-only, folders included.
 	@if [ -d .cache ]; then chmod -R u+w .cache; fi
+	rm -rf dashboard/node_modules src/tilth/server/web
 	rm -rf .venv .cache site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

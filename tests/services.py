@@ -34,6 +34,7 @@ GROUPS = {
     **dict.fromkeys(["postgres", "postgres_database"], "postgres"),
     "oidc_provider": "oidc",
     "browser": "browser",
+    "dashboard": "dashboard",
 }
 
 

@@ -117,6 +117,8 @@ def schema(kind: Any) -> dict[str, Any]:
 def _schema(kind: Any) -> dict[str, Any]:
     # Every route describes the same errors, and most the same records: a server starts in half the time.
     (found,), components = msgspec.json.schema_components([kind], ref_template=TEMPLATE)
+    twice = [name for name, told in components.items() if _schemas.get(name, told) != told]
+    assert not twice, f"two things are called {twice}"
     _schemas.update(components)
     return found
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import FileResponse
 
 from tilth.errors import AccessDenied, Conflict, LoginNeeded, NotFound
 from tilth.records import Moment, now
@@ -329,12 +329,6 @@ def own_url(request: Request) -> str:
     """The address of this server, as browsers have it."""
     settings = access_of(request).settings
     return settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-
-
-@pages.get("/")
-async def front() -> Response:
-    """Whoever opens the address of the server wants its pages."""
-    return RedirectResponse("/login")
 
 
 @pages.get("/login")

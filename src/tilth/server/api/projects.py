@@ -33,7 +33,7 @@ class ProjectView(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
-class ProjectPage(msgspec.Struct, frozen=True):
+class ProjectViewPage(msgspec.Struct, frozen=True):
     """Some of the projects. `next` goes into `after` for the rest."""
 
     items: tuple[ProjectView, ...]
@@ -67,7 +67,7 @@ class NewRole(msgspec.Struct, frozen=True):
     role: Role
 
 
-@router.get("", summary="List projects", responses=answers(ProjectPage))
+@router.get("", summary="List projects", responses=answers(ProjectViewPage))
 def find_projects(
     request: Request,
     who: Who,
@@ -84,7 +84,7 @@ def find_projects(
         for each in page
         if (role := access.role(who, each.name)) is not None
     )
-    return respond(ProjectPage(items, page.next))
+    return respond(ProjectViewPage(items, page.next))
 
 
 @router.post(

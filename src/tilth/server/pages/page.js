@@ -89,8 +89,16 @@ async function providers() {
 
 onSubmit("login", async (data) => {
   await ask("POST", "/login", { name: data.get("name"), password: data.get("password"), client: "browser", cookie: true });
+  if (next()) return location.replace(next());
   await begin();
 });
+
+// Where the login was asked for: a page of this server, or none.
+function next() {
+  const asked = new URLSearchParams(location.search).get("next") ?? "";
+  const target = URL.canParse(asked, location.origin) ? new URL(asked, location.origin) : location;
+  return asked.startsWith("/") && target.origin === location.origin ? target.href : "";
+}
 
 onSubmit("me", async () => {
   await ask("POST", "/logout");
