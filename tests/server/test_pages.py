@@ -119,8 +119,8 @@ def test_a_link_sets_a_password_once(page: Page, server: RunningServer) -> None:
     expect(page.locator("#said")).to_have_text("This link is good no more. Ask an admin for another.")
 
 
-def test_the_address_of_a_server_shows_its_login(page: Page, server: RunningServer) -> None:
-    _log_in(page, server.url)
+def test_the_login_lets_in_and_out_and_refuses(page: Page, server: RunningServer) -> None:
+    _log_in(page, f"{server.url}/login")
     expect(page.locator("#said")).to_have_text("You are logged in as admin.")
     page.get_by_role("button", name="Log out").click()
     expect(page.locator("#login")).to_be_visible()

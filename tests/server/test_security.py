@@ -86,6 +86,13 @@ ROUTES = {
     "GET /invite": "open",
     "GET /": "open",
     "GET /docs": "open",
+    "GET /p/{path:path}": "open",  # the application, which then asks the API
+    "GET /settings": "open",
+    "GET /settings/{path:path}": "open",
+    "GET /setup": "open",
+    "GET /theme.js": "open",
+    "GET /sprout.svg": "open",
+    "GET /assets/{name}": "open",
     "GET /pages/{name}": "open",
     "GET /info": "open",
     "POST /login": "open",

@@ -18,9 +18,10 @@ from tilth import __version__
 from tilth.errors import DatabaseUnavailable, DefinitionError, SetupError, TilthError
 from tilth.home import Home
 from tilth.records import now
-from tilth.server import dashboard, documents
+from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
+    dashboard,
     health,
     launches,
     live,
@@ -171,7 +172,7 @@ def create_app(
     app.include_router(launches.anywhere, prefix="/api/v1")
     app.include_router(health.probes)
     app.include_router(login.pages)
-    app.include_router(dashboard.router)
+    app.include_router(dashboard.pages)
 
     app.add_exception_handler(TilthError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)

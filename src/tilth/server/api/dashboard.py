@@ -9,8 +9,8 @@ from starlette.responses import FileResponse
 
 from tilth.errors import NotFound
 
-router = APIRouter(include_in_schema=False)
-_HERE = Path(__file__).parent
+pages = APIRouter(include_in_schema=False)
+_HERE = Path(__file__).parents[1]
 WEB = _HERE / "web"  # made by `make dashboard`; in the wheel
 _TYPES = {
     ".css": "text/css",
@@ -25,25 +25,25 @@ _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 
 
-@router.get("/")
-@router.get("/p/{path:path}")
-@router.get("/settings")
-@router.get("/settings/{path:path}")
-@router.get("/setup")
+@pages.get("/")
+@pages.get("/p/{path:path}")
+@pages.get("/settings")
+@pages.get("/settings/{path:path}")
+@pages.get("/setup")
 async def application() -> Response:
     """The page of every address; which one it shows, the application knows."""
     built = WEB / "index.html"
     return FileResponse(built if built.is_file() else _HERE / "pages" / "no-dashboard.html")
 
 
-@router.get("/theme.js")
-@router.get("/sprout.svg")
+@pages.get("/theme.js")
+@pages.get("/sprout.svg")
 async def loose(request: Request) -> Response:
     """What the page needs before all else."""
     return _file(request, request.url.path.removeprefix("/"), WEB, {"Cache-Control": "max-age=3600"})
 
 
-@router.get("/assets/{name}")
+@pages.get("/assets/{name}")
 async def part(request: Request, name: str) -> Response:
     """A part of the application, compressed as the browser takes it."""
     return _file(request, name, WEB / "assets", _FOREVER)
