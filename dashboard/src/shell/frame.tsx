@@ -132,7 +132,7 @@ function Navigation({ onSearch }: { onSearch: () => void }) {
           className="flex h-8 w-full items-center gap-2 rounded-md border border-line bg-sunken px-2 text-muted hover:text-ink"
         >
           <Search className="size-4" aria-hidden />
-          <span className="grow text-left text-[13px]">Search and commands</span>
+          <span className="grow truncate text-left text-[13px]">Search, go to …</span>
           <kbd className="text-xs">⌃K</kbd>
         </button>
       </div>
