@@ -49,10 +49,11 @@ def payload() -> Payload:
 
 def _files() -> bytes:
     root = Path(tilth.__file__).parent
+    web = root / "server" / "web"  # what a server shows to browsers
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(root.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts and web not in path.parents:
                 name = path.relative_to(root.parent).as_posix()
                 archive.writestr(zipfile.ZipInfo(name, _WHEN), path.read_bytes(), zipfile.ZIP_DEFLATED)
     return content.getvalue()
