@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export NO_MKDOCS_2_WARNING = 1
 BIN := .venv/bin
 
-.PHONY: help setup quickstart dashboard test services check format docs serve-docs benchmark lock clean
+.PHONY: help setup quickstart dashboard pictures test services check format docs serve-docs benchmark lock clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +46,16 @@ docs: setup  ## build the docs into site/
 serve-docs: setup  ## show the docs at a local address while they are edited
 	$(BIN)/mkdocs serve
 
+pictures: setup dashboard  ## take the pictures of the docs anew; needs Chromium
+	$(BIN)/python scripts/pictures $(ARGS)
+
 benchmark: setup  ## measure against other frameworks; ARGS="--quick"
 	$(BIN)/python benchmarks/run.py $(ARGS)
 	$(BIN)/python benchmarks/environments.py $(ARGS)
 	@# It needs an engine and a registry.
 	scripts/services status docker registry && $(BIN)/python benchmarks/images.py $(ARGS)
 	scripts/services start postgres && $(BIN)/python benchmarks/server.py $(ARGS)
+	scripts/dashboard && scripts/services start browser && $(BIN)/python benchmarks/dashboard.py $(ARGS)
 
 lock: setup  ## resolve the requirements again; ARGS="--upgrade" for newer ones
 	@scripts/lock $(ARGS)
