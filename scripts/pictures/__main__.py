@@ -145,8 +145,7 @@ class Farm:
         """Name -> address of what is shown."""
         runs = self.ask("GET", "/projects/orchard/runs?order=number&limit=10")["items"]
         good, failed = runs[-2], runs[-1]
-        environments = list(good["environments"].values())
-        older = list(runs[0]["environments"].values())
+        older, newer = runs[0]["environments"]["tables"], good["environments"]["tables"]
         snapshot = self.ask("GET", "/projects/orchard/snapshots?limit=1")["items"][0]
         return {
             "overview": f"{P}/overview",
@@ -159,8 +158,8 @@ class Farm:
             "run-logs": f"{P}/runs/{good['name']}?tab=logs",
             "compare": f"{P}/compare?runs={runs[0]['name']},{good['name']}",
             "environments": f"{P}/environments",
-            "environment": f"{P}/environments/{environments[0]}",
-            "environments-diff": f"{P}/environments/diff?a={older[0]}&b={environments[0]}",
+            "environment": f"{P}/environments/{newer}",
+            "environments-diff": f"{P}/environments/diff?a={older}&b={newer}",
             "builds": f"{P}/builds",
             "artifacts": f"{P}/artifacts",
             "artifact": f"{P}/artifacts/harvest/1",
