@@ -149,6 +149,15 @@ ROUTES = {
     f"HEAD {P}/objects/{{key:path}}": "viewer",
     f"PUT {P}/objects/{{key:path}}": "editor",
     f"DELETE {P}/objects/{{key:path}}": "own",
+    f"GET {P}/artifact-names": "viewer",
+    f"GET {P}/artifacts/{{id}}/files": "viewer",
+    f"GET {P}/artifacts/{{id}}/files/{{name:path}}": "viewer",
+    f"GET {P}/artifacts/{{id}}/visualizations/{{name:path}}": "viewer",
+    f"GET {P}/artifacts/{{id}}/download": "viewer",
+    f"GET {P}/artifacts/{{id}}/table": "viewer",
+    f"GET {P}/artifacts/{{id}}/columns": "viewer",
+    f"GET {P}/artifacts/{{id}}/items": "viewer",
+    f"GET {P}/artifacts/{{id}}/lineage": "viewer",
     f"POST {P}/snapshots/{{id}}/runs": "person",
     f"GET {P}/launches": "viewer",
     f"GET {P}/launches/{{id}}": "viewer",
@@ -177,7 +186,12 @@ BODIES = {
     f"POST {P}/runs/start": {"pipeline": "p"},
     f"PUT {R}/lease": {"holder": "h", "fence": 1},
 }
-QUERIES = {f"PUT {R}/logs/{{name}}": "?offset=0", f"GET {R}/events": "?logs=false"}
+QUERIES = {
+    f"PUT {R}/logs/{{name}}": "?offset=0",
+    f"GET {R}/events": "?logs=false",
+    f"GET {P}/artifacts/{{id}}/table": "?file=value.npy",
+    f"GET {P}/artifacts/{{id}}/columns": "?file=value.npy",
+}
 _KIND = re.compile(rf"{re.escape(P)}/({'|'.join(BY_PLURAL)})(/query|/{{id}})?")
 
 
@@ -232,6 +246,7 @@ def let_in(client, token, method, path, at_root, project, run):
     row = row_of(method, path)
     where = (
         path.replace("{key:path}", "there" if method == "HEAD" else "nothing")
+        .replace("{name:path}", "nothing")
         .replace("{project}", project)
         .replace("{run}", run)
     )

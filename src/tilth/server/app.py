@@ -21,6 +21,7 @@ from tilth.records import now
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
+    artifacts,
     dashboard,
     health,
     launches,
@@ -157,6 +158,7 @@ def create_app(
     for part in (
         live,
         objects,
+        artifacts,
         health,
         login,
         oidc,
