@@ -1,0 +1,259 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate } from "@tanstack/react-router";
+import {
+  Background,
+  Controls,
+  type Edge,
+  Handle,
+  MarkerType,
+  type Node,
+  type NodeProps,
+  Position,
+  ReactFlow,
+} from "@xyflow/react";
+import "@xyflow/react/dist/style.css";
+import clsx from "clsx";
+import { FileBox } from "lucide-react";
+import { useMemo } from "react";
+import { useTheme } from "@/shell/theme";
+import { Card } from "@/ui/card";
+import { plural } from "@/ui/format";
+import { Select } from "@/ui/input";
+import { Answer, Empty, Loading } from "@/ui/said";
+import { colourOf, State } from "@/ui/state";
+import { runPath } from "./addresses";
+import { HEIGHT, placed, WIDTH } from "./lineage-layout";
+import { type Artifact, type Lineage, lineage } from "./queries";
+import { artifactVersionRoute } from "./routes";
+
+const USUAL = 3; // steps each way
+
+/** What an artifact was made from, to its left, and what was made from it, to its right. */
+export default function LineageGraph({ project, artifact }: { project: string; artifact: Artifact }) {
+  const { depth: asked } = artifactVersionRoute.useSearch();
+  const depth = Math.min(10, Math.max(1, Number(asked) || USUAL));
+  const navigate = useNavigate();
+  const query = useQuery(lineage(project, artifact.id, depth));
+  return (
+    <Card
+      title="Lineage"
+      flush
+      actions={
+        <span className="flex items-center gap-2 text-xs text-muted">
+          <span aria-hidden>steps each way</span>
+          <Select
+            aria-label="steps each way"
+            className="w-16"
+            value={String(depth)}
+            options={
+              ["1", "2", "3", "5", "10"].includes(String(depth))
+                ? ["1", "2", "3", "5", "10"]
+                : [String(depth), "10"]
+            }
+            onChange={(event) =>
+              void navigate({
+                to: ".",
+                search: { tab: "lineage", depth: event.target.value },
+                replace: true,
+              } as never)
+            }
+          />
+        </span>
+      }
+    >
+      <Answer query={query} loading={<Loading rows={8} />}>
+        {(told) => <Laid project={project} artifact={artifact} told={told} />}
+      </Answer>
+    </Card>
+  );
+}
+
+function Laid({ project, artifact, told }: { project: string; artifact: Artifact; told: Lineage }) {
+  const { data: places, error } = useQuery({
+    queryKey: ["lineage-places", told],
+    queryFn: () => placed(told),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const theme = useTheme();
+  const nodes = useMemo(
+    () => (places ? nodesOf(project, artifact, told, places) : []),
+    [project, artifact, told, places],
+  );
+  const edges = useMemo(() => edgesOf(told), [told]);
+  if (told.edges.length === 0)
+    return (
+      <Empty title="Nothing is known of where it came from">
+        The run that made it was deleted, and no step has used it.
+      </Empty>
+    );
+  return (
+    <>
+      <div className="h-[60vh] min-h-80">
+        {error ? (
+          <p className="p-4 text-sm text-muted">The graph could not be laid out; below is what is in it.</p>
+        ) : places ? (
+          <ReactFlow
+            nodes={nodes}
+            edges={edges}
+            nodeTypes={TYPES}
+            colorMode={theme === "dark" ? "dark" : "light"}
+            fitView
+            fitViewOptions={{ maxZoom: 1, padding: 0.1 }}
+            minZoom={0.1}
+            nodesDraggable={false}
+            nodesConnectable={false}
+            nodesFocusable={false}
+            edgesFocusable={false}
+            elementsSelectable={false}
+            proOptions={{ hideAttribution: true }}
+            aria-label="lineage"
+          >
+            <Background />
+            <Controls showInteractive={false} />
+          </ReactFlow>
+        ) : (
+          <Loading rows={6} />
+        )}
+      </div>
+      <p className="border-t border-line px-4 py-2 text-xs text-muted">
+        {plural(told.artifacts.length, "artifact")}, {plural(told.step_runs.length, "step")}
+        {told.cut && "; there is more than is shown"}. What a step loaded by itself is not among its inputs.
+      </p>
+    </>
+  );
+}
+
+type ArtifactData = {
+  project: string;
+  name: string;
+  version: number;
+  type: string;
+  own: boolean;
+};
+type StepData = { project: string; run: string; step: string; state: string };
+type ArtifactItem = Node<ArtifactData, "artifact">;
+type StepItem = Node<StepData, "step">;
+
+function nodesOf(
+  project: string,
+  artifact: Artifact,
+  told: Lineage,
+  places: Map<string, { x: number; y: number }>,
+): Array<ArtifactItem | StepItem> {
+  const at = (id: string) => ({
+    position: places.get(id) ?? { x: 0, y: 0 },
+    width: WIDTH,
+    height: HEIGHT,
+    sourcePosition: Position.Right,
+    targetPosition: Position.Left,
+  });
+  return [
+    ...told.artifacts.map(
+      (each): ArtifactItem => ({
+        id: each.id,
+        type: "artifact",
+        ...at(each.id),
+        data: {
+          project,
+          name: each.name,
+          version: each.version,
+          type: each.type,
+          own: each.id === artifact.id,
+        },
+      }),
+    ),
+    ...told.step_runs.map(
+      (each): StepItem => ({
+        id: each.id,
+        type: "step",
+        ...at(each.id),
+        data: { project, run: each.run, step: each.step, state: each.state },
+      }),
+    ),
+  ];
+}
+
+function edgesOf(told: Lineage): Edge[] {
+  return told.edges.map(({ source, target }) => ({
+    id: `${source} ${target}`,
+    source,
+    target,
+    markerEnd: { type: MarkerType.ArrowClosed, color: "var(--line-strong)" },
+    style: { stroke: "var(--line-strong)" },
+  }));
+}
+
+function ArtifactBox({ data }: NodeProps<ArtifactItem>) {
+  const at = data.name.lastIndexOf("/") + 1;
+  return (
+    <Box own={data.own}>
+      <Link
+        to="/p/$project/artifacts/$name/$version"
+        params={{ project: data.project, name: data.name, version: String(data.version) }}
+        search={{ tab: "lineage" } as never}
+        aria-current={data.own || undefined}
+        title={`${data.name}, version ${data.version}`}
+        className="nopan flex h-full items-center gap-2 px-3"
+      >
+        <FileBox className="size-4 shrink-0 text-muted" aria-hidden />
+        <span className="min-w-0">
+          <span className="flex gap-1 text-[13px] leading-tight font-medium">
+            <span className="truncate">{data.name.slice(at)}</span>
+            <span className="shrink-0 text-muted tabular-nums">v{data.version}</span>
+          </span>
+          <span className="block truncate text-[11px] leading-tight text-muted">
+            {data.name.slice(0, at).replace(/\/$/, "") || data.type}
+          </span>
+        </span>
+      </Link>
+    </Box>
+  );
+}
+
+function StepBox({ data }: NodeProps<StepItem>) {
+  return (
+    <Box round>
+      <Link
+        to={runPath(data.project, data.run, data.step)}
+        title={`step ${data.step} of ${data.run || "a deleted run"}`}
+        className="nopan flex h-full flex-col justify-center border-l-4 px-3"
+        style={{ borderColor: colourOf(data.state) }}
+      >
+        <span className="flex items-center justify-between gap-2 text-[13px] leading-tight font-medium">
+          <span className="truncate">{data.step}</span>
+          <State state={data.state} bare />
+        </span>
+        <span className="block truncate text-[11px] leading-tight text-muted">
+          {data.run || "a deleted run"}
+        </span>
+      </Link>
+    </Box>
+  );
+}
+
+function Box({
+  children,
+  own = false,
+  round = false,
+}: {
+  children: React.ReactNode;
+  own?: boolean;
+  round?: boolean;
+}) {
+  return (
+    <div
+      style={{ width: WIDTH, height: HEIGHT }}
+      className={clsx(
+        "overflow-hidden border bg-surface text-ink shadow-card",
+        round ? "rounded-md" : "rounded-2xl",
+        own ? "border-accent ring-2 ring-accent" : "border-line-strong",
+      )}
+    >
+      <Handle type="target" position={Position.Left} className="invisible" isConnectable={false} />
+      {children}
+      <Handle type="source" position={Position.Right} className="invisible" isConnectable={false} />
+    </div>
+  );
+}
+
+const TYPES = { artifact: ArtifactBox, step: StepBox };
