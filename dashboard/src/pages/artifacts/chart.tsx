@@ -93,7 +93,7 @@ export default function Chart({
   return (
     <div
       ref={box}
-      className="min-w-0 [&_.u-legend]:text-left [&_.u-legend]:text-xs"
+      className="min-w-0 [&_.u-legend]:font-sans [&_.u-legend]:text-xs [&_.u-legend_th]:font-medium"
       style={{ minHeight: height }}
     />
   );

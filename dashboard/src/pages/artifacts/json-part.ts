@@ -115,15 +115,18 @@ class Reader {
   private string(): string | undefined {
     const begun = this.at;
     let end = begun + 1;
+    let slash = begun; // where the last one began
     for (;;) {
       const letter = this.text[end];
       if (letter === undefined) {
         this.ended();
         this.at = this.text.length;
         // What there is of a long text is worth more than nothing.
-        return this.parsed(`${this.text.slice(begun).replace(/\\(u[0-9a-fA-F]{0,3})?$/, "")}…"`);
+        const half = slash > begun && slash + (this.text[slash + 1] === "u" ? 6 : 2) > this.text.length;
+        return this.parsed(`${this.text.slice(begun, half ? slash : undefined)}…"`);
       }
       if (letter === '"') break;
+      if (letter === "\\") slash = end;
       end += letter === "\\" ? 2 : 1;
     }
     this.at = end + 1;
@@ -151,7 +154,7 @@ class Reader {
     } catch {
       throw new Wrong();
     }
-    if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) return word;
+    if (typeof value === "number" && /^-?\d+$/.test(word) && !Number.isSafeInteger(value)) return word;
     return value as Part;
   }
 }

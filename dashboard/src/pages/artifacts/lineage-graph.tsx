@@ -14,7 +14,7 @@ import {
 import "@xyflow/react/dist/style.css";
 import clsx from "clsx";
 import { FileBox } from "lucide-react";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { useTheme } from "@/shell/theme";
 import { Card } from "@/ui/card";
 import { plural } from "@/ui/format";
@@ -22,6 +22,7 @@ import { Select } from "@/ui/input";
 import { Answer, Empty, Loading } from "@/ui/said";
 import { colourOf, State } from "@/ui/state";
 import { runPath } from "./addresses";
+import { folded, type More } from "./lineage-fold";
 import { HEIGHT, placed, WIDTH } from "./lineage-layout";
 import { type Artifact, type Lineage, lineage } from "./queries";
 import { artifactVersionRoute } from "./routes";
@@ -40,7 +41,9 @@ export default function LineageGraph({ project, artifact }: { project: string; a
       flush
       actions={
         <span className="flex items-center gap-2 text-xs text-muted">
-          <span aria-hidden>steps each way</span>
+          <span aria-hidden className="whitespace-nowrap">
+            steps each way
+          </span>
           <Select
             aria-label="steps each way"
             className="w-16"
@@ -69,17 +72,27 @@ export default function LineageGraph({ project, artifact }: { project: string; a
 }
 
 function Laid({ project, artifact, told }: { project: string; artifact: Artifact; told: Lineage }) {
+  const [all, setAll] = useState(false);
+  const { shown, more } = useMemo(() => (all ? { shown: told, more: [] } : folded(told)), [all, told]);
   const { data: places, error } = useQuery({
-    queryKey: ["lineage-places", told],
-    queryFn: () => placed(told),
+    queryKey: ["lineage-places", shown, more],
+    queryFn: () => placed(shown, more),
     staleTime: Number.POSITIVE_INFINITY,
   });
   const theme = useTheme();
   const nodes = useMemo(
-    () => (places ? nodesOf(project, artifact, told, places) : []),
-    [project, artifact, told, places],
+    () => (places ? nodesOf(project, artifact, shown, more, () => setAll(true), places) : []),
+    [project, artifact, shown, more, places],
   );
-  const edges = useMemo(() => edgesOf(told), [told]);
+  const edges = useMemo(() => edgesOf(shown, more), [shown, more]);
+  // All of a wide graph would be too small to read: then the artifact and what is next to it is in sight.
+  const near = useMemo(() => {
+    const ids = new Set([artifact.id]);
+    for (const { source, target } of shown.edges)
+      if (source === artifact.id) ids.add(target);
+      else if (target === artifact.id) ids.add(source);
+    return [...ids].map((id) => ({ id }));
+  }, [artifact.id, shown]);
   if (told.edges.length === 0)
     return (
       <Empty title="Nothing is known of where it came from">
@@ -97,8 +110,14 @@ function Laid({ project, artifact, told }: { project: string; artifact: Artifact
             edges={edges}
             nodeTypes={TYPES}
             colorMode={theme === "dark" ? "dark" : "light"}
+            key={`${artifact.id} ${nodes.length}`}
             fitView
-            fitViewOptions={{ maxZoom: 1, padding: 0.1 }}
+            fitViewOptions={{
+              maxZoom: 1,
+              minZoom: 0.5,
+              padding: 0.1,
+              ...(nodes.length > 12 ? { nodes: near } : {}),
+            }}
             minZoom={0.1}
             nodesDraggable={false}
             nodesConnectable={false}
@@ -133,13 +152,17 @@ type ArtifactData = {
 type StepData = { project: string; run: string; step: string; state: string };
 type ArtifactItem = Node<ArtifactData, "artifact">;
 type StepItem = Node<StepData, "step">;
+type MoreItem = Node<{ step: string; count: number; onShow: () => void }, "more">;
+type Item = ArtifactItem | StepItem | MoreItem;
 
 function nodesOf(
   project: string,
   artifact: Artifact,
   told: Lineage,
+  more: More[],
+  onShow: () => void,
   places: Map<string, { x: number; y: number }>,
-): Array<ArtifactItem | StepItem> {
+): Item[] {
   const at = (id: string) => ({
     position: places.get(id) ?? { x: 0, y: 0 },
     width: WIDTH,
@@ -170,11 +193,23 @@ function nodesOf(
         data: { project, run: each.run, step: each.step, state: each.state },
       }),
     ),
+    ...more.map(
+      (each): MoreItem => ({
+        id: each.id,
+        type: "more",
+        ...at(each.id),
+        data: { step: each.step, count: each.count, onShow },
+      }),
+    ),
   ];
 }
 
-function edgesOf(told: Lineage): Edge[] {
-  return told.edges.map(({ source, target }) => ({
+function edgesOf(told: Lineage, more: More[]): Edge[] {
+  const all = [
+    ...told.edges,
+    ...more.flatMap(({ id, from }) => from.map((source) => ({ source, target: id }))),
+  ];
+  return all.map(({ source, target }) => ({
     id: `${source} ${target}`,
     source,
     target,
@@ -256,4 +291,21 @@ function Box({
   );
 }
 
-const TYPES = { artifact: ArtifactBox, step: StepBox };
+function MoreBox({ data }: NodeProps<MoreItem>) {
+  return (
+    <Box round>
+      <button
+        type="button"
+        onClick={data.onShow}
+        className="nopan flex size-full flex-col justify-center px-3 text-left hover:bg-sunken"
+      >
+        <span className="text-[13px] leading-tight font-medium">
+          {plural(data.count, "older run")} of {data.step}
+        </span>
+        <span className="text-[11px] leading-tight text-muted">show all</span>
+      </button>
+    </Box>
+  );
+}
+
+const TYPES = { artifact: ArtifactBox, step: StepBox, more: MoreBox };

@@ -1,5 +1,6 @@
 import ELK, { type ElkNode, type ELK as Layouter } from "elkjs/lib/elk-api";
 import workerUrl from "elkjs/lib/elk-worker.min.js?url";
+import type { More } from "./lineage-fold";
 import type { Lineage } from "./queries";
 
 export const WIDTH = 220; // px
@@ -10,9 +11,9 @@ export type Place = { id: string; x: number; y: number };
 let layouter: Layouter | undefined;
 
 /** Where each node of a lineage stands, from left to right as values went; found in a worker. */
-export async function placed(lineage: Lineage): Promise<Map<string, Place>> {
+export async function placed(lineage: Lineage, more: More[] = []): Promise<Map<string, Place>> {
   layouter ??= new ELK({ workerFactory: () => new Worker(workerUrl) });
-  const nodes = [...lineage.artifacts, ...lineage.step_runs].map((each) => ({
+  const nodes = [...lineage.artifacts, ...lineage.step_runs, ...more].map((each) => ({
     id: each.id,
     width: WIDTH,
     height: HEIGHT,
@@ -27,7 +28,10 @@ export async function placed(lineage: Lineage): Promise<Map<string, Place>> {
       "elk.layered.nodePlacement.strategy": "NETWORK_SIMPLEX",
     },
     children: nodes,
-    edges: lineage.edges.map(({ source, target }) => ({
+    edges: [
+      ...lineage.edges,
+      ...more.flatMap(({ id, from }) => from.map((source) => ({ source, target: id }))),
+    ].map(({ source, target }) => ({
       id: `${source} ${target}`,
       sources: [source],
       targets: [target],

@@ -1,3 +1,4 @@
+import { count } from "@/ui/format";
 import type { Artifact } from "./queries";
 
 /** Metadata, flattened: `{a: {b: 1}}` is `a.b`. Lists, and what is nested deeper than people look, stay JSON. */
@@ -42,6 +43,7 @@ export function series(artifacts: Artifact[], keys: string[]): [number[], ...Arr
 /** A value of metadata in one line. */
 export function shown(value: unknown): string {
   if (typeof value === "string") return value;
+  if (typeof value === "number" && Number.isInteger(value) && Math.abs(value) >= 10_000) return count(value);
   if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
   return JSON.stringify(value) ?? "";
 }

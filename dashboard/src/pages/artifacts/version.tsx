@@ -65,7 +65,7 @@ function Version({ project, artifact, known }: { project: string; artifact: Arti
   const open = (next: string) =>
     void navigate({ to: ".", search: { tab: next === "contents" ? undefined : next } } as never);
   return (
-    <div className="grid min-w-0 grid-cols-1 gap-4 xl:grid-cols-[minmax(0,1fr)_22rem]">
+    <div className="grid min-w-0 grid-cols-1 gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
       <div className="min-w-0">
         <Tabs
           label="parts of this artifact"

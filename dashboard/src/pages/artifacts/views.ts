@@ -13,38 +13,51 @@ export type View = {
   size: number; // bytes
 };
 
-const ENDINGS: Record<string, Kind> = {
-  html: "page",
-  htm: "page",
-  md: "markdown",
-  csv: "csv",
-  tsv: "csv",
-  json: "json",
-  png: "picture",
-  jpg: "picture",
-  jpeg: "picture",
-  gif: "picture",
-  webp: "picture",
-  avif: "picture",
-  bmp: "picture",
-  svg: "picture",
-  txt: "text",
-  log: "text",
-  jsonl: "text",
-  yaml: "text",
-  yml: "text",
-  toml: "text",
-  xml: "text",
-  py: "text",
-  sql: "text",
-  ini: "text",
+const ENDINGS = new Map<string, Kind>(
+  Object.entries({
+    html: "page",
+    htm: "page",
+    md: "markdown",
+    csv: "csv",
+    tsv: "csv",
+    json: "json",
+    png: "picture",
+    jpg: "picture",
+    jpeg: "picture",
+    gif: "picture",
+    webp: "picture",
+    avif: "picture",
+    bmp: "picture",
+    svg: "picture",
+    txt: "text",
+    log: "text",
+    jsonl: "text",
+    yaml: "text",
+    yml: "text",
+    toml: "text",
+    xml: "text",
+    py: "text",
+    sql: "text",
+    ini: "text",
+  } satisfies Record<string, Kind>),
+);
+// What the one file of a value is called, which has no name of its own.
+const VALUES: Record<Kind, string> = {
+  table: "table",
+  items: "items",
+  json: "value",
+  markdown: "Markdown",
+  csv: "table",
+  page: "page",
+  picture: "picture",
+  text: "text",
 };
 const MOST = 60; // of a folder of pictures, what is shown as tabs
 
 /** How a file is looked at, by its name; undefined where it is only downloaded. */
 export function kindOf(name: string): Kind | undefined {
   const last = name.slice(name.lastIndexOf("/") + 1).toLowerCase();
-  return last.includes(".") ? ENDINGS[last.slice(last.lastIndexOf(".") + 1)] : undefined;
+  return last.includes(".") ? ENDINGS.get(last.slice(last.lastIndexOf(".") + 1)) : undefined;
 }
 
 /**
@@ -69,10 +82,7 @@ export function viewsOf(told: ArtifactFiles, length: number | null | undefined):
     const kind = kindOf(file);
     if (!kind || seen.has(`${file} ${size}`)) return; // a text of HTML lies in the artifact, and beside it
     seen.add(`${file} ${size}`);
-    const label =
-      file === "value.json" && source === "files"
-        ? "value"
-        : file.replace(/^content\//, "").replace(/^value\./, "");
+    const label = /^value\.\w+$/.test(file) ? VALUES[kind] : file.replace(/^content\//, "");
     found.push({ id: `${source}/${file}`, label, kind, source, file, size });
   };
   // What materializers draw of a frame or an array is less than the table above.

@@ -7,6 +7,7 @@ which are pickled, are refused.
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import re
 import struct
@@ -38,6 +39,7 @@ _CODES = {
     "f4": "f",
     "f8": "d",
 }
+_DIGITS = {2: (3, 4, 5), 4: (6, 7, 8, 9)}  # that half and single precision need at most
 _NAMES = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex", "S": "bytes", "U": "text"}
 
 
@@ -86,6 +88,8 @@ class Scalar:
             return moment(int(number), self.unit, self.step)
         if self.kind == "m":
             return duration(int(number), self.unit, self.step)
+        if self.kind == "f" and self.size in _DIGITS and math.isfinite(number):
+            return self._shortest(number)
         return cell(number)
 
     def cells(self, data: bytes) -> list[Cell]:
@@ -105,6 +109,15 @@ class Scalar:
         if self.kind == "S":
             return [cut(each.rstrip(b"\0").decode("utf-8", "backslashreplace")) for each in pieces]
         return [cut(each.hex()) for each in pieces]
+
+    def _shortest(self, number: float) -> float:
+        """The number with as few digits as tell it from its neighbours of this size, as numpy writes it."""
+        for digits in _DIGITS[self.size]:
+            short = float(f"{number:.{digits}g}")
+            with contextlib.suppress(OverflowError):
+                if struct.unpack(self._code, struct.pack(self._code, short))[0] == number:
+                    return short
+        return number
 
     @property
     def _code(self) -> str:

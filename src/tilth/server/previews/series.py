@@ -212,7 +212,10 @@ class Intervals:
 
     def __init__(self, left: Series, right: Series, closed: str) -> None:
         self._left, self._right = left, right
-        opening, closing = "[" if closed in ("left", "both") else "(", "]" if closed in ("right", "both") else ")"
+        opening, closing = (
+            "[" if closed in ("left", "both") else "(",
+            "]" if closed in ("right", "both") else ")",
+        )
         self._form = f"{opening}{{}}, {{}}{closing}"
         self.type = f"interval[{left.type}]"
         self.length = left.length

@@ -88,6 +88,7 @@ function Node({ name, value: raw, open: begun = false }: { name?: string; value:
             {cut && " or more"}
           </span>
           {right}
+          {!open && <span className="text-muted"> {glance(value)}</span>}
         </span>
       </button>
       {open && (
@@ -125,6 +126,20 @@ function Scalar({ value }: { value: null | boolean | number | string | typeof CU
     );
   }
   return <span className="text-busy">{String(value)}</span>;
+}
+
+/** The first few simple members, to tell what is folded up. */
+function glance(value: Part): string {
+  const members = value instanceof Map ? [...value] : Array.isArray(value) ? numbered(value.slice(0, 8)) : [];
+  const told: string[] = [];
+  for (const [key, each] of members.slice(0, 8)) {
+    if (each === CUT || each instanceof Map || Array.isArray(each)) continue;
+    const text =
+      typeof each === "string" ? `"${each.slice(0, 24)}${each.length > 24 ? "…" : ""}"` : String(each);
+    told.push(value instanceof Map ? `${key}: ${text}` : text);
+    if (told.length >= 4) break;
+  }
+  return told.join(", ");
 }
 
 function numbered(list: Part[]): Array<[string, Part]> {
