@@ -166,7 +166,7 @@ function About({
                 className="text-accent hover:underline"
               >
                 {run}
-                {artifact.step && ` › ${artifact.step}`}
+                {artifact.step && `/${artifact.step}`}
               </Link>
             ) : (
               <span key="gone" className="text-muted">
@@ -205,7 +205,7 @@ function About({
                       className="min-w-0 break-words text-accent hover:underline"
                       title={`as ${each.inputs.join(", ")}`}
                     >
-                      {each.run || "a deleted run"} › {each.step}
+                      {each.run || "a deleted run"}/{each.step}
                     </Link>
                     <State state={each.state} bare />
                   </li>
