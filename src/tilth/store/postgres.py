@@ -187,7 +187,7 @@ def lock(connection: psycopg.Connection[Any]) -> None:
 def apply(connection: psycopg.Connection[Any], files: Sequence[Path]) -> None:
     """Run migrations, within a transaction of the caller."""
     for file in files:
-        for statement in statements_of(file.read_text("utf-8")):
+        for statement in statements_of(file.read_text("utf-8"), "postgresql"):
             connection.execute(_translate_types(statement).encode())
 
 
