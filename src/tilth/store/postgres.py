@@ -39,6 +39,7 @@ class PostgresDatabase:
         SetupError: It refuses, or a newer tilth has been here.
     """
 
+    finding = "strpos"
     locking = "FOR UPDATE"
 
     def __init__(self, url: str, *, most: int = 10, migrations: Path = MIGRATIONS) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from tilth.errors import UnknownOption, nearest
 from tilth.records import Run
+from tilth.store import encoding
 from tilth.store.protocol import Page
 from tilth.store.schema import sql_value
 from tilth.store.sql import read_row
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tilth.store.sql import SqlStore
 
-AT_ONCE = 20_000  # runs looked through for one page
+AT_ONCE = 10_000  # runs looked through for one page
 _TOOK = "COALESCE(finished_at - started_at, -1)"
 ORDERS = {"created_at": ("created_at", "id"), "name": ("pipeline", "number"), "duration": (_TOOK, "id")}
 
@@ -57,7 +58,7 @@ def search(store: SqlStore, wanted: RunSearch, *, limit: int, after: str = "") -
     direction, beyond = ("DESC", "<") if down else ("ASC", ">")
     ordered = f"ORDER BY {first} {direction}, {second} {direction}"
     narrow, values = _narrow(store, wanted)
-    sift, sifted = _sift(wanted)
+    sift, sifted = _sift(wanted, store.database.finding)
     if after:
         narrow.append(f"({first}, {second}) {beyond} (?, ?)")
         values += _read_cursor(after, name)
@@ -102,8 +103,12 @@ def _narrow(store: SqlStore, wanted: RunSearch) -> tuple[list[str], list[object]
     return conditions, values
 
 
-def _sift(wanted: RunSearch) -> tuple[list[str], list[object]]:
-    """What is looked at one run after another."""
+def _sift(wanted: RunSearch, finding: str) -> tuple[list[str], list[object]]:
+    """What is looked at one run after another.
+
+    Args:
+        finding: The function that tells where in a text another is; `LIKE` takes five times as long.
+    """
     conditions: list[str] = []
     values: list[object] = []
     for column, options in (("pipeline", wanted.pipelines), ("state", wanted.states)):
@@ -111,31 +116,30 @@ def _sift(wanted: RunSearch) -> tuple[list[str], list[object]]:
             conditions.append(f"({column} || '') IN ({', '.join('?' * len(options))})")
             values += options
     if wanted.name:
-        conditions.append("lower(name) LIKE ? ESCAPE '!'")
-        values.append(f"%{_literal(wanted.name.lower())}%")
+        conditions.append(f"{finding}(lower(name), ?) > 0")
+        values.append(wanted.name.lower())
     if wanted.stacks:
-        one = " OR ".join(["body LIKE ? ESCAPE '!'"] * len(wanted.stacks))
-        conditions.append(f"({one})")
-        values += [f'%"stack":{_literal(_json(each))},"orchestrator":%' for each in wanted.stacks]
+        conditions.append(f"({' OR '.join([f'{finding}(body, ?) > 0'] * len(wanted.stacks))})")
+        values += [f'"stack":{_json(each)},"orchestrator":' for each in wanted.stacks]
     for tag in wanted.tags:
-        conditions.append("body LIKE ? ESCAPE '!'")
+        conditions.append(f"{finding}(body, ?) > 0 AND body LIKE ? ESCAPE '!'")
         # After the failure, of the run itself: a list of texts, and its metadata after that.
-        values.append(f'%"tags":[%{_literal(_json(tag))}%],"metadata":%')
+        values += [_json(tag), f'%"tags":[%{_literal(_json(tag))}%],"metadata":%']
     return conditions, values
 
 
-def _is_meant(run: Run, wanted: RunSearch) -> bool:
-    """What `LIKE` cannot tell: SQLite takes no account of case, and a run's metadata may say what its tags do not."""
-    return set(wanted.tags) <= set(run.tags) and (not wanted.stacks or run.stack in wanted.stacks)
-
-
 def _json(text: str) -> str:
-    return msgspec.json.encode(text).decode()
+    return encoding.encode(text).decode()
 
 
 def _literal(text: str) -> str:
     """A text that `LIKE` takes as it is."""
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
+def _is_meant(run: Run, wanted: RunSearch) -> bool:
+    """What `LIKE` cannot tell: SQLite takes no account of case, and a run's metadata may say what its tags do not."""
+    return set(wanted.tags) <= set(run.tags) and (not wanted.stacks or run.stack in wanted.stacks)
 
 
 def _read_cursor(text: str, order: str) -> tuple[object, object]:

@@ -41,6 +41,7 @@ class SqliteDatabase:
         HomeUnwritable, HomeTooNew, SetupError: It cannot be opened.
     """
 
+    finding = "instr"
     locking = ""  # one transaction writes at a time
 
     def __init__(self, path: Path, *, to_read: bool = False) -> None:
