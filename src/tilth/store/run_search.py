@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tilth.store.sql import SqlStore
 
-AT_ONCE = 10_000  # runs looked through for one page
+AT_ONCE = 5_000  # runs looked through for one page
 _TOOK = "COALESCE(finished_at - started_at, -1)"
 ORDERS = {"created_at": ("created_at", "id"), "name": ("pipeline", "number"), "duration": (_TOOK, "id")}
 
@@ -72,7 +72,7 @@ def search(store: SqlStore, wanted: RunSearch, *, limit: int, after: str = "") -
         )
         if rows:
             end = (rows[0][0], rows[0][1])
-            narrow.append(f"({first}, {second}) {beyond}= (?, ?)")
+            narrow.append(f"({first}, {second}) {'>=' if down else '<='} (?, ?)")
             values += end
     rows = store.database.select(
         f"SELECT found.body, found.revision, part.one, part.two FROM (SELECT id AS part_id, {first} AS one, "

@@ -80,7 +80,7 @@ def find_run_rows(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     after: Annotated[str, Query(description="`next` of the page before.")] = "",
 ) -> Response:
-    """By part of a name, tags and stack, 10,000 runs at a time are looked through: a page may have none, and a next."""
+    """By part of a name, tags and stack, 5,000 runs at a time are looked through: a page may have none, and a next."""
     for moment, field in ((since, "since"), (until, "until")):
         if moment is not None and moment.tzinfo is None:
             raise DefinitionError(f"`{field}` has no time zone", mend="write it like `2026-03-01T06:30:00Z`")
