@@ -25,8 +25,8 @@ const PLAIN: Look = {
 };
 
 // A control sequence, an operating system command up to its end, or another escape of two characters.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const SEQUENCE =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   /\x1b(?:\[([0-?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|.?)/g;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the same
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
