@@ -9,4 +9,9 @@ export const runRoutes = [
     validateSearch: (search) => writeFilters(readFilters(search)),
     component: lazyRouteComponent(() => import("./runs")),
   }),
+  createRoute({
+    getParentRoute: () => projectRoute,
+    path: "runs/$run/logs/$log",
+    component: lazyRouteComponent(() => import("./logs/page")),
+  }),
 ] as const;
