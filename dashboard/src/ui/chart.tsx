@@ -29,6 +29,7 @@ export function Chart({
   height = 180,
   zero = true,
   xLabel,
+  seconds = false,
 }: {
   label: string;
   x: number[]; // seconds since 1970, or steps
@@ -39,6 +40,7 @@ export function Chart({
   height?: number;
   zero?: boolean; // values begin at 0
   xLabel?: (value: number) => string;
+  seconds?: boolean; // values are seconds: the axis counts in minutes and hours
 }) {
   const place = useRef<HTMLDivElement>(null);
   const theme = useTheme();
@@ -79,14 +81,33 @@ export function Chart({
             },
           },
         },
+        padding: [8, 12, 0, 0],
         axes: [
           {
             ...axis,
             grid: { show: false },
-            size: 28,
-            ...(xLabel && { values: (_: uPlot, at: number[]) => at.map(xLabel) }),
+            size: 26,
+            space: 64,
+            ...(step &&
+              time && {
+                incrs: [
+                  3600,
+                  7200,
+                  10_800,
+                  21_600,
+                  43_200,
+                  ...[1, 2, 4, 7, 14, 28].map((each) => each * 86_400),
+                ],
+              }),
+            values: (_, at) =>
+              at.map((value) => xLabel?.(value) ?? (time ? tick(value, step) : String(value))),
           },
-          { ...axis, size: 62, values: (_, at) => at.map((value) => (value === null ? "" : format(value))) },
+          {
+            ...axis,
+            size: 58,
+            ...(seconds && { incrs: SECONDS }),
+            values: (_, at) => at.map((value) => (value === null ? "" : value === 0 ? "0" : format(value))),
+          },
         ],
         series: [
           {},
@@ -178,6 +199,20 @@ function told(x: number, time: boolean, step?: number): string {
   if (step && step >= 86_400)
     return at.toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short" });
   return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+// Between two marks of an axis: what people count time in.
+const SECONDS = [
+  ...[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30],
+  ...[60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800],
+];
+
+function tick(x: number, step?: number): string {
+  const at = new Date(x * 1000);
+  const day = at.toLocaleDateString(undefined, { day: "numeric", month: "short" });
+  if (step && step >= 86_400) return day;
+  const midnight = at.getHours() === 0 && at.getMinutes() === 0;
+  return midnight ? day : at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
 }
 
 /** Bars on each other: the sums are drawn first, so that each covers what is above it. Lines stay as they are. */

@@ -22,6 +22,7 @@ import {
   environments,
   FEWEST,
   kinds,
+  lastAttempts,
   logged,
   MOST,
   type Row,
@@ -135,23 +136,67 @@ async function fetchAll(project: string, names: string[]) {
       )
     : { items: [] };
   const environmentsById = new Map(known.items.map((each) => [each.id ?? "", each]));
-  return Promise.all(
+  const steps = await Promise.all(
     runs.map(async (run) => {
-      const [steps, made] = await Promise.all([
-        data(
-          api.GET("/api/v1/projects/{project}/step-runs", {
-            params: { path, query: { run: [run.id], index: ["null"], limit: 1000, order: "created_at" } },
-          }),
-        ),
-        data(
-          api.GET("/api/v1/projects/{project}/artifacts", {
-            params: { path, query: { run: [run.id], limit: 1000 } },
-          }),
-        ),
-      ]);
-      return { run, steps: steps.items, artifacts: made.items, environments: environmentsById };
+      const found = await data(
+        api.GET("/api/v1/projects/{project}/step-runs", {
+          params: { path, query: { run: [run.id], index: ["null"], limit: 1000, order: "created_at" } },
+        }),
+      );
+      return found.items;
     }),
   );
+  // What a reused step logged, and made, belongs to the one that it was reused from.
+  const reused = steps.flat().flatMap((each) => each.reused_from || []);
+  const outputs = steps
+    .flat()
+    .flatMap((each) => Object.values(each.outputs ?? {}).flatMap((one) => one.artifact || []));
+  const [origins, made] = await Promise.all([
+    byIds(reused, (id) =>
+      data(
+        api.POST("/api/v1/projects/{project}/step-runs/query", {
+          params: { path },
+          body: { where: { id }, limit: 1000 },
+        }),
+      ),
+    ),
+    byIds(outputs, (id) =>
+      data(
+        api.POST("/api/v1/projects/{project}/artifacts/query", {
+          params: { path },
+          body: { where: { id }, limit: 1000 },
+        }),
+      ),
+    ),
+  ]);
+  return runs.map((run, at) => {
+    const own = (steps[at] ?? []).map((each) => ({
+      ...each,
+      metadata: origins.get(each.reused_from ?? "")?.metadata ?? each.metadata,
+    }));
+    const ids = [...lastAttempts(own).values()].flatMap((each) =>
+      Object.values(each.outputs ?? {}).flatMap((one) => one.artifact || []),
+    );
+    return {
+      run,
+      steps: own,
+      artifacts: ids.flatMap((id) => made.get(id) ?? []),
+      environments: environmentsById,
+    };
+  });
+}
+
+/** Records by their ids, however many. */
+async function byIds<T extends { id: string }>(
+  ids: string[],
+  fetch: (ids: string[]) => Promise<{ items: T[] }>,
+): Promise<Map<string, T>> {
+  const wanted = [...new Set(ids)];
+  const parts = Array.from({ length: Math.ceil(wanted.length / 1000) }, (_, at) =>
+    wanted.slice(at * 1000, (at + 1) * 1000),
+  );
+  const found = await Promise.all(parts.map(fetch));
+  return new Map(found.flatMap((each) => each.items.map((one) => [one.id, one])));
 }
 
 type Found = Awaited<ReturnType<typeof fetchAll>>;
@@ -493,11 +538,17 @@ function Lines({ row, names }: { row: Row<number[]>; names: string[] }) {
     const longest = Math.max(...row.values.map((each) => each?.length ?? 0));
     return {
       x: Array.from({ length: longest }, (_, at) => at + 1),
-      series: row.values.map((each, at) => ({
-        label: names[at] ?? "",
-        colour: COLOURS[at] as string,
-        values: Array.from({ length: longest }, (_, place) => each?.[place] ?? null),
-      })),
+      series: row.values.flatMap((each, at) =>
+        each === undefined
+          ? []
+          : [
+              {
+                label: names[at] ?? "",
+                colour: COLOURS[at] as string,
+                values: Array.from({ length: longest }, (_, place) => each[place] ?? null),
+              },
+            ],
+      ),
     };
   }, [row, names]);
   return (

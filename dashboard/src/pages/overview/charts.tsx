@@ -59,6 +59,7 @@ export function SpanCharts({
           series={times}
           step={spanS}
           format={duration}
+          seconds
         />
       </Card>
     </div>

@@ -262,17 +262,11 @@ function List({ children, nothing, empty }: { children: ReactNode; nothing: Reac
 
 /** The page of a project without runs: how to make the first. */
 function First({ project }: { project: string }) {
-  const here = window.location.origin;
   return (
     <Card>
-      <Empty
-        title="No runs yet"
-        command={[
-          `tilth login ${here}${project === "default" ? "" : ` --project ${project}`}`,
-          "tilth run pipeline.py",
-        ]}
-      >
-        Log in from where your pipelines are, then start one. It shows up here while it runs.
+      <Empty title="No runs yet" command={[`tilth login ${window.location.origin}`, "tilth run pipeline.py"]}>
+        Log in from where your pipelines are, then start one: it shows up here while it runs. Which project
+        its records go to, its <code>tilth.toml</code> says: <code>project = "{project}"</code>.
       </Empty>
     </Card>
   );

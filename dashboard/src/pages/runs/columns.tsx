@@ -12,11 +12,23 @@ export function RunLink({ project, run, children }: { project: string; run: stri
   return (
     <Link
       to={`/p/${encodeURIComponent(project)}/runs/${encodeURIComponent(run)}` as string}
-      className="font-medium hover:underline"
+      className="inline-flex max-w-full font-medium hover:underline"
       title={run}
     >
-      {children ?? run}
+      {children ?? <RunName name={run} />}
     </Link>
+  );
+}
+
+/** A run's name, of whose number nothing is cut off. */
+function RunName({ name }: { name: string }) {
+  const at = name.lastIndexOf("-");
+  if (at < 1) return <span className="truncate">{name}</span>;
+  return (
+    <>
+      <span className="truncate">{name.slice(0, at)}</span>
+      <span className="shrink-0">{name.slice(at)}</span>
+    </>
   );
 }
 
@@ -37,6 +49,7 @@ export function runColumns(project: string, rows: RunRow[], withPipeline = true)
       id: "pipeline",
       header: "Pipeline",
       width: 120,
+      hidden: true, // a run is named by it
       cell: (row) => (
         <Link
           to={`/p/${encodeURIComponent(project)}/pipelines/${encodeURIComponent(row.pipeline)}` as string}
@@ -49,7 +62,7 @@ export function runColumns(project: string, rows: RunRow[], withPipeline = true)
     {
       id: "created_at",
       header: "Started",
-      width: 110,
+      width: 90,
       sort: true,
       cell: (row) => <Ago at={row.started_at ?? row.created_at} />,
     },
@@ -64,7 +77,7 @@ export function runColumns(project: string, rows: RunRow[], withPipeline = true)
     {
       id: "tags",
       header: "Tags",
-      width: 110,
+      width: 90,
       cell: (row) => (
         <span className="inline-flex gap-1">
           {row.tags.map((each) => (

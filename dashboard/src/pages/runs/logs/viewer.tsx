@@ -203,12 +203,7 @@ export function LogViewer({
             if (event.key === "Enter") turn(event.shiftKey);
           }}
         >
-          <SearchField
-            value={wanted}
-            onChange={find}
-            label="Search the log, or /expression/"
-            className="grow"
-          />
+          <SearchField value={wanted} onChange={find} label="Search, or /expression/" className="grow" />
           <IconButton label="previous match" onClick={() => turn(true)} disabled={!found}>
             <ChevronUp />
           </IconButton>
