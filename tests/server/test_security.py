@@ -159,6 +159,11 @@ ROUTES = {
     f"GET {P}/artifacts/{{id}}/items": "viewer",
     f"GET {P}/artifacts/{{id}}/lineage": "viewer",
     f"POST {P}/snapshots/{{id}}/runs": "person",
+    f"GET {P}/overview": "viewer",
+    f"GET {P}/pipelines": "viewer",
+    f"GET {P}/pipelines/{{pipeline}}": "viewer",
+    f"GET {P}/run-rows": "viewer",
+    f"POST {P}/run-actions": "person",
     f"GET {P}/launches": "viewer",
     f"GET {P}/launches/{{id}}": "viewer",
     f"POST {P}/launches/{{id}}/cancel": "person",
@@ -183,6 +188,7 @@ RUNNER = {"id": "r-sec", "name": "r", "platform": "p", "machine": "m", "version"
 BODIES = {
     "POST /runners": RUNNER,
     f"POST {P}/KIND": {"items": []},
+    f"POST {P}/run-actions": {"action": "delete", "runs": []},
     f"POST {P}/runs/start": {"pipeline": "p"},
     f"PUT {R}/lease": {"holder": "h", "fence": 1},
 }

@@ -324,17 +324,24 @@ function useColumns<Row>(
   columns: Column<Row>[],
 ): [ColumnVisibilityState, (next: ColumnVisibilityState) => void] {
   const key = `tilth.columns.${name}`;
-  const [visible, setVisible] = useState<ColumnVisibilityState>(() => {
-    const usual = Object.fromEntries(columns.filter((each) => each.hidden).map((each) => [each.id, false]));
+  const [chosen, setChosen] = useState<ColumnVisibilityState>(() => {
     try {
-      return { ...usual, ...JSON.parse(localStorage.getItem(key) ?? "{}") };
+      return JSON.parse(localStorage.getItem(key) ?? "{}");
     } catch {
-      return usual;
+      return {};
     }
   });
+  // Columns may come with the rows: each is as it usually is until somebody chooses.
+  const visible = useMemo(
+    () => ({
+      ...Object.fromEntries(columns.filter((each) => each.hidden).map((each) => [each.id, false])),
+      ...chosen,
+    }),
+    [columns, chosen],
+  );
   const keep = useCallback(
     (next: ColumnVisibilityState) => {
-      setVisible(next);
+      setChosen(next);
       try {
         localStorage.setItem(key, JSON.stringify(next));
       } catch {

@@ -66,6 +66,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     kind: ClassVar[str]
     together: ClassVar[tuple[tuple[str, ...], ...]] = ()  # columns often asked for together: one index each
     unique_together: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    carried: ClassVar[
+        tuple[str, ...]
+    ] = ()  # columns that the indexes of `carrying` hold, to be counted from there
+    carrying: ClassVar[tuple[tuple[str, ...], ...]] = ()  # what those are by; `()`: by time alone
 
     id: Annotated[str, Unique] = msgspec.field(default_factory=new_id)
     created_at: Annotated[Moment, Indexed] = msgspec.field(default_factory=now)
@@ -202,6 +206,8 @@ class Run(Record, frozen=True, kw_only=True):
 
     kind: ClassVar[str] = "run"
     unique_together: ClassVar[tuple[tuple[str, ...], ...]] = (("pipeline", "number"),)
+    carried: ClassVar[tuple[str, ...]] = ("state", "started_at", "finished_at")
+    carrying: ClassVar[tuple[tuple[str, ...], ...]] = ((), ("pipeline",))
 
     name: Annotated[str, Unique] = ""  # `PIPELINE-NUMBER`, given by the store
     pipeline: Annotated[str, Indexed]
@@ -221,8 +227,8 @@ class Run(Record, frozen=True, kw_only=True):
     options: dict[str, Json] = {}  # those given, as `RunOptions` has them; and `rerun_of`, the name of a run
     snapshot: str = ""  # id of the one that it was started from, with no client present
     steps: int = 0  # nodes in the graph, map items not counted
-    started_at: Moment | None = None
-    finished_at: Moment | None = None
+    started_at: Annotated[Moment | None, Column] = None
+    finished_at: Annotated[Moment | None, Column] = None
     fence: int = 1  # goes up each time a driver takes the run over; results of a lower fence are not taken
     failure: Failure | None = None
     tags: tuple[str, ...] = ()

@@ -215,6 +215,17 @@ class Access:
 
         return self.store.database.transact(replace)
 
+    def forget_run(self, run: str, entry: AuditEntry, *, store: SqlStore) -> None:
+        """Forget a run with its step runs and its lease, and keep the entry of who did; artifacts stay."""
+
+        def forget(cursor: Cursor) -> None:
+            for table, column in (("step_run", "run"), ("run_lease", "id"), ("run", "id")):
+                sql = f'DELETE FROM "{table}" WHERE space = ? AND "{column}" = ?'  # noqa: S608
+                cursor.execute(sql, (store.space, run))
+            self.store.change_within(cursor, Put(entry))
+
+        self.store.database.transact(forget)
+
     def sweep(self) -> None:
         """Forget, once an hour at most, what strangers can make more and more of and nobody needs any longer:
         logins of machines that nobody granted, tokens that have ended, and the entries of old failed logins."""

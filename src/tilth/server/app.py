@@ -29,8 +29,10 @@ from tilth.server.api import (
     login,
     objects,
     oidc,
+    overview,
     projects,
     records,
+    run_lists,
     runners,
     schedules,
     secrets,
@@ -169,6 +171,8 @@ def create_app(
         schedules,
         secrets,
         webhooks,
+        overview,
+        run_lists,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(launches.anywhere, prefix="/api/v1")

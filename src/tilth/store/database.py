@@ -34,6 +34,7 @@ class Cursor(Protocol):
 class Database(Protocol):
     """Tables at the newest version. Any thread may use it; nothing is shared with a forked child."""
 
+    finding: str  # the function that tells where in a text another is; 0 for nowhere
     locking: str  # what ends a SELECT of a row that no other transaction may change before this one ends
 
     def select(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -39,6 +39,7 @@ class PostgresDatabase:
         SetupError: It refuses, or a newer tilth has been here.
     """
 
+    finding = "strpos"
     locking = "FOR UPDATE"
 
     def __init__(self, url: str, *, most: int = 10, migrations: Path = MIGRATIONS) -> None:
@@ -187,7 +188,7 @@ def lock(connection: psycopg.Connection[Any]) -> None:
 def apply(connection: psycopg.Connection[Any], files: Sequence[Path]) -> None:
     """Run migrations, within a transaction of the caller."""
     for file in files:
-        for statement in statements_of(file.read_text("utf-8")):
+        for statement in statements_of(file.read_text("utf-8"), "postgresql"):
             connection.execute(_translate_types(statement).encode())
 
 

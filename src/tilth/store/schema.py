@@ -56,7 +56,7 @@ def statements(kind: type[Record]) -> list[str]:
     """What makes the table of a kind of record, and its indexes.
 
     Each begins with `space`: the project on a server, empty in a home folder. An index that is not unique ends
-    in `created_at, id`, so that the newest of one value are read without sorting.
+    in `created_at, id`, so that the newest of one value are read without sorting; and some in what they carry.
     """
     table = kind.kind
     lines = ['"space" TEXT NOT NULL']
@@ -72,7 +72,9 @@ def statements(kind: type[Record]) -> list[str]:
         elif column.indexed:
             by.append((column.name,) if column.name != "created_at" else ())
     made += [_index(table, names, unique=True) for names in kind.unique_together]
-    made += [_index(table, (*names, "created_at", "id")) for names in [*by, *kind.together]]
+    for names in [*by, *kind.together]:
+        carried = kind.carried if names in kind.carrying else ()
+        made.append(_index(table, (*names, "created_at", "id", *carried)))
     return made
 
 

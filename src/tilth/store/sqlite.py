@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 import threading
@@ -40,6 +41,7 @@ class SqliteDatabase:
         HomeUnwritable, HomeTooNew, SetupError: It cannot be opened.
     """
 
+    finding = "instr"
     locking = ""  # one transaction writes at a time
 
     def __init__(self, path: Path, *, to_read: bool = False) -> None:
@@ -221,7 +223,7 @@ def _apply(connection: sqlite3.Connection, file: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if version_of(connection) < number:
-            for statement in statements_of(file.read_text("utf-8")):
+            for statement in statements_of(file.read_text("utf-8"), "sqlite"):
                 connection.execute(statement)
             from tilth import __version__
 
@@ -234,13 +236,15 @@ def _apply(connection: sqlite3.Connection, file: Path) -> None:
         raise
 
 
-def statements_of(text: str) -> Iterator[str]:
-    """The statements of a migration."""
+def statements_of(text: str, database: str) -> Iterator[str]:
+    """The statements of a migration, without those below `-- in DATABASE` that are for another."""
     statement = ""
     for line in text.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
-            yield statement
+            told = re.search(r"^-- in (\w+)$", statement, re.MULTILINE)
+            if told is None or told[1] == database:
+                yield statement
             statement = ""
     assert not statement.strip(), f"a migration ends in the middle of a statement: {statement}"
 

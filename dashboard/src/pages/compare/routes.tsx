@@ -5,6 +5,10 @@ export const compareRoutes = [
   createRoute({
     getParentRoute: () => projectRoute,
     path: "compare",
+    validateSearch: (search): { runs?: string; all?: boolean } => ({
+      ...(typeof search.runs === "string" && { runs: search.runs }),
+      ...(search.all === true && { all: true }),
+    }),
     component: lazyRouteComponent(() => import("./compare")),
   }),
 ] as const;
