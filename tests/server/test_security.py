@@ -142,6 +142,15 @@ ROUTES = {
     f"GET {R}/logs/{{name}}": "viewer",
     f"PUT {R}/logs/{{name}}": "own",
     f"GET {R}/events": "viewer",
+    f"GET {P}/pipelines/{{pipeline}}/environments": "viewer",
+    f"GET {R}/environments": "viewer",
+    f"GET {P}/environments/{{id}}/contents": "viewer",
+    f"GET {P}/environments/{{id}}/users": "viewer",
+    f"GET {P}/environments/{{id}}/diff/{{other}}": "viewer",
+    f"GET {P}/environments/{{id}}/export/{{form}}": "viewer",
+    f"GET {P}/builds/{{id}}/layers": "viewer",
+    f"GET {P}/builds/{{id}}/log": "viewer",
+    f"PUT {P}/builds/{{id}}/log": "editor",
     f"GET {P}/objects": "viewer",
     f"POST {P}/objects/query": "viewer",
     f"GET {P}/uploads/{{digest}}": "viewer",
@@ -177,7 +186,11 @@ BODIES = {
     f"POST {P}/runs/start": {"pipeline": "p"},
     f"PUT {R}/lease": {"holder": "h", "fence": 1},
 }
-QUERIES = {f"PUT {R}/logs/{{name}}": "?offset=0", f"GET {R}/events": "?logs=false"}
+QUERIES = {
+    f"PUT {R}/logs/{{name}}": "?offset=0",
+    f"PUT {P}/builds/{{id}}/log": "?offset=0",
+    f"GET {R}/events": "?logs=false",
+}
 _KIND = re.compile(rf"{re.escape(P)}/({'|'.join(BY_PLURAL)})(/query|/{{id}})?")
 
 

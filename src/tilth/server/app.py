@@ -21,7 +21,9 @@ from tilth.records import now
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
+    builds,
     dashboard,
+    environments,
     health,
     launches,
     live,
@@ -157,6 +159,8 @@ def create_app(
     for part in (
         live,
         objects,
+        environments,
+        builds,
         health,
         login,
         oidc,
