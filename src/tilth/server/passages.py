@@ -40,6 +40,7 @@ R = TypeVar("R", bound=Record)
 BEFORE = 20  # older runs of a pipeline that are looked at for when an environment changed last
 _MOST_STEPS = 1000
 _MOST_BUILDS = 20  # of one environment, that are looked at for one whose layers are known
+_NEWEST_BUILDS = 200  # of the project, that are looked at for one of an environment of the same name
 GRAPH = "runs/{run}/pipeline.json"  # key of the object with the compiled pipeline
 
 
@@ -75,7 +76,7 @@ class PassedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: Moment | None
     change: EnvironmentChange | None  # None: none in the newest runs before
     check: EnvironmentCheck | None  # None: never checked
-    build: Build | None  # the newest of its images whose layers are known
+    build: Build | None  # the newest of its images; where it has none, that of the newest of its name
 
 
 class PassageRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +115,11 @@ def passage_of(store: SqlStore, files: Files, run: Run) -> Passage:
     checks = _get_all(store, EnvironmentCheck, records.keys())
     steps = steps_by_environment(store, files, run)
     changes = _changes(store, run, named, records)
+    newest = [
+        each
+        for each in store.find(Build, limit=_NEWEST_BUILDS)
+        if each.layers and each.state is State.COMPLETED
+    ]
     found = []
     for role, name, digest in named:
         record = records.get(digest)
@@ -140,7 +146,8 @@ def passage_of(store: SqlStore, files: Files, run: Run) -> Passage:
                 recorded_at=record.created_at,
                 change=changes.get((role, name)),
                 check=checks.get(digest),
-                build=build_with_layers(store, digest, run.images.get(name, "")),
+                build=build_with_layers(store, digest, run.images.get(name, ""))
+                or next((each for each in newest if each.name == name), None),
             )
         )
     found.append(this_server())
