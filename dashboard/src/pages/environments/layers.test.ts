@@ -22,7 +22,9 @@ describe("layers", () => {
   });
 
   it("that an image has twice are shared with nobody", () => {
-    expect(drawn([{ key: "a", layers: [layer("x", 1), layer("x", 1)] }]).get("a")?.[1]?.sharedWith).toEqual([]);
+    expect(drawn([{ key: "a", layers: [layer("x", 1), layer("x", 1)] }]).get("a")?.[1]?.sharedWith).toEqual(
+      [],
+    );
   });
 
   it("are drawn to the scale of the longest image", () => {
@@ -32,7 +34,12 @@ describe("layers", () => {
 
   it("came by the wire or were there", () => {
     expect(["sent", "copied", "mounted", "skipped", "", undefined].map(came)).toEqual([
-      "sent", "sent", "there", "there", "", "",
+      "sent",
+      "sent",
+      "there",
+      "there",
+      "",
+      "",
     ]);
   });
 });

@@ -24,8 +24,16 @@ describe("matrix", () => {
   });
 
   it("groups equal versions, and leaves out where a package is not", () => {
-    expect(rows[0]).toMatchObject({ versions: ["2.2.3", "3.1.1", "2.2.3"], groups: [0, 1, 0], distance: "major" });
-    expect(rows[1]).toMatchObject({ versions: ["2.4.6", "2.4.6", null], groups: [0, 0, null], distance: null });
+    expect(rows[0]).toMatchObject({
+      versions: ["2.2.3", "3.1.1", "2.2.3"],
+      groups: [0, 1, 0],
+      distance: "major",
+    });
+    expect(rows[1]).toMatchObject({
+      versions: ["2.4.6", "2.4.6", null],
+      groups: [0, 0, null],
+      distance: null,
+    });
   });
 
   it("shows what is asked for", () => {
@@ -48,7 +56,9 @@ describe("matrix", () => {
   });
 
   it("holds names that objects have of their own", () => {
-    expect(matrix([column("a", {}), { key: "b", packages: [{ name: "constructor", version: "1" }] }])).toHaveLength(1);
+    expect(
+      matrix([column("a", {}), { key: "b", packages: [{ name: "constructor", version: "1" }] }]),
+    ).toHaveLength(1);
   });
 });
 

@@ -68,7 +68,11 @@ export function distanceOf(versions: ReadonlyArray<string>): Distance {
 
 function release(version: string): number[] {
   const [, epoch, rest] = version.match(/^v?(?:(\d+)!)?(.*)$/s) ?? [];
-  const numbers = rest?.match(/^\d+(?:\.\d+)*/)?.[0].split(".").map(Number) ?? [];
+  const numbers =
+    rest
+      ?.match(/^\d+(?:\.\d+)*/)?.[0]
+      .split(".")
+      .map(Number) ?? [];
   // Versions of another epoch are as far apart as can be.
   return [(numbers[0] ?? 0) + Number(epoch ?? 0) * 1e9, ...numbers.slice(1, 2), ...numbers.slice(2, 3)];
 }

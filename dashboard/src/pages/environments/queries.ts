@@ -23,7 +23,9 @@ export const passage = (project: string, pipeline: string, run: string) =>
       run
         ? data(api.GET(`${PROJECT}/runs/{run}/environments`, { params: { path: { project, run } } }))
         : data(
-            api.GET(`${PROJECT}/pipelines/{pipeline}/environments`, { params: { path: { project, pipeline } } }),
+            api.GET(`${PROJECT}/pipelines/{pipeline}/environments`, {
+              params: { path: { project, pipeline } },
+            }),
           ),
     enabled: pipeline !== "" || run !== "",
   });
@@ -32,8 +34,7 @@ export const passage = (project: string, pipeline: string, run: string) =>
 export const newestRuns = (project: string) =>
   queryOptions({
     queryKey: ["runs", project, "newest"],
-    queryFn: () =>
-      data(api.GET(`${PROJECT}/runs`, { params: { path: { project }, query: { limit: 200 } } })),
+    queryFn: () => data(api.GET(`${PROJECT}/runs`, { params: { path: { project }, query: { limit: 200 } } })),
     staleTime: 15_000,
   });
 
@@ -43,7 +44,9 @@ export const runsOf = (project: string, pipeline: string) =>
     queryKey: ["runs", project, "of", pipeline],
     queryFn: () =>
       data(
-        api.GET(`${PROJECT}/runs`, { params: { path: { project }, query: { pipeline: [pipeline], limit: 50 } } }),
+        api.GET(`${PROJECT}/runs`, {
+          params: { path: { project }, query: { pipeline: [pipeline], limit: 50 } },
+        }),
       ),
     enabled: pipeline !== "",
   });

@@ -10,10 +10,14 @@ function nodes(requires: Record<string, string[]>, requested: string[]): Node[] 
   }));
 }
 
-const lines = (found: ReturnType<typeof tree>) => found.map((each) => `${" ".repeat(each.depth)}${each.node.name}`);
+const lines = (found: ReturnType<typeof tree>) =>
+  found.map((each) => `${" ".repeat(each.depth)}${each.node.name}`);
 
 describe("tree", () => {
-  const some = nodes({ numpy: [], pandas: ["numpy", "pytz"], pytz: [], scipy: ["numpy"] }, ["pandas", "scipy"]);
+  const some = nodes({ numpy: [], pandas: ["numpy", "pytz"], pytz: [], scipy: ["numpy"] }, [
+    "pandas",
+    "scipy",
+  ]);
 
   it("has what was requested at the margin, and below what that requires", () => {
     expect(lines(tree(some, new Set()))).toEqual(["pandas", " numpy", " pytz", "scipy", " numpy"]);
@@ -34,8 +38,15 @@ describe("tree", () => {
   });
 
   it("holds a chain that is long", () => {
-    const chain = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`p${at}`, at < 499 ? [`p${at + 1}`] : []]));
-    expect(tree(nodes(chain, ["p0"]).map((each) => each), new Set())).toHaveLength(500);
+    const chain = Object.fromEntries(
+      Array.from({ length: 500 }, (_, at) => [`p${at}`, at < 499 ? [`p${at + 1}`] : []]),
+    );
+    expect(
+      tree(
+        nodes(chain, ["p0"]).map((each) => each),
+        new Set(),
+      ),
+    ).toHaveLength(500);
   });
 });
 
