@@ -25,6 +25,7 @@ class Home:
     conda/DIGEST/               conda's part of environments, which their venvs stand on
     images/blobs/sha256/DIGEST  layers, configs and manifests, as in an OCI layout
     images/layers/, where/      which layer a wheel became, which registry has which blob
+    builds/ID.log               what was told while an image was made
     images/bases/               what base images are, and which digest a tag had
     logins.json                 servers that this machine is logged in at; readable by its user alone
     server/                     of a server that runs here: its process, address and log
@@ -69,6 +70,10 @@ class Home:
     @property
     def images(self) -> Path:
         return self.root / "images"
+
+    @property
+    def builds(self) -> Path:
+        return self.root / "builds"
 
     @property
     def server(self) -> Path:

@@ -142,6 +142,15 @@ ROUTES = {
     f"GET {R}/logs/{{name}}": "viewer",
     f"PUT {R}/logs/{{name}}": "own",
     f"GET {R}/events": "viewer",
+    f"GET {P}/pipelines/{{pipeline}}/environments": "viewer",
+    f"GET {R}/environments": "viewer",
+    f"GET {P}/environments/{{id}}/contents": "viewer",
+    f"GET {P}/environments/{{id}}/users": "viewer",
+    f"GET {P}/environments/{{id}}/diff/{{other}}": "viewer",
+    f"GET {P}/environments/{{id}}/export/{{form}}": "viewer",
+    f"GET {P}/builds/{{id}}/layers": "viewer",
+    f"GET {P}/builds/{{id}}/log": "viewer",
+    f"PUT {P}/builds/{{id}}/log": "editor",
     f"GET {P}/objects": "viewer",
     f"POST {P}/objects/query": "viewer",
     f"GET {P}/uploads/{{digest}}": "viewer",
@@ -197,6 +206,7 @@ QUERIES = {
     f"GET {R}/events": "?logs=false",
     f"GET {P}/artifacts/{{id}}/table": "?file=value.npy",
     f"GET {P}/artifacts/{{id}}/columns": "?file=value.npy",
+    f"PUT {P}/builds/{{id}}/log": "?offset=0",
 }
 _KIND = re.compile(rf"{re.escape(P)}/({'|'.join(BY_PLURAL)})(/query|/{{id}})?")
 

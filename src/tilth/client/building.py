@@ -7,6 +7,7 @@ settings. A build under that key is reused, whoever made it, as one request to t
 from __future__ import annotations
 
 import contextlib
+import platform
 import threading
 import time
 from dataclasses import dataclass, field
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+    from tilth.client.build_logs import BuildLog
     from tilth.container_registries import ContainerRegistry
     from tilth.environments import Locked
     from tilth.home import Home
     from tilth.image_builders import Elsewhere
     from tilth.images.bases import Base
     from tilth.images.making import Beside, Image, ImageLayer
-    from tilth.images.pushing import Push
+    from tilth.images.pushing import Push, Pushed
     from tilth.images.settings import ImageSettings
     from tilth.oci.references import Reference
     from tilth.oci.registry import Registry
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
 
 _KEY = 20  # digits of the key in a tag
 _SILENCE_S = 15.0  # what takes longer says that it goes on
+_WAYS = {  # how a layer came into a registry, in words
+    "sent": "sent",
+    "copied": "copied from where the base is",
+    "mounted": "taken from another repository of the registry",
+    "skipped": "the registry has it",
+}
 
 
 class Wanted(NamedTuple):
@@ -118,6 +126,7 @@ class Images:
     base_seconds: Mapping[str, float] = field(default_factory=dict)
     elsewhere: Elsewhere | None = None
     _folder: Path | None = field(default=None, init=False)  # what becomes a `.tar` when all images are in it
+    _logs: dict[str, BuildLog] = field(default_factory=dict, init=False)  # of those that are made now, by key
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
         """The builds of all, each found or made; several at a time, and their records written.
@@ -196,44 +205,96 @@ class Images:
         )
 
     def make(self, wanted: Wanted) -> Build:
-        """Make an image and bring it where it should be; the record is written, also of a failure."""
+        """Make an image and bring it where it should be; it is recorded when that begins, and however it ends."""
+        with self._begun(wanted) as begun:
+            build = self._make(wanted, begun)
+            self.store.write([Put(build)])
+            return build
+
+    @contextlib.contextmanager
+    def _begun(self, wanted: Wanted) -> Iterator[Build]:
+        """Record that an image is being made, and keep what is told of it meanwhile; record also how it fails."""
+        from tilth.client.build_logs import BuildLog
+
+        begun = self._record(wanted, state=State.RUNNING, machine=platform.node())
+        begun = msgspec.structs.replace(begun, log=f"{self.home.builds.name}/{begun.id}.log")
+        self.store.write([Put(begun)])
+        try:
+            with BuildLog(begun.id, self.home, self.store) as log:
+                self._logs[wanted.key] = log
+                yield begun
+        except TilthError as error:
+            failure = Failure(
+                reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
+            )
+            self._record_end(begun, State.FAILED, failure)
+            raise
+        except KeyboardInterrupt:
+            self._record_end(
+                begun, State.CANCELLED, Failure(reason="cancelled", message="the build was cancelled")
+            )
+            raise
+        except Exception as error:
+            failure = Failure(reason="exited", type=type(error).__name__, message=str(error))
+            self._record_end(begun, State.FAILED, failure)
+            raise
+        finally:
+            self._logs.pop(wanted.key, None)
+
+    def _record_end(self, begun: Build, state: State, failure: Failure) -> None:
+        with contextlib.suppress(TilthError):  # what went wrong is told, whether or not it can be recorded
+            self.store.write(
+                [Put(msgspec.structs.replace(begun, state=state, failure=failure, finished_at=now()))]
+            )
+
+    def _say(self, wanted: Wanted, text: str) -> None:
+        """Tell of an image whoever waits for it, and its log."""
+        self.tell(text)
+        self._note(wanted, text)
+
+    def _note(self, wanted: Wanted, text: str) -> None:
+        """Tell the log of an image alone."""
+        if (log := self._logs.get(wanted.key)) is not None:
+            log.line(text)
+
+    def _make(self, wanted: Wanted, begun: Build) -> Build:
         from tilth.images.making import make_image
 
         clock = time.perf_counter()
         seconds: dict[str, float] = dict(self.base_seconds)
         warnings: list[str] = []
-        self.tell(f"image `{wanted.name}`: building, as {self.why(wanted)}")
-        try:
-            with self._telling_of(wanted) as doing, self._push(wanted) as push:
+        self._say(wanted, f"image `{wanted.name}`: building, as {self.why(wanted)}")
+        with self._telling_of(wanted) as doing, self._push(wanted) as push:
 
-                def there(layer: ImageLayer, _: bool) -> None:
-                    if layer.title != "base":
-                        doing.append(f"layer `{layer.title}` is there")
-                    if push is not None:
-                        push.begin(layer.descriptor, layer)
+            def there(layer: ImageLayer, made: bool) -> None:
+                if layer.title != "base":
+                    doing.append(f"layer `{layer.title}` is there")
+                how = "made" if made else "of the base" if layer.title == "base" else "made before"
+                self._note(wanted, f"layer `{layer.title}`: {how}, {size(layer.descriptor.size)}")
+                if push is not None:
+                    push.begin(layer.descriptor, layer)
 
-                image = make_image(
-                    wanted.lock,
-                    wanted.base,
-                    wanted.settings,
-                    self.home,
-                    code=wanted.code,
-                    beside=wanted.beside,
-                    progress=there,
-                    offline=self.offline,
-                )
-                seconds["layers"] = round(time.perf_counter() - clock, 3)
-                doing.append(f"its layers are made, and it is not {self._where} yet")
-                references, sent, reused = self._deliver(wanted, image, push, seconds, warnings)
-        except TilthError as error:
-            self._record_failure(wanted, error, seconds)
-            raise
+            image = make_image(
+                wanted.lock,
+                wanted.base,
+                wanted.settings,
+                self.home,
+                code=wanted.code,
+                beside=wanted.beside,
+                progress=there,
+                offline=self.offline,
+            )
+            seconds["layers"] = round(time.perf_counter() - clock, 3)
+            doing.append(f"its layers are made, and it is not {self._where} yet")
+            pushed, references = self._deliver(wanted, image, push, seconds, warnings)
+        sent, reused = pushed.sent, pushed.mounted + pushed.skipped
         took = duration(time.perf_counter() - clock)
         told = f"{size(image.bytes_made)} made" + (f", {size(sent)} sent" if self.to.registry else "")
-        self.tell(f"image `{wanted.name}`: built in {took}, {told}; it is {self._where}")
+        self._say(wanted, f"image `{wanted.name}`: built in {took}, {told}; it is {self._where}")
         made = frozenset(image.made)
-        build = self._record(
-            wanted,
+        return msgspec.structs.replace(
+            begun,
+            state=State.COMPLETED,
             image=image.digest,
             references=references,
             layers=tuple(
@@ -242,6 +303,7 @@ class Images:
                     size=each.descriptor.size,
                     title=each.title,
                     made=each.descriptor.digest in made,
+                    way=pushed.ways.get(each.descriptor.digest, ""),
                 )
                 for each in image.layers
             ),
@@ -250,29 +312,21 @@ class Images:
             bytes_reused=reused,
             seconds=seconds,
             warnings=(*image.warnings, *warnings),
+            finished_at=now(),
         )
-        self.store.add(build)
-        return build
 
     def _make_elsewhere(self, wanted: Wanted, builder: Elsewhere) -> Build:
         """Have an image made on another machine, and signed from here: the key stays."""
         from tilth.client.elsewhere import make_elsewhere
 
-        self.tell(f"image `{wanted.name}`: goes to `{builder.place}`")
-        try:
-            build = make_elsewhere(wanted, self, builder)
-            self._sign(wanted, build.image)
-        except TilthError as error:
-            self._record_failure(wanted, error, self.base_seconds)
-            raise
-        self.store.add(build)
-        return build
-
-    def _record_failure(self, wanted: Wanted, error: TilthError, seconds: Mapping[str, float]) -> None:
-        failure = Failure(
-            reason="environment", type=type(error).__name__, message=error.summary, mend=error.mend
-        )
-        self.store.add(self._record(wanted, state=State.FAILED, failure=failure, seconds=dict(seconds)))
+        with self._begun(wanted) as begun:
+            self._say(wanted, f"image `{wanted.name}`: goes to `{builder.place}`")
+            made = make_elsewhere(wanted, self, builder, tell=lambda text: self._say(wanted, text))
+            self._sign(wanted, made.image)
+            kept = {name: getattr(begun, name) for name in ("id", "created_at", "log", "machine")}
+            build = msgspec.structs.replace(made, **kept, finished_at=now())
+            self.store.write([Put(build)])
+            return build
 
     def _push(self, wanted: Wanted) -> contextlib.AbstractContextManager[Push | None]:
         """What takes layers into the registry while others are still made; nothing where images go elsewhere."""
@@ -286,6 +340,7 @@ class Images:
             self.registries,
             self.home,
             remake=lambda layer: self._remake(wanted, layer),
+            came=lambda layer, how: self._note(wanted, f"layer `{layer.title}`: {_WAYS[how]}"),
         )
 
     def _deliver(
@@ -295,24 +350,23 @@ class Images:
         push: Push | None,
         seconds: dict[str, float],
         warnings: list[str],
-    ) -> tuple[tuple[str, ...], int, int]:
-        """Bring an image where it should be: (references, bytes sent, bytes that were there)."""
+    ) -> tuple[Pushed, tuple[str, ...]]:
+        """Bring an image where it should be: how its layers came into a registry, and references."""
+        from tilth.images.pushing import Pushed, push_image, tag_image
+
         references: list[str] = []
-        sent = reused = 0
+        pushed = Pushed(digest=image.digest, reference="")
 
         def remake(layer: ImageLayer) -> None:
             self._remake(wanted, layer)
 
         clock = time.perf_counter()
         if push is not None:
-            from tilth.images.pushing import push_image, tag_image
-
             reference = self._reference(wanted)
             # By its digest first: the tag is what others find it by, and says that all that belongs to it is there.
             untagged = msgspec.structs.replace(reference, tag="")
             pushed = push_image(image, untagged, self.registries, self.home, begun=push)
             references.append(str(reference.at(image.digest)))
-            sent, reused = pushed.sent, pushed.mounted + pushed.skipped
             seconds["push"] = round(time.perf_counter() - clock, 3)
             if self.attach:
                 clock = time.perf_counter()
@@ -330,7 +384,7 @@ class Images:
         if self.to.engine:
             references.append(self._load(wanted, image, remake))
             seconds["load"] = round(time.perf_counter() - clock, 3)
-        return tuple(references), sent, reused
+        return pushed, tuple(references)
 
     @contextlib.contextmanager
     def _layout_explained(self) -> Iterator[None]:
@@ -362,7 +416,7 @@ class Images:
         def tell() -> None:
             while not ended.wait(_SILENCE_S):
                 so_far = duration(time.perf_counter() - began)
-                self.tell(f"image `{wanted.name}`: {doing[-1]}; {so_far} so far")
+                self._say(wanted, f"image `{wanted.name}`: {doing[-1]}; {so_far} so far")
 
         thread = threading.Thread(target=tell, daemon=True)
         thread.start()
@@ -380,7 +434,7 @@ class Images:
 
         reference = self._reference(wanted)
         sign_image(self.registries(reference.registry), reference.repository, digest, self.key)
-        self.tell(f"image `{wanted.name}`: signed")
+        self._say(wanted, f"image `{wanted.name}`: signed")
 
     def _load(self, wanted: Wanted, image: Image, remake: Callable[[ImageLayer], None]) -> str:
         """Bring an image into a container engine; gives what it is called there."""
@@ -417,7 +471,7 @@ class Images:
         from tilth.images.making import make_image
         from tilth.oci.blobs import BlobStore
 
-        self.tell(f"layer `{layer.title}` was damaged on this machine; it is made again")
+        self._say(wanted, f"layer `{layer.title}` was damaged on this machine; it is made again")
         BlobStore(self.home.images).remove(layer.descriptor.digest)
         make_image(
             wanted.lock,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from tilth.client.artifacts import open_artifacts
+from tilth.client.describing import described
 from tilth.client.reporting import reported
 from tilth.engine import events
 from tilth.engine.driver import Driver
@@ -114,7 +115,7 @@ def drive_run(
             return await driver.drive()
 
     try:
-        with reported(run, home, store):
+        with reported(run, home, store), described(run, home, store):
             ended = _run_loop(drive)
     except (OutsideError, SetupError) as error:
         if "runs resume" not in error.mend:

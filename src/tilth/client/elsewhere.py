@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -26,10 +26,10 @@ from tilth.images.bases import Base  # noqa: TC001 - msgspec reads the annotatio
 from tilth.images.settings import ImageSettings  # noqa: TC001 - msgspec reads the annotations
 from tilth.oci.access import Access  # noqa: TC001 - msgspec reads the annotations
 from tilth.oci.references import parse
-from tilth.records import Build, now
+from tilth.records import Build, State, now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tilth.image_builders import Elsewhere
     from tilth.image_builders.frames import Teller
@@ -67,9 +67,13 @@ class _OpenedIndex(Index, frozen=True, kw_only=True):
         return self.opened
 
 
-def make_elsewhere(wanted: Wanted, images: Images, builder: Elsewhere) -> Build:
+def make_elsewhere(
+    wanted: Wanted, images: Images, builder: Elsewhere, *, tell: Callable[[str], None]
+) -> Build:
     """Have an image made and pushed; gives what is to be recorded of it.
 
+    Args:
+        tell: Is told what is done there.
     Raises:
         TilthError: As it would fail here.
     """
@@ -101,7 +105,7 @@ def make_elsewhere(wanted: Wanted, images: Images, builder: Elsewhere) -> Build:
     )
     if wanted.code is not None:
         files.append((wanted.code, wanted.code.name))
-    answer = builder.run(_PROGRAM, msgspec.json.encode(order), [*files, *below], images.tell)
+    answer = builder.run(_PROGRAM, msgspec.json.encode(order), [*files, *below], tell)
     made = msgspec.json.decode(answer, type=Build)
     return msgspec.structs.replace(made, builder=images.builder, created_at=now(), base=wanted.base.reference)
 
@@ -224,6 +228,10 @@ class _Images(Images):
 
     def why(self, wanted: Wanted) -> str:  # noqa: ARG002
         return self.reason
+
+    @contextmanager
+    def _begun(self, wanted: Wanted) -> Iterator[Build]:
+        yield self._record(wanted, state=State.RUNNING)  # whoever orders keeps it, and what is told
 
 
 def _make(content: bytes, folder: Path, teller: Teller, home: Home) -> bytes:

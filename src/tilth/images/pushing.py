@@ -53,6 +53,7 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     mounted: int = 0  # bytes that other repositories of the registry had
     skipped: int = 0  # bytes that were there
     blobs: dict[str, int] = {}  # `sent`, `copied`, `mounted`, `skipped`, `remade`
+    ways: dict[str, str] = {}  # digest -> one of the first four
     seconds: float = 0.0
 
 
@@ -168,6 +169,8 @@ class Push:
 
     Args:
         base: What the image stands on; its layers are wherever it says.
+        came: Told of each layer that is in the repository, from several threads, and how it came: `sent`, `copied`,
+            `mounted`, or `skipped` as it was there.
     """
 
     def __init__(
@@ -179,8 +182,10 @@ class Push:
         *,
         progress: Progress | None = None,
         remake: Callable[[ImageLayer], None] | None = None,
+        came: Callable[[ImageLayer, str], None] | None = None,
     ) -> None:
         self._base_image = base
+        self._came = came
         self._to = to
         self._registries = registries
         self._client = registries(to.registry)
@@ -194,6 +199,7 @@ class Push:
         self._crew = background.Crew(_CONNECTIONS)
         self._begun: set[str] = set()
         self._ended: list[tuple[str, int, int, bool]] = []
+        self._ways: dict[str, str] = {}
 
     def __enter__(self) -> Push:
         return self
@@ -211,7 +217,7 @@ class Push:
         if blob.digest not in self._begun:
             self._begun.add(blob.digest)
             # The last one to end should not have begun last.
-            self._crew.begin(lambda: self._ended.append(self._blob(blob, layer)), urgency=blob.size)
+            self._crew.begin(lambda: self._end(blob, layer), urgency=blob.size)
 
     def bring(self, image: Image) -> None:
         """Bring all blobs of an image there that are not yet. After a failure what was begun ends.
@@ -241,7 +247,17 @@ class Push:
             mounted=sum(size for how, size, _, _ in self._ended if how == "mounted"),
             skipped=sum(size for how, size, _, _ in self._ended if how == "skipped"),
             blobs={how: number for how, number in blobs.items() if number},
+            ways=dict(self._ways),
         )
+
+    def _end(self, blob: Descriptor, layer: ImageLayer | None) -> None:
+        ended = self._blob(blob, layer)
+        self._ended.append(ended)
+        self._ways.setdefault(
+            blob.digest, ended[0]
+        )  # what is looked for once more was brought the first time
+        if self._came is not None and layer is not None:
+            self._came(layer, ended[0])
 
     def _blob(self, blob: Descriptor, layer: ImageLayer | None) -> tuple[str, int, int, bool]:
         """Bring one blob there: how, its size, bytes sent, and whether it had to be made again."""

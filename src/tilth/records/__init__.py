@@ -314,6 +314,45 @@ class Environment(Record, frozen=True, kw_only=True):
     base: str = ""  # the image it stands on, by its digest; empty for a venv of the machine
 
 
+class PackageContents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one package of an environment says of itself, as the machine saw that has it."""
+
+    headers: dict[str, tuple[str, ...]] = {}  # of its METADATA: what it requires, its summary and licence
+    size: int = 0  # unpacked, in bytes; 0: not known
+    requested: bool = False  # an installer noted that somebody asked for it by name
+
+
+class EnvironmentContents(Record, frozen=True, kw_only=True):
+    """What is known of the packages of an environment beyond its lock. Its id is the environment's digest."""
+
+    kind: ClassVar[str] = "environment_contents"
+
+    packages: dict[str, PackageContents] = {}  # by name; those that the machine had
+
+
+class CheckFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that a check of an environment found."""
+
+    level: str  # `error` or `warning`
+    check: str  # `advisories`, `client`
+    what: str
+    why: str = ""
+    mend: str = ""
+    package: str = ""  # that it is about
+    version: str = ""
+
+
+class EnvironmentCheck(Record, frozen=True, kw_only=True):
+    """What `tilth env check` found of an environment the last time. Its id is the environment's digest."""
+
+    kind: ClassVar[str] = "environment_check"
+
+    checked_at: Moment = msgspec.field(default_factory=now)
+    advisories: bool = False  # whether known vulnerabilities were looked up
+    compared: bool = False  # whether it was compared with what is installed: the client's
+    findings: tuple[CheckFinding, ...] = ()
+
+
 class Lock(Record, frozen=True, kw_only=True):
     """What a declaration was resolved to, as a PEP 751 document. Its id is the digest of the text."""
 
@@ -330,10 +369,16 @@ class BuiltLayer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int  # bytes, as it is stored and sent
     title: str  # `base`, `numpy 2.1.0`, `12 small packages`
     made: bool = False  # by this build; the others were there
+    way: str = (
+        ""  # how it came into the registry: `sent`, `copied`, `mounted`, `skipped`; empty where there is none
+    )
 
 
 class Build(Record, frozen=True, kw_only=True):
-    """An image made for an environment, or found where another had pushed it."""
+    """An image made for an environment, or found where another had pushed it.
+
+    It is kept when the making begins, as running, and again at its end.
+    """
 
     kind: ClassVar[str] = "build"
 
@@ -354,7 +399,9 @@ class Build(Record, frozen=True, kw_only=True):
     bytes_sent: int = 0
     bytes_reused: int = 0  # of layers that the registry had, or that were mounted there
     seconds: dict[str, float] = {}  # by phase: lock, base, layers, push, attach
-    log: str = ""  # file below the home folder, where something was printed
+    log: str = ""  # file below the home folder of the machine that made it; a server has its own copy
+    machine: str = ""  # where it was made, for people
+    finished_at: Moment | None = None
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
 
@@ -413,6 +460,8 @@ KINDS: dict[str, type[Record]] = {
         StepRun,
         Artifact,
         Environment,
+        EnvironmentContents,
+        EnvironmentCheck,
         Lock,
         CodeBundle,
         Build,

@@ -22,7 +22,9 @@ from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
     artifacts,
+    builds,
     dashboard,
+    environments,
     health,
     launches,
     live,
@@ -161,6 +163,8 @@ def create_app(
         live,
         objects,
         artifacts,
+        environments,
+        builds,
         health,
         login,
         oidc,

@@ -4,6 +4,7 @@ FOLDER/PROJECT/objects/KEY        what clients put there: artifacts, bundles, co
 FOLDER/PROJECT/digests/KEY        the digest of each
 FOLDER/PROJECT/coming/DIGEST      an object that is still being sent
 FOLDER/PROJECT/logs/RUN/NAME      what steps print
+FOLDER/PROJECT/builds/BUILD       what was told while an image was made
 
 PROJECT is a digest of the project's name, which may hold what no file name may.
 """
@@ -40,6 +41,14 @@ class Object(NamedTuple):
     key: str
     size: int  # bytes
     digest: str
+
+
+class BuildLog(NamedTuple):
+    """A part of what was told of a build."""
+
+    content: bytes
+    size: int  # of the whole, in bytes
+    heard_at: float  # when something came last, in seconds since 1970
 
 
 class Files:
@@ -142,8 +151,39 @@ class Files:
         Returns:
             How many bytes are here.
         """
-        path = self._log(run, name)
-        with self._lock(f"{run}/{name}"), _told():
+        return self._append(self._log(run, name), content, offset)
+
+    def append_build_log(self, build: str, content: bytes, offset: int) -> int:
+        """Add what was told of a build, as `append_log` does. No content says that its maker lives."""
+        path = self._build_log(build)
+        have = self._append(path, content, offset)
+        with _told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return have
+
+    def build_log(self, build: str, offset: int, most: int) -> BuildLog | None:
+        """Whole lines of what was told of a build, from `offset` on; None where nothing has come of it."""
+        path = self._build_log(build)
+        with _told():
+            try:
+                with open(path, "rb") as file:
+                    about = os.fstat(file.fileno())
+                    file.seek(offset)
+                    content = file.read(most)
+            except FileNotFoundError:
+                return None
+        whole = content[: content.rfind(b"\n") + 1] if len(content) < most or b"\n" in content else content
+        return BuildLog(whole, about.st_size, about.st_mtime)
+
+    def delete_build(self, build: str) -> None:
+        """Forget what was told of a build."""
+        if _is_name(build):
+            with _told():
+                self._build_log(build).unlink(missing_ok=True)
+
+    def _append(self, path: Path, content: bytes, offset: int) -> int:
+        with self._lock(f"{path.parent.name}/{path.name}"), _told():
             have = path.stat().st_size if path.exists() else 0
             if offset > have or offset + len(content) <= have:
                 return have
@@ -212,6 +252,11 @@ class Files:
             if not _is_name(each):
                 raise DefinitionError(f"`{each[:80]}` is no name of a run or log")
         return self.root / "logs" / run / name
+
+    def _build_log(self, build: str) -> Path:
+        if not _is_name(build):
+            raise DefinitionError(f"`{build[:80]}` is no name of a build")
+        return self.root / "builds" / build
 
     def _of_runs(self) -> tuple[Path, ...]:
         """Folders with one folder for each run."""

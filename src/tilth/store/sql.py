@@ -13,6 +13,7 @@ from tilth.errors import Conflict, NotFound, SetupError, UnknownOption, nearest
 from tilth.records import Artifact, Record, Run, Snapshot, State, StepRun
 from tilth.store import encoding, schema
 from tilth.store.protocol import Delete, Page
+from tilth.store.uses import forget_uses, keep_uses, page_of_uses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,6 +142,27 @@ class SqlStore:
         found = self.find(StepRun, limit=1, cache_key=cache_key, state=good)
         return found.items[0] if found.items else None
 
+    def users_of(
+        self, environments: Sequence[str], *, limit: int, after: str | None = None
+    ) -> tuple[list[Run], str | None]:
+        """The runs that use one of these environments, newest first, and where the rest begins."""
+        if not environments:
+            return [], None
+        begins = None
+        if after is not None:
+            moment, run = _read_cursor(after)
+            if not isinstance(moment, int):
+                raise UnknownOption(
+                    f"`{after}` is not where a page ends", mend="give `next` of the page before"
+                )
+            begins = (moment, str(run))
+        sql, values = page_of_uses(self.space, list(environments), limit + 1, begins)
+        rows = self.database.select(sql, values)
+        found = [_table(Run).decode(*row[:2]) for row in rows[:limit]]
+        if len(rows) <= limit:
+            return found, None
+        return found, msgspec.json.encode([*rows[limit - 1][2:4]]).decode()
+
     def select_within(
         self, cursor: Cursor, kind: type[R], condition: str, values: Sequence[object], rest: str = ""
     ) -> list[R]:
@@ -157,6 +179,8 @@ class SqlStore:
         """Remember a record, as `write` does, in a transaction that goes on."""
         table = _table(type(record))
         cursor.execute(table.put, table.values(self.space, record))
+        if isinstance(record, Run):
+            keep_uses(cursor, self.space, record)
 
     def replace_within(self, cursor: Cursor, old: R, new: R) -> R:
         """What `replace` does, in a transaction that goes on."""
@@ -174,6 +198,8 @@ class SqlStore:
                 why=f"it is at revision {found[1]}, the change was made to revision {old.revision}",
                 mend="read it again, and repeat the change",
             )
+        if isinstance(kept, Run):
+            keep_uses(cursor, self.space, kept)
         return kept
 
     def change_within(self, cursor: Cursor, change: Change) -> Record | None:
@@ -181,6 +207,8 @@ class SqlStore:
         if isinstance(change, Delete):
             sql = f'DELETE FROM "{change.kind.kind}" WHERE space = ? AND id = ?'
             cursor.execute(sql, (self.space, change.id))
+            if change.kind is Run:
+                forget_uses(cursor, self.space, change.id)
             return None
         record = self._with_version(cursor, change.record)
         self.put_within(cursor, record)
@@ -204,6 +232,8 @@ class SqlStore:
         record = self._with_version(cursor, record)
         table = _table(type(record))
         cursor.execute(table.insert, table.values(self.space, record))
+        if isinstance(record, Run):
+            keep_uses(cursor, self.space, record)
         return record
 
     def _with_version(self, cursor: Cursor, record: R) -> R:

@@ -169,6 +169,8 @@ def _finding(name: str, version: str, same: Sequence[Advisory], holders: Sequenc
         level=WARNING,
         check="advisories",
         environment=", ".join(each for each in holders if each),
+        package=name,
+        version=version,
         what=f"`{name}` {version} has a known vulnerability: {first.id}"
         + (f" ({', '.join(also)})" if also else ""),
         why="\n".join(filter(None, (summary, "in " + ", ".join(named)))),

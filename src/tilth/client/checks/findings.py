@@ -27,6 +27,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     mend: str = ""
     step: str = ""  # id; empty where it is not one step's
     environment: str = ""  # name, several after commas; empty for the client's own
+    package: str = ""  # that it is about, where it is about one
+    version: str = ""  # of that
     uncertain: bool = False  # some package was never seen here: looking at it may settle this
 
     def __str__(self) -> str:

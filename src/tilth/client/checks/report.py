@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -26,9 +26,11 @@ from tilth.client.checks.drift import (
     snapshot_of,
 )
 from tilth.client.checks.findings import ERROR, WARNING, Finding, owners, unique
+from tilth.client.checks.kept import keep_checks
 from tilth.client.checks.locks import check_lock
 from tilth.client.checks.sides import Side, client_side, locked_side
 from tilth.client.environments import ProjectEnvironments
+from tilth.client.installed import client_environment
 from tilth.client.running import running_on
 from tilth.client.secrets import missing_secrets
 from tilth.client.stacks import active_stack
@@ -105,10 +107,17 @@ def check_file(
     ]
     found += _stored_outputs(compiled, environments, home, store)
     inventory = environments.inventory()
-    found += _drift(pipeline.name, inventory, interpreter, store, compiled.code.root)
+    drift = _drift(pipeline.name, inventory, interpreter, store, compiled.code.root)
     packages = {name: each.packages for name, each in locks.items()}
     used = {node.environment for node in pipeline.nodes}
-    found += _vulnerable(packages, inventory if None in used else None, offline=offline)
+    vulnerable = _vulnerable(packages, inventory if None in used else None, offline=offline)
+    found += [*drift, *vulnerable.findings]
+    digests = {name: each.digest for name, each in locks.items()}
+    digests[""] = client_environment(interpreter, inventory).id
+    keep_checks(store, digests, vulnerable.by_environment, drift)
+    newest = newest_from_here(store, pipeline.name)
+    if newest is not None and newest.client is not None and newest.client.environment != digests[""]:
+        keep_checks(store, {"": newest.client.environment}, None, drift)
     return Report(f"pipeline `{pipeline.name}`", len(used), len(pipeline.nodes), tuple(unique(found)))
 
 
@@ -162,7 +171,9 @@ def check_run(run: Run, *, home: Home, store: Store, offline: bool = False) -> R
         found += check_since_run(before, snapshot_of(inventory, interpreter.version), run.name)
     packages = {name: each.packages for name, each in records.items()}
     in_client = any(node.environment is None for node in pipeline.nodes)
-    found += _vulnerable(packages, inventory if in_client else None, offline=offline)
+    vulnerable = _vulnerable(packages, inventory if in_client else None, offline=offline)
+    found += vulnerable.findings
+    keep_checks(store, run.environments, vulnerable.by_environment)
     return Report(f"run `{run.name}`", len(records) + in_client, len(pipeline.nodes), tuple(unique(found)))
 
 
@@ -195,7 +206,7 @@ def check_lock_file(
         listed = [
             (each["name"], each["version"]) for each in tomllib.loads(text)["packages"] if "version" in each
         ]
-        found += _advisories({path.name: listed}, offline=offline)
+        found += _advisories({path.name: listed}, offline=offline).findings
     return Report(f"lock `{path.name}`", 1, 0, tuple(unique(found)))
 
 
@@ -353,32 +364,41 @@ def _drift(
     return found
 
 
+class _Vulnerable(NamedTuple):
+    """Known vulnerabilities: all, each once, and by name of the environment; None where they were not looked up."""
+
+    findings: list[Finding]
+    by_environment: dict[str, list[Finding]] | None = None
+
+
 def _vulnerable(
     environments: Mapping[str, Iterable[Package]], client: Inventory | None, *, offline: bool
-) -> list[Finding]:
+) -> _Vulnerable:
     held = {name: [(each.name, each.version) for each in packages] for name, packages in environments.items()}
     if client is not None:
         held[""] = [(each.name, each.version) for each in client.packages]
     return _advisories(held, offline=offline)
 
 
-def _advisories(held: Mapping[str, list[tuple[str, str]]], *, offline: bool) -> list[Finding]:
+def _advisories(held: Mapping[str, list[tuple[str, str]]], *, offline: bool) -> _Vulnerable:
     source = setting("advisories")
     if not source:
-        return []
+        return _Vulnerable([])
     from tilth.client.checks.advisories import check_advisories
     from tilth.client.checks.osv import advisories
 
     packages = {each for packages in held.values() for each in packages}
     errors: list[TilthError] = []
     found: list[Finding] = []
+    by_environment: dict[str, list[Finding]] | None = None
     try:
-        known = advisories(source, packages, offline=offline, unreadable=errors.append)
+        known = list(advisories(source, packages, offline=offline, unreadable=errors.append))
         found = check_advisories(held, known)
+        by_environment = {name: check_advisories({name: each}, known) for name, each in held.items()}
     except TilthError as error:
         errors.append(error)
     told = [
         Finding(level=WARNING, check="advisories", what=each.summary, why=each.why, mend=each.mend)
         for each in errors
     ]
-    return found + told
+    return _Vulnerable(found + told, by_environment)

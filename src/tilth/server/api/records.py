@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Header, Request, Response
 
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound, UnknownOption, nearest
-from tilth.records import KINDS, Artifact, Lock, Record, Run, Snapshot, StepRun
+from tilth.records import KINDS, Artifact, Build, Lock, Record, Run, Snapshot, State, StepRun
 from tilth.records.launching import RunLease
 from tilth.server.documents import (
     accepts,
@@ -124,6 +124,9 @@ def _write(asked: ProjectRequest, changes: list[Change], holding: Run | None = N
     kept = asked.store.write([*changes, *(Delete(RunLease, each) for each in gone)], holding=holding)
     for each in gone:
         asked.files.delete_run(each)
+    for change in changes:
+        if isinstance(change, Delete) and change.kind is Build:
+            asked.files.delete_build(change.id)
     return kept
 
 
@@ -188,7 +191,7 @@ def _usable(record: R) -> R:
 
 
 # What a run names and others share: under the digest of what it is.
-_SHARED = frozenset({"environment", "lock", "code_bundle", "build"})
+_SHARED = frozenset({"environment", "environment_contents", "lock", "code_bundle", "build"})
 
 
 def _hold_to_run(asked: ProjectRequest, changes: Sequence[Change]) -> None:
@@ -233,9 +236,18 @@ def _shared_already(asked: ProjectRequest, changes: Sequence[Change]) -> dict[in
     known: dict[tuple[str, str], Record] = {}
     for kind in {type(each) for each in shared.values()}:
         ids = [each.id for each in shared.values() if type(each) is kind]
-        known |= {(kind.kind, each.id): each for each in asked.store.find(kind, id=ids, limit=len(ids))}
+        there = asked.store.find(kind, id=ids, limit=len(ids))
+        known |= {(kind.kind, each.id): each for each in there if not _goes_on(each, shared.values())}
     found = {at: known.get((each.kind, each.id)) for at, each in shared.items()}
     return {at: each for at, each in found.items() if each is not None}
+
+
+def _goes_on(before: Record, changes: Iterable[Record]) -> bool:
+    """Whether a build is being made: its end is told by whoever began it, of the image that it was begun for."""
+    if not isinstance(before, Build) or before.state is not State.RUNNING:
+        return False
+    same = next(each for each in changes if each.id == before.id)
+    return isinstance(same, Build) and (same.key, same.created_at) == (before.key, before.created_at)
 
 
 def _only_not_reused(before: Record | None, after: Record) -> bool:
