@@ -20,5 +20,5 @@ export default defineConfig({
       ["/api", "/health", "/login", "/pages", "/invite", "/device", "/docs"].map((path) => [path, server]),
     ),
   },
-  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"], restoreMocks: true },
+  test: { environment: "node", include: ["src/**/*.test.{ts,tsx}"], restoreMocks: true },
 });
