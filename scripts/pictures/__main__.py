@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from playwright.sync_api import BrowserContext, sync_playwright
 
@@ -147,6 +148,8 @@ class Farm:
         good, failed = runs[-2], runs[-1]
         older, newer = runs[0]["environments"]["tables"], good["environments"]["tables"]
         snapshot = self.ask("GET", "/projects/orchard/snapshots?limit=1")["items"][0]
+        artifacts = self.ask("GET", "/projects/orchard/artifacts?order=created_at&limit=100")["items"]
+        harvest = next(quote(each["name"], safe="") for each in artifacts if each["name"].endswith("harvest"))
         return {
             "overview": f"{P}/overview",
             "pipelines": f"{P}/pipelines",
@@ -162,7 +165,7 @@ class Farm:
             "environments-diff": f"{P}/environments/diff?a={older}&b={newer}",
             "builds": f"{P}/builds",
             "artifacts": f"{P}/artifacts",
-            "artifact": f"{P}/artifacts/harvest/1",
+            "artifact": f"{P}/artifacts/{harvest}/1",
             "snapshots": f"{P}/snapshots",
             "snapshot": f"{P}/snapshots/{snapshot['id']}",
             "schedules": f"{P}/schedules",

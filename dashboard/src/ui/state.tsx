@@ -39,7 +39,7 @@ export function State({ state, bare = false }: { state: string; bare?: boolean }
   return (
     <span
       className={clsx(
-        "inline-flex items-center gap-1 rounded-full text-xs font-medium whitespace-nowrap",
+        "inline-flex items-center gap-1 rounded-full align-middle text-xs font-medium whitespace-nowrap",
         bare ? TONES[tone].split(" ")[1] : `${TONES[tone]} px-2 py-0.5`,
       )}
     >
