@@ -258,7 +258,7 @@ class Images:
         """Have an image made on another machine, and signed from here: the key stays."""
         from tilth.client.elsewhere import make_elsewhere
 
-        self.tell(f"image `{wanted.name}`: goes to `{builder.place}`")
+        self.tell(f"image `{wanted.name}`: goes to {builder.place}")
         try:
             build = make_elsewhere(wanted, self, builder)
             self._sign(wanted, build.image)
