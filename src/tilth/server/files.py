@@ -5,6 +5,8 @@ FOLDER/PROJECT/digests/KEY        the digest of each
 FOLDER/PROJECT/coming/DIGEST      an object that is still being sent
 FOLDER/PROJECT/logs/RUN/NAME      what steps print
 
+FOLDER/PROJECT/builds/ORDER/…     streams of builds on runners; see `relay`
+
 PROJECT is a digest of the project's name, which may hold what no file name may.
 """
 
@@ -61,7 +63,7 @@ class Files:
         if not _DIGEST.fullmatch(digest):
             raise DefinitionError(f"`{digest[:80]}` is no digest", mend="give `sha256:` and 64 hex digits")
         coming = self.root / "coming" / digest.removeprefix("sha256:")
-        with self._lock(digest), _told():
+        with self._lock(digest), explained():
             have = coming.stat().st_size if coming.exists() else 0
             if offset == have:
                 coming.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ class Files:
     def find(self, key: str) -> Object | None:
         """What is under a key, or None."""
         place = self._object(key)
-        with _told():
+        with explained():
             try:
                 size = place.stat().st_size if place.is_file() else None
                 digest = (self.root / "digests" / key).read_text("ascii")
@@ -130,7 +132,7 @@ class Files:
         """Forget an object; nothing happens when it is not there."""
         place = self._object(key)
         for top, path in (("digests", self.root / "digests" / key), ("objects", place)):
-            with _told(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with explained(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
             with contextlib.suppress(OSError):
                 for folder in path.relative_to(self.root / top).parents[:-1]:
@@ -143,7 +145,7 @@ class Files:
             How many bytes are here.
         """
         path = self._log(run, name)
-        with self._lock(f"{run}/{name}"), _told():
+        with self._lock(f"{run}/{name}"), explained():
             have = path.stat().st_size if path.exists() else 0
             if offset > have or offset + len(content) <= have:
                 return have
@@ -155,7 +157,7 @@ class Files:
     def logs(self, run: str) -> dict[str, int]:
         """The logs of a run, and their sizes in bytes."""
         folder = self._log(run, "x").parent
-        with _told():
+        with explained():
             try:
                 return {each.name: each.stat().st_size for each in sorted(folder.iterdir())}
             except FileNotFoundError:
@@ -168,7 +170,7 @@ class Files:
             NotFound: There is none.
         """
         path = self._log(run, name)
-        with _told():
+        with explained():
             there = path.is_file()
         if not there:
             raise NotFound(f"there is no log `{name}` of this run")
@@ -244,7 +246,8 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """Say of what goes wrong with files what that means."""
     try:
         yield
     except OSError as error:
