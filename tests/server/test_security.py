@@ -115,6 +115,10 @@ ROUTES = {
     "POST /runners": "runner",
     "POST /runners/{id}/poll": "itself",
     "POST /runners/{id}/launches/{launch}/ended": "itself",
+    "POST /runners/{id}/builds/{build}/begin": "itself",
+    "GET /runners/{id}/builds/{build}/in": "itself",
+    "PUT /runners/{id}/builds/{build}/out": "itself",
+    "POST /runners/{id}/builds/{build}/ended": "itself",
     f"GET {P}": "viewer",
     f"GET {P}/members": "viewer",
     f"PUT {P}/members/{{user}}": "admin",
@@ -146,6 +150,11 @@ ROUTES = {
     f"GET {P}/launches": "viewer",
     f"GET {P}/launches/{{id}}": "viewer",
     f"POST {P}/launches/{{id}}/cancel": "person",
+    f"POST {P}/build-orders": "person",
+    f"GET {P}/build-orders/{{id}}": "person",  # and for all others there is none of that id, as below
+    f"PUT {P}/build-orders/{{id}}/in": "person",
+    f"GET {P}/build-orders/{{id}}/out": "person",
+    f"POST {P}/build-orders/{{id}}/close": "person",
     f"GET {P}/schedules": "viewer",
     f"POST {P}/schedules": "person",
     f"GET {P}/schedules/{{name}}": "viewer",
@@ -170,7 +179,14 @@ BODIES = {
     f"POST {P}/runs/start": {"pipeline": "p"},
     f"PUT {R}/lease": {"holder": "h", "fence": 1},
 }
-QUERIES = {f"PUT {R}/logs/{{name}}": "?offset=0", f"GET {R}/events": "?logs=false"}
+QUERIES = {
+    f"PUT {R}/logs/{{name}}": "?offset=0",
+    f"GET {R}/events": "?logs=false",
+    f"PUT {P}/build-orders/{{id}}/in": "?offset=0",
+    f"GET {P}/build-orders/{{id}}/out": "?offset=0",
+    "GET /runners/{id}/builds/{build}/in": "?fence=1&offset=0",
+    "PUT /runners/{id}/builds/{build}/out": "?fence=1&offset=0",
+}
 _KIND = re.compile(rf"{re.escape(P)}/({'|'.join(BY_PLURAL)})(/query|/{{id}})?")
 
 

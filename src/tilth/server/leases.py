@@ -150,7 +150,8 @@ class Leases(Generic[T]):
             if found.state.is_final:
                 raise Conflict(f"{self._label} `{found.id}` is over: {found.state.value}")
             done = final(found, LaunchState.CANCELLED)
-            for each in (done, *beside):
+            self.store.put_within(cursor, done)
+            for each in beside:
                 self.store.put_within(cursor, each)
             return done
 

@@ -161,8 +161,8 @@ def close(request: Request, asked: Editor, id: str, body: Body) -> Response:  # 
 )
 def begin(request: Request, who: Who, id: str, build: str, body: Body) -> Response:  # noqa: A002
     """Once: from now on no other runner gets it."""
-    access, told = access_of(request), read(body, Begun)
-    runner = runner_of(access, who, id)
+    access = access_of(request)
+    runner, told = runner_of(access, who, id), read(body, Begun)
     found = _held(access, runner, build, told.fence)
     return respond(builds_of(request).begin(found, runner, _checked(told.key)))
 
@@ -214,8 +214,9 @@ def put_out(
 )
 def ended(request: Request, who: Who, id: str, build: str, body: Body) -> Response:  # noqa: A002
     """Whatever came of it, who ordered it has been sent; or there is a reason why nothing was."""
-    access, builds, told = access_of(request), builds_of(request), read(body, BuildEnded)
-    found = _held(access, runner_of(access, who, id), build, told.fence)
+    access, builds = access_of(request), builds_of(request)
+    runner, told = runner_of(access, who, id), read(body, BuildEnded)
+    found = _held(access, runner, build, told.fence)
     if not found.state.is_final:
         found = builds.failed(found, told.failure) if told.failure else builds.ended(found)
     return respond(found)
