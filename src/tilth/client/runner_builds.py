@@ -106,7 +106,7 @@ class _Building:
         """Build, to the end."""
         failure = ""
         try:
-            failure = self._build(start)
+            self._build(start)
         except (Conflict, NotFound) as error:
             self._tell(f"build {self.id}: {error.summary}")
         except (OSError, TilthError, subprocess.SubprocessError) as error:
@@ -138,8 +138,8 @@ class _Building:
         elif time.monotonic() - self._heard > _SILENCE_S:
             self.stop(f"nothing was heard of who ordered it for {_SILENCE_S:.0f} seconds")
 
-    def _build(self, start: Callable[[list[str]], subprocess.Popen[bytes]]) -> str:
-        """Run it; gives why it ended early, where that was not by itself."""
+    def _build(self, start: Callable[[list[str]], subprocess.Popen[bytes]]) -> None:
+        """Run it."""
         key = BuildKey()
         there, back = key.agree(self._order["key"], self.id)
         self._api.request(
@@ -159,7 +159,7 @@ class _Building:
             threading.Thread(target=_pump, args=(stream, sender, kind), daemon=True)
             for stream, kind in ((process.stdout, OUTPUT), (process.stderr, BESIDE))
         ]
-        feed = in_thread(lambda: self._feed(there, takes))
+        in_thread(lambda: self._feed(there, takes))
         for each in pumps:
             each.start()
         self._process = process
@@ -176,24 +176,21 @@ class _Building:
             with contextlib.suppress(BrokenPipeError):
                 sender.write(ENDED, str(code).encode())
         sender.finish(_PATIENCE_S)
-        return str(feed.result()) if feed.done() else ""
 
-    def _feed(self, seal: Seal, stream: IO[bytes]) -> str:
-        """Give the process what comes for it; gives why nothing more does."""
+    def _feed(self, seal: Seal, stream: IO[bytes]) -> None:
+        """Give the process what comes for it."""
         try:
             for kind, content in received(seal, self._get):
                 if kind == INPUT:
                     stream.write(content)
                     stream.flush()
-        except BrokenPipeError:
-            return ""
+        except BrokenPipeError:  # it has ended
+            pass
         except TilthError as error:
             self.stop(error.summary)
-            return error.summary
         finally:
             with contextlib.suppress(OSError):
                 stream.close()
-        return ""
 
     def _get(self, offset: int) -> bytes | None:
         asked = f"{self._path}/in?fence={self.fence}&offset={offset}&wait_s={_WAIT_S}"

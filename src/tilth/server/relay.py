@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 WINDOW = 16 << 20  # bytes of a stream that nobody has taken so far
 LARGEST_PART = 4 << 20
 MOST = 2 << 30  # bytes of one stream in all
-_AT_ONCE = 4 << 20
 _ID = re.compile(r"[0-9A-Za-z-]{1,80}")
 _PART = re.compile(r"\d{12}")
 
@@ -74,29 +73,31 @@ class Stream:
             try:
                 aside.write_bytes(content)
                 with contextlib.suppress(FileExistsError):  # the same part, sent again to another server
-                    os.link(aside, self._folder / f"{offset:012d}")
+                    os.link(aside, self._path(offset))
             finally:
                 aside.unlink(missing_ok=True)
             return offset + len(content)
 
     def take(self, offset: int) -> bytes:
         """What has come from `offset` on, where a part begins; what lies before is needed no more."""
-        found: list[bytes] = []
-        amount = 0
         with explained():
             parts = self._parts()
+            if parts and offset not in (*(begin for begin, _ in parts), sum(parts[-1])):
+                raise DefinitionError(
+                    f"no part of the build begins at {offset}", mend="go on where the last one ended"
+                )
+            for begin, _ in parts[:-1]:  # the last says how far it has come
+                if begin < offset:
+                    self._path(begin).unlink(missing_ok=True)
+            found, amount = [], 0
             for begin, size in parts:
-                path = self._folder / f"{begin:012d}"
-                if begin >= offset and (not found or amount + size <= _AT_ONCE):
-                    if begin != offset + amount:
-                        raise DefinitionError(
-                            f"no part of the build begins at {offset}", mend="go on where the last one ended"
-                        )
-                    found.append(path.read_bytes())
+                if begin >= offset and amount + size <= LARGEST_PART:
+                    found.append(self._path(begin).read_bytes())
                     amount += size
-                elif begin + size <= offset and begin != parts[-1][0]:  # the last says how far it has come
-                    path.unlink(missing_ok=True)
-        return b"".join(found)
+            return b"".join(found)
+
+    def _path(self, offset: int) -> Path:
+        return self._folder / f"{offset:012d}"
 
     def _parts(self) -> list[tuple[int, int]]:
         """Where each part begins, and its size, in order."""
