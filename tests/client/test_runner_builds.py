@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.client.test_building import built as built, write
 from tests.client.test_elsewhere import PRIVATE, SLOW, attached, build, run
+from tests.conftest import TILTH
 from tests.engine.conftest import index as index, only_the_index as only_the_index, project as project
 from tests.engine.play import wait_until
 from tests.image_builders.sshd import command_lines
@@ -25,7 +26,6 @@ from tests.simple_index import SimpleIndex
 from tilth.home import Home
 from tilth.records import Build, State
 from tilth.records.launching import BuildOrder
-from tilth.secrets import open_secrets
 from tilth.store.sql import SqlStore
 from tilth.store.sqlite import SqliteDatabase
 
@@ -159,7 +159,7 @@ def test_an_image_made_there_is_the_one_made_here(
         assert made["layers"]
     # Of an image nothing was here, but the config of its base; and on the server nothing is left.
     assert sum(each.stat().st_size for each in built.home.images.rglob("sha256/*")) < 20_000
-    assert not [each for each in shared.folder.glob("data/*/builds/*")]
+    assert not list(shared.folder.glob("data/*/builds/*"))
 
 
 def test_logins_are_left_nowhere(
@@ -185,9 +185,11 @@ def test_logins_are_left_nowhere(
         "ca": str(registry_token.ca), "token": "secret:REGISTRY",
     }  # fmt: skip
     given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    secrets = open_secrets(built.home)
-    secrets.set("REGISTRY", token)
-    secrets.set("INDEX", f"somebody:{password}")
+    for name, value in (("REGISTRY", token), ("INDEX", f"somebody:{password}")):
+        subprocess.run(
+            [TILTH, "secret", "set", name], input=value, text=True, check=True, capture_output=True,
+            cwd=built.folder, env={**os.environ, "TILTH_HOME": str(built.home.root)},
+        )  # fmt: skip
     run(built, "component", "register", "images", "--type", "container_registry", "--flavor", "oci", *given)
     run(
         built, "stack", "register", "far", "--orchestrator", "local", "--artifact-store", "local",

@@ -45,6 +45,15 @@ def test_who_sends_has_to_wait_for_who_takes(tmp_path):
     assert sum(each.stat().st_size for each in (tmp_path / "in").iterdir()) <= WINDOW
 
 
+def test_of_what_is_too_much_at_once_the_beginning_is_taken(tmp_path):
+    stream = Stream(tmp_path / "in")
+    have = 0
+    for size in (LARGEST_PART - 9, 10, 1):
+        have = stream.put(bytes(size), have)
+    assert len(stream.take(0)) == LARGEST_PART - 9
+    assert len(stream.take(LARGEST_PART - 9)) == 11
+
+
 def test_no_more_is_taken_than_may_be(tmp_path):
     stream = Stream(tmp_path / "in")
     with pytest.raises(TooLarge):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PATIENCE_S = 60.0  # with a server that does not answer
 _WAIT_S = 10.0  # of one request for what comes
 _SILENCE_S = 60.0  # after which who ordered is taken for gone: it says every 15 seconds that it is there
+_AT_ONCE = 1 << 16  # bytes that a process is given, as a pipe holds
 _GRACE_S = 15.0  # that a process has to end by itself
 
 
@@ -181,9 +182,10 @@ class _Building:
         """Give the process what comes for it."""
         try:
             for kind, content in received(seal, self._get):
-                if kind == INPUT:
-                    stream.write(content)
+                for begin in range(0, len(content) if kind == INPUT else 0, _AT_ONCE):
+                    stream.write(content[begin : begin + _AT_ONCE])
                     stream.flush()
+                    self._heard = time.monotonic()  # it was, and could not be taken before
         except BrokenPipeError:  # it has ended
             pass
         except TilthError as error:
@@ -202,13 +204,17 @@ class _Building:
         return answer.content
 
     def _put(self, offset: int, content: bytes) -> int:
-        answer = self._api.request(
-            "PUT",
-            f"{self._path}/out?fence={self.fence}&offset={offset}",
-            content,
-            headers={"Content-Type": "application/octet-stream"},
-            patience_s=_PATIENCE_S,
-        )
+        try:
+            answer = self._api.request(
+                "PUT",
+                f"{self._path}/out?fence={self.fence}&offset={offset}",
+                content,
+                headers={"Content-Type": "application/octet-stream"},
+                patience_s=_PATIENCE_S,
+            )
+        except TilthError as error:
+            self.stop("" if isinstance(error, Conflict | NotFound) else error.summary)  # it may just be over
+            raise
         have: int = msgspec.json.decode(answer)["have"]
         return have
 

@@ -91,6 +91,7 @@ class RunnerConnection:
         self._code: int | None = None
         self._left = b""
         self._closed = False
+        self._failure: TilthError | None = None  # to send
         key = BuildKey()
         asked = msgspec.json.encode({"key": key.public, "runner": runner})
         answer = in_project(api, project, lambda: api.request("POST", self._path, asked))
@@ -179,13 +180,21 @@ class RunnerConnection:
 
     def _put(self, offset: int, content: bytes) -> int:
         headers = {"Content-Type": "application/octet-stream"}
-        answer = self._api.request("PUT", f"{self._path}/in?offset={offset}", content, headers=headers)
+        try:
+            answer = self._api.request("PUT", f"{self._path}/in?offset={offset}", content, headers=headers)
+        except TilthError as error:
+            self._failure = error  # whoever reads is told, unless the build is over
+            raise
         have: int = msgspec.json.decode(answer)["have"]
         return have
 
     def _get(self, offset: int) -> bytes | None:
         answer = self._api.send("GET", f"{self._path}/out?offset={offset}&wait_s={_WAIT_S}")
-        return None if answer.status_code == 204 else answer.content
+        if answer.status_code == 204:
+            return None
+        if self._failure is not None and not answer.content:
+            raise self._failure
+        return answer.content
 
     def _received(self, seal: Seal) -> Iterator[bytes]:
         for kind, content in received(seal, self._get):

@@ -91,9 +91,11 @@ class Stream:
                     self._path(begin).unlink(missing_ok=True)
             found, amount = [], 0
             for begin, size in parts:
-                if begin >= offset and amount + size <= LARGEST_PART:
-                    found.append(self._path(begin).read_bytes())
+                if begin >= offset:
                     amount += size
+                    if amount > LARGEST_PART:
+                        break
+                    found.append(self._path(begin).read_bytes())
             return b"".join(found)
 
     def _path(self, offset: int) -> Path:
