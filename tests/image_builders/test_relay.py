@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 import time
@@ -79,6 +80,12 @@ def test_the_two_ways_and_every_build_have_keys_of_their_own():
     ours, theirs = BuildKey(), BuildKey()
     with pytest.raises(ServerUnavailable):  # the same keys for another build
         theirs.agree(ours.public, "b")[0].open(ours.agree(theirs.public, "a")[0].seal(b"x"))
+
+
+@pytest.mark.parametrize("key", [bytes(32), bytes(31), b"\1" + bytes(31)])
+def test_a_key_that_keeps_no_secret_is_refused(key):
+    with pytest.raises(ServerUnavailable, match="no key"):
+        BuildKey().agree(base64.b64encode(key).decode(), "a")
 
 
 @pytest.mark.parametrize("order", [[1, 0], [0, 0], [1]], ids=["moved", "again", "left out"])

@@ -105,14 +105,23 @@ class _Building:
 
     def work(self, start: Callable[[list[str]], subprocess.Popen[bytes]]) -> None:
         """Build, to the end."""
-        failure = ""
+        try:
+            self._say_over(self._ended(start))
+        finally:
+            self.over.set()
+
+    def _ended(self, start: Callable[[list[str]], subprocess.Popen[bytes]]) -> str:
+        """Build; gives why nothing came of it, where that is so."""
         try:
             self._build(start)
         except (Conflict, NotFound) as error:
             self._tell(f"build {self.id}: {error.summary}")
+            return ""
         except (OSError, TilthError, subprocess.SubprocessError) as error:
-            failure = f"the runner could not build it: {error}"
-        failure = self._why or failure
+            return f"the runner could not build it: {error}"
+        return self._why
+
+    def _say_over(self, failure: str) -> None:
         told = {"fence": self.fence, "failure": {"reason": "lost", "message": failure} if failure else None}
         with contextlib.suppress(TilthError):  # the lease runs out
             self._api.request(
@@ -122,7 +131,6 @@ class _Building:
                 patience_s=0 if self._why else _PATIENCE_S,
             )
         self._tell(f"build {self.id}: over" + (f": {failure}" if failure else ""))
-        self.over.set()
 
     def stop(self, why: str) -> None:
         """End its process, if that is there."""

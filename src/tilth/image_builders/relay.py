@@ -54,16 +54,21 @@ class BuildKey:
 
         Args:
             order: Id of the build.
+        Raises:
+            ServerUnavailable: Theirs is no key.
         """
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        public = X25519PublicKey.from_public_bytes(base64.b64decode(theirs))
-        both = "".join(sorted((self.public, theirs)))
-        derived = HKDF(SHA256(), 64, salt=None, info=f"tilth build 1 {order} {both}".encode()).derive(
-            self._private.exchange(public)
-        )
+        try:
+            both = self._private.exchange(X25519PublicKey.from_public_bytes(base64.b64decode(theirs)))
+        except ValueError as error:  # of the few with which nothing would be secret, too
+            raise ServerUnavailable(
+                "what came through the server for the build is no key", mend="start again"
+            ) from error
+        keys = "".join(sorted((self.public, theirs)))
+        derived = HKDF(SHA256(), 64, salt=None, info=f"tilth build 1 {order} {keys}".encode()).derive(both)
         return Seal(derived[:32]), Seal(derived[32:])
 
 

@@ -154,8 +154,8 @@ class RunnerConnection:
         Raises:
             EngineUnavailable: None is there that could.
         """
-        began = time.monotonic()
-        tell_at = began + _ALONE_S
+        there_at = time.monotonic()  # one was, or might still have come
+        tell_at = there_at + _ALONE_S
         while True:
             order, takers = self._look()
             if order.state is LaunchState.STARTED:
@@ -166,12 +166,15 @@ class RunnerConnection:
                     why=order.failure.message if order.failure else order.state.value,
                     mend="start again",
                 )
-            if time.monotonic() > tell_at:
-                if not takers or (runner and runner not in takers):
-                    raise _no_taker(self._api.url, runner, takers)
+            moment = time.monotonic()
+            if runner in takers if runner else takers:
+                there_at = moment
+            if moment - there_at > _ALONE_S:
+                raise _no_taker(self._api.url, runner, takers)
+            if moment > tell_at and there_at == moment:
                 names = ", ".join(f"`{each}`" for each in ([runner] if runner else takers))
                 tell(f"waits for a runner that has room for a build: {names}")
-                tell_at = time.monotonic() + _TOLD_EVERY_S
+                tell_at = moment + _TOLD_EVERY_S
             time.sleep(_LOOK_S)
 
     def _look(self) -> tuple[BuildOrder, list[str]]:
@@ -217,11 +220,10 @@ def _no_taker(url: str, runner: str, takers: Sequence[str]) -> EngineUnavailable
                 runner, takers, "name one of them with the setting `runner`, or leave it out for any"
             ),
         )
-    whose = f"runner `{runner}`" if runner else "no runner"
     return EngineUnavailable(
-        f"{whose} of {url} takes builds, which the image builder `runner` needs"
-        if not runner
-        else f"{whose}, where the image builder `runner` builds, is not there",
+        f"runner `{runner}`, where the image builder `runner` builds, is not there"
+        if runner
+        else f"no runner of {url} takes builds, which the image builder `runner` needs",
         why=f"{_ALONE_S:.0f} seconds were waited for one; `tilth runner list` says which are there, and which build",
         mend="start one where images may be built: `tilth runner start --builds`",
     )
