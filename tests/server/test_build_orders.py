@@ -173,13 +173,14 @@ def test_an_older_fence_is_heard_no_more(admin, shared):
     runner = f"/runners/r-{shared}/builds/{made}"
     assert taken(admin, shared)["build"][0]["fence"] == 1
     assert taken(admin, shared)["build"][0]["fence"] == 2  # it forgot the first
-    for status, _ in (
+    for status, told in (
         admin.post(f"{runner}/begin", {"fence": 1, "key": KEY}),
         admin.get(f"{runner}/in?fence=1&offset=0"),
         admin.put(f"{runner}/out?fence=1&offset=0", content=b"x"),
         admin.post(f"{runner}/ended", {"fence": 1}),
     ):
         assert status == 409
+        assert told["error"]["type"] == "Conflict"  # which the runner knows
     assert admin.post(f"{runner}/begin", {"fence": 2, "key": KEY})[0] == 200
     assert taken(admin, shared) == {"start": [], "stop": [], "build": [], "stop_builds": []}
     view = admin.get(f"/projects/{shared}/build-orders/{made}")[1]["order"]
