@@ -64,8 +64,9 @@ class TilthError(Exception):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, str]:
-        """As it travels between processes; `from_json` raises it again."""
-        return {"type": type(self).__name__, "summary": self.summary, "why": self.why, "mend": self.mend}
+        """As it travels between processes; `from_json` raises it again, as the nearest class that is known here."""
+        known = next(each.__name__ for each in type(self).__mro__ if globals().get(each.__name__) is each)
+        return {"type": known, "summary": self.summary, "why": self.why, "mend": self.mend}
 
     @staticmethod
     def from_json(told: Mapping[str, str]) -> TilthError:

@@ -40,6 +40,20 @@ def test_a_flavor_makes_its_builder_and_starts_nothing(
         read_settings(flavor, {**settings, "netwrok": "host"})
 
 
+def test_a_builder_on_a_runner_is_of_the_server_that_one_is_logged_in_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flavor = load_flavor("image_builder", "runner")
+    settings = read_settings(flavor, {"runner": "box"})
+    context = Context(home=Home(tmp_path), root=tmp_path, reveal=lambda _: "")
+    with pytest.raises(TilthError, match="needs a server"):
+        flavor.make(settings, context)
+    monkeypatch.setenv("TILTH_SERVER_URL", "http://127.0.0.1:1")
+    assert flavor.make(settings, context).place == "runner `box` of http://127.0.0.1:1"
+    with pytest.raises(TilthError, match="did you mean `podman`"):
+        read_settings(flavor, {"engine": "podmann"})
+
+
 def test_a_check_tells_what_is_missing(tmp_path: Path) -> None:
     flavor = load_flavor("image_builder", "docker")
     settings = read_settings(flavor, {"program": "no-such-docker"})

@@ -18,7 +18,7 @@ from tilth.records import Run, StepRun
 from tilth.store.http import HttpStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tilth.records.launching import Launch
 
@@ -85,14 +85,22 @@ def wait_for(what: Callable[[], Any], why: str | Callable[[], str] = "") -> Any:
 class RunnerInTest:
     """`tilth runner start` in a process of its own."""
 
-    def __init__(self, url: str, token: str, folder: Path, *arguments: str, **variables: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        folder: Path,
+        *arguments: str,
+        environment: Mapping[str, str] = os.environ,
+        **variables: str,
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "runner.log"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [str(TILTH), "runner", "start", "--folder", str(folder), *arguments],
-                env={**os.environ, "TILTH_SERVER_URL": url, "TILTH_API_KEY": token, **variables},
+                env={**environment, "TILTH_SERVER_URL": url, "TILTH_API_KEY": token, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

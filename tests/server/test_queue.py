@@ -11,7 +11,8 @@ import pytest
 from tilth.errors import Conflict
 from tilth.records import Failure, Run, Snapshot, State, now
 from tilth.records.launching import Launch, LaunchState
-from tilth.server.queue import MOST_LEASES, LeaseLost, Queue
+from tilth.server.leases import MOST_LEASES, LeaseLost
+from tilth.server.queue import Queue
 from tilth.store.sql import SqlStore
 from tilth.store.sqlite import SqliteDatabase
 

@@ -122,6 +122,10 @@ ROUTES = {
     "POST /runners": "runner",
     "POST /runners/{id}/poll": "itself",
     "POST /runners/{id}/launches/{launch}/ended": "itself",
+    "POST /runners/{id}/builds/{build}/begin": "itself",
+    "GET /runners/{id}/builds/{build}/in": "itself",
+    "PUT /runners/{id}/builds/{build}/out": "itself",
+    "POST /runners/{id}/builds/{build}/ended": "itself",
     f"GET {P}": "viewer",
     f"GET {P}/members": "viewer",
     f"PUT {P}/members/{{user}}": "admin",
@@ -176,6 +180,11 @@ ROUTES = {
     f"GET {P}/launches": "viewer",
     f"GET {P}/launches/{{id}}": "viewer",
     f"POST {P}/launches/{{id}}/cancel": "person",
+    f"POST {P}/build-orders": "person",
+    f"GET {P}/build-orders/{{id}}": "person",  # and for all others there is none of that id, as below
+    f"PUT {P}/build-orders/{{id}}/in": "person",
+    f"GET {P}/build-orders/{{id}}/out": "person",
+    f"POST {P}/build-orders/{{id}}/close": "person",
     f"GET {P}/schedules": "viewer",
     f"POST {P}/schedules": "person",
     f"GET {P}/schedules/{{name}}": "viewer",
@@ -207,6 +216,10 @@ QUERIES = {
     f"GET {P}/artifacts/{{id}}/table": "?file=value.npy",
     f"GET {P}/artifacts/{{id}}/columns": "?file=value.npy",
     f"PUT {P}/builds/{{id}}/log": "?offset=0",
+    f"PUT {P}/build-orders/{{id}}/in": "?offset=0",
+    f"GET {P}/build-orders/{{id}}/out": "?offset=0",
+    "GET /runners/{id}/builds/{build}/in": "?fence=1&offset=0",
+    "PUT /runners/{id}/builds/{build}/out": "?fence=1&offset=0",
 }
 _KIND = re.compile(rf"{re.escape(P)}/({'|'.join(BY_PLURAL)})(/query|/{{id}})?")
 

@@ -42,6 +42,11 @@ def runner() -> None:
     metavar="OPTION",
     help="Of `docker run`, for the containers of runner images: `--volume=/etc/ssl/certs:/etc/ssl/certs:ro`.",
 )
+@click.option(
+    "--builds",
+    is_flag=True,
+    help="Build images too, for whoever may start runs: image builders of flavor `runner` come here.",
+)
 @click.option("--until-idle", is_flag=True, help="End when there is nothing more to do.")
 @click.option("--embedded", is_flag=True, hidden=True)
 def start(
@@ -54,13 +59,14 @@ def start(
     user: str,
     variables: tuple[str, ...],
     container_options: tuple[str, ...],
+    builds: bool,
     until_idle: bool,
     embedded: bool,
 ) -> None:
     """Take runs from a server's queue, until interrupted.
 
     It logs in with TILTH_API_KEY, or as `tilth login` did. Runs go on when it ends; the next one that is started in
-    the same folder looks after them again.
+    the same folder looks after them again. Builds end with it.
     """
     import logging
     import os
@@ -92,6 +98,7 @@ def start(
         user=user,
         variables=variables,
         container_options=container_options,
+        builds=builds,
     )
     if embedded:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -160,11 +167,12 @@ def list_runners(*, as_json: bool) -> None:
             "project": each.project or "all",
             "platform": each.platform,
             "runs": f"{each.busy} of {each.slots}",
+            "builds": "yes" if each.builds else "",
             "seen": moment(each.seen_at) if each.seen_at else "",
         }
         for each in found
     ]
-    click.echo(table(["runner", "place", "project", "platform", "runs", "seen"], rows))
+    click.echo(table(["runner", "place", "project", "platform", "runs", "builds", "seen"], rows))
 
 
 @runner.command(hidden=True)

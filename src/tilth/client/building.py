@@ -320,7 +320,7 @@ class Images:
         from tilth.client.elsewhere import make_elsewhere
 
         with self._begun(wanted) as begun:
-            self._say(wanted, f"image `{wanted.name}`: goes to `{builder.place}`")
+            self._say(wanted, f"image `{wanted.name}`: goes to {builder.place}")
             made = make_elsewhere(wanted, self, builder, tell=lambda text: self._say(wanted, text))
             self._sign(wanted, made.image)
             kept = {name: getattr(begun, name) for name in ("id", "created_at", "log", "machine")}

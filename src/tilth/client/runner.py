@@ -1,4 +1,4 @@
-"""A runner: takes launches from a server's queue and looks after the processes that drive them.
+"""A runner: takes launches, and builds, from a server's queues and looks after the processes that drive them.
 
 It asks, and is never asked: nothing need reach its machine. What it has lies in its folder, so a runner that was
 killed finds the drivers it left, which went on without it. No code of a user runs in it, nor with its key.
@@ -26,6 +26,7 @@ import msgspec
 
 from tilth import __version__
 from tilth.client.launching import ENDED, GIVEN_UP, LAUNCH, OPTIONS, RUNS_AS
+from tilth.client.runner_builds import Builds
 from tilth.client.scrubbed import scrubbed
 from tilth.engine.lease import Lease, is_held
 from tilth.errors import AccessDenied, Conflict, NotFound, OutsideError, SetupError, TilthError
@@ -61,6 +62,7 @@ class RunnerSettings:
         user: Of the system, that runs belong to; empty for the runner's own.
         variables: Names of more variables that runs get.
         container_options: Of the engine, for the containers of runner images.
+        builds: Whether it builds images too, as many at once as runs.
     """
 
     folder: Path
@@ -72,6 +74,7 @@ class RunnerSettings:
     user: str = ""
     variables: tuple[str, ...] = ()
     container_options: tuple[str, ...] = ()
+    builds: bool = False
 
 
 @dataclass
@@ -131,10 +134,11 @@ class RunnerProcess:
         self._launches = settings.folder / "launches"
         self._id = ""
         self._driven: dict[str, Driven] = {}
+        self._builds = Builds(self._api, self._start_build, tell)
         self._as = _user(settings.user)
 
     def work(self, stopped: threading.Event, *, until_idle: bool = False) -> None:
-        """Take launches until `stopped` is set; what runs then, goes on without this process.
+        """Take launches until `stopped` is set; runs then go on without this process, and builds end with it.
 
         Args:
             until_idle: Return too when there is nothing to do.
@@ -169,12 +173,13 @@ class RunnerProcess:
                         away = "the server does not answer: " if isinstance(error, OutsideError) else ""
                         self._tell(away + (error.why or error.summary))
                     wait_s = min(2 * wait_s, _LONGEST_S)
-                if until_idle and not self._driven:
+                if until_idle and not self._driven and not self._builds:
                     return
                 stopped.wait(wait_s)
             if self._driven:
                 self._tell(f"left to themselves until the next runner comes: {len(self._driven)}")
         finally:
+            self._builds.stop_all()
             self._api.close()
             held.__exit__(None, None, None)
 
@@ -190,7 +195,8 @@ class RunnerProcess:
                 first, wait_s = False, min(2 * wait_s, _LONGEST_S)
                 stopped.wait(wait_s)
             else:
-                self._tell(f"takes runs from {self._url}, {self._settings.slots} at once")
+                what = "runs and builds" if self._settings.builds else "runs"
+                self._tell(f"takes {what} from {self._url}, {self._settings.slots} at once")
                 return
 
     def _find_left(self) -> None:
@@ -212,14 +218,21 @@ class RunnerProcess:
             self._look_at(driven)
         free = max(0, self._settings.slots - len(self._driven))
         held = [{"launch": each.id, "fence": each.fence} for each in self._driven.values()]
-        answer = self._api.request(
-            "POST", f"/runners/{quote(self._id)}/poll", encoding.encode({"held": held, "slots": free})
-        )
+        told: dict[str, Any] = {"held": held, "slots": free}
+        if self._settings.builds:
+            told["held_builds"] = self._builds.held()
+            told["build_slots"] = max(0, self._settings.slots - len(self._builds))
+        answer = self._api.request("POST", f"/runners/{quote(self._id)}/poll", encoding.encode(told))
         orders = msgspec.json.decode(answer, type=dict[str, Any])
         for each in orders["stop"]:
             self._stop(self._driven[each["launch"]], each["why"])
         for each in orders["start"]:
             self._start(each)
+        for each in orders.get("stop_builds", ()):  # a server that is older has none
+            self._builds.stop(each)
+        for each in orders.get("build", ()):
+            self._tell(f"build {each['id']}: for project `{each['project']}`")
+            self._builds.begin(self._id, each)
 
     def _look_at(self, driven: Driven) -> None:
         if driven.stopping_since is not None and time.monotonic() - driven.stopping_since > _STOP_S:
@@ -288,7 +301,7 @@ class RunnerProcess:
         watches = bool(assignment["snapshot"].get("image"))
         another = None if watches else self._as
         home = settings.folder / "watching" if watches else settings.home.root
-        variables = scrubbed(os.environ, more=settings.variables, another_user=another is not None)
+        variables, identity = self._given(home, another)
         variables |= {
             "TILTH_HOME": str(home),
             "TILTH_SERVER_URL": self._url,
@@ -297,16 +310,12 @@ class RunnerProcess:
             "TILTH_PROGRESS": "plain",
             "NO_COLOR": "1",
         }
-        identity: dict[str, Any] = {}
         if watches:
             variables[OPTIONS] = json.dumps(settings.container_options)
         if watches and self._as is not None:
             variables[RUNS_AS] = f"{self._as.uid}:{self._as.gid}"
         if another is not None:
-            identity = {"user": another.uid, "group": another.gid, "extra_groups": []}
-            variables |= {"HOME": str(home), "USER": another.name, "LOGNAME": another.name}
-            home.mkdir(parents=True, exist_ok=True)
-            for path in (home, folder, *folder.iterdir()):
+            for path in (folder, *folder.iterdir()):
                 os.chown(path, another.uid, another.gid)
         with open(folder / LOG, "ab") as log:
             if another is not None:
@@ -327,6 +336,34 @@ class RunnerProcess:
         os.ftruncate(lease, 0)
         os.pwrite(lease, f"process {process.pid}".encode(), 0)
         return process
+
+    def _start_build(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """A program that builds, as the user that runs belong to."""
+        variables, identity = self._given(self._settings.home.root, self._as)
+        # uv comes with tilth: it is beside this Python.
+        variables["PATH"] = os.pathsep.join(
+            filter(None, (variables.get("PATH"), os.path.dirname(sys.executable)))  # noqa: PTH120
+        )
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=variables,
+            start_new_session=True,
+            **identity,
+        )
+
+    def _given(self, home: Path, another: _User | None) -> tuple[dict[str, str], dict[str, Any]]:
+        """The variables of what is started, and as whom."""
+        variables = scrubbed(os.environ, more=self._settings.variables, another_user=another is not None)
+        if another is None:
+            return variables, {}
+        variables |= {"HOME": str(home), "USER": another.name, "LOGNAME": another.name}
+        home.mkdir(parents=True, exist_ok=True)
+        os.chown(home, another.uid, another.gid)
+        return variables, {"user": another.uid, "group": another.gid, "extra_groups": []}
 
 
 @dataclass(frozen=True)
@@ -409,6 +446,7 @@ def introduction(settings: RunnerSettings) -> dict[str, Any]:
         "machine": this_machine(),
         "version": __version__,
         "slots": settings.slots,
+        "builds": settings.builds,
     }
 
 

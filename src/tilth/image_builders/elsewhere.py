@@ -78,7 +78,7 @@ def base_files(recipe: Recipe) -> list[tuple[Path, str]]:
     if not recipe.source.startswith("layout:") or not layout.is_dir():
         raise DefinitionError(
             f"the base `{recipe.base}` of environment `{recipe.owner}` lies in an engine or archive",
-            why="the image builder `ssh` builds on another one",
+            why="the image builder builds on another machine",
             mend="push it to a registry, or name a folder with an OCI layout: `oci:PATH`",
         )
     return [(layout, "base")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,13 @@ class Teller:
         return len(content)
 
 
-def frames(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+class Readable(Protocol):
+    """What gives as many bytes as are asked for, and less at its end alone."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def frames(stream: Readable) -> Iterator[tuple[bytes, bytes]]:
     """The frames of a stream, to its end; none where it never begins to be one.
 
     Raises:

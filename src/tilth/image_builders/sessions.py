@@ -1,21 +1,19 @@
-"""A program of ours on another machine, over SSH: it lands there, takes an order, and answers.
+"""A program of ours on another machine: it lands there, takes an order, and answers.
 
-The program `ssh` is used, so that keys, agents, jump hosts and `~/.ssh/config` count as everywhere else. Nothing but
-its host stands on a command line: what is sent, logins and secrets too, goes through the connection.
+What leads there is a `Connection`, over SSH or through a tilth server; it has started `python -c BOOT`. What is sent,
+logins and secrets too, goes through it alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import struct
-import subprocess
 import threading
-from collections import deque
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -27,46 +25,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-_NO_CONNECTION = 255  # how `ssh` itself ends when it fails
-_NO_PYTHON = 78
-_PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
 _UV = "0.8.0"  # fetched there, where that of here is not known
-# Read from the descriptor itself: what Python reads ahead would be lost to the program that it becomes.
-_BOOT = (
-    "import os\nn=%d\nb=b''\nwhile len(b)<n:\n c=os.read(0,n-len(b))\n if not c: os._exit(1)\n b+=c\n"
-    "exec(compile(b,'tilth-landing','exec'),{'__name__':'__main__'})"
+_DIGITS = 8
+# Becomes the text that comes behind its length. Read from the descriptor itself: what Python reads ahead would be
+# lost to the program that it becomes.
+BOOT = (
+    "import os\ndef r(n):\n b=b''\n while len(b)<n:\n  c=os.read(0,n-len(b))\n  if not c: os._exit(1)\n  b+=c\n"
+    f" return b\nexec(compile(r(int(r({_DIGITS}))),'tilth-landing','exec'),{{'__name__':'__main__'}})"
 )
-_OPTIONS = ("BatchMode=yes", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ConnectTimeout=30")
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go, and what is there; as `SshBuilderSettings` says."""
+class Connection(Protocol):
+    """Standard input and output of `python -c BOOT` on another machine.
 
-    host: str
-    port: int | None = None
-    identity: str = ""
-    options: tuple[str, ...] = ()
-    python: str = ""
+    Attributes:
+        place: That machine, for people.
+        flavor: Of the image builder.
+    """
+
+    place: str
+    flavor: str
+
+    def write(self, content: bytes) -> None:
+        """Send something. Raises an OSError where nobody takes it any more: `read` tells why."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """As a file does: less than asked for at its end alone."""
+        ...
+
+    def lost(self, *, landed: bool) -> TilthError:
+        """Why nothing more comes, though there was no answer. `landed`: whether tilth ran there."""
+        ...
+
+    def close(self, *, done: bool) -> None:
+        """Let go: what is not done there ends. `done`: all came that was waited for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """What tilth finds on that machine; as the settings of image builders say."""
+
     uv: str = ""
     index: str = ""
     cache: str = "~/.cache/tilth-builder"
-
-    def command(self, landing: int) -> list[str]:
-        """What starts a landing of so many bytes there."""
-        command = ["ssh", "-T"]
-        command += [part for each in (*self.options, *_OPTIONS) for part in ("-o", each)]
-        if self.port:
-            command += ["-p", str(self.port)]
-        if self.identity:
-            command += ["-i", self.identity]
-        found = [self.python] if self.python else _PYTHONS
-        # A shell of its own: the user's there may be any.
-        script = (
-            f"for p in {shlex.join(found)}; do "
-            'if "$p" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then '
-            f'exec "$p" -c {shlex.quote(_BOOT % landing)}; fi; done; exit {_NO_PYTHON}'
-        )
-        return [*command, "--", self.host, f"exec sh -c {shlex.quote(script)}"]
 
 
 class Session:
@@ -78,43 +81,27 @@ class Session:
     """
 
     def __init__(
-        self, machine: Machine, program: str, arguments: Sequence[str], tell: Callable[[str], None]
+        self,
+        connection: Connection,
+        there: Place,
+        program: str,
+        arguments: Sequence[str],
+        tell: Callable[[str], None],
     ) -> None:
-        self._machine = machine
+        self._connection = connection
         self._tell = tell
-        self._said: deque[str] = deque(
-            maxlen=200
-        )  # beside the frames: by ssh, or by a Python that cannot go on
         self._writing = threading.Lock()
         self._ended = threading.Event()
         self._landed = False
         self._held: tuple[bytes, bytes] | None = None  # a frame that was read too early
-        sent = payload()
         given = {
-            "cache": machine.cache, "key": sent.key, "uv": machine.uv, "version": _uv_version(),
-            "index": machine.index, "program": program, "arguments": [*arguments], "place": machine.host,
+            "cache": there.cache, "key": payload().key, "uv": there.uv, "version": _uv_version(),
+            "index": there.index, "program": program, "arguments": [*arguments], "place": connection.place,
         }  # fmt: skip
-        text = f"{_landing()}\nland({given!r})\n"
-        try:
-            self._process = subprocess.Popen(
-                machine.command(len(text.encode())),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
-            raise EngineUnavailable(
-                "`ssh`, which the image builder needs, cannot be started",
-                why=(error.strerror or str(error)).lower(),
-                mend="install the client of OpenSSH, or name another image builder",
-            ) from error
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._frames = frames(self._process.stdout)
-        self._listening = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
-        self._listening.start()
+        text = f"{_landing()}\nland({given!r})\n".encode()
+        self._frames = frames(connection)
         self._beating = threading.Thread(target=self._beat, daemon=True)
-        self._write(text.encode())
+        self._write(b"%0*d" % (_DIGITS, len(text)) + text)
         self._beating.start()
 
     def __enter__(self) -> Session:
@@ -124,15 +111,15 @@ class Session:
                 for part in (sent.files, sent.versions):
                     self._write(ORDER + struct.pack(">I", len(part)) + part)
             self.answer()  # the program is there
-        except BaseException:
-            self._end()
+        except BaseException as error:
+            self._end(done=isinstance(error, TilthError))
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._end(done=error is None or isinstance(error, TilthError))
 
     def order(self, pack: Callable[[IO[bytes]], None]) -> None:
         """Send what the program waits for.
@@ -140,12 +127,10 @@ class Session:
         Args:
             pack: Writes it to a file.
         """
-        assert self._process.stdin is not None
         # It may have ended before it has read all: its own words are the reason then.
         with self._writing, contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(ORDER)
-            pack(self._process.stdin)
-            self._process.stdin.flush()
+            self._connection.write(ORDER)
+            pack(self._connection)  # type: ignore[arg-type] # what `tarfile` writes to
 
     def answer(self) -> bytes:
         """What it answers, as JSON; lines are told as they come.
@@ -183,42 +168,20 @@ class Session:
                     self._tell(content.decode(errors="replace"))
                 elif kind == FAILURE:
                     told = msgspec.json.decode(content, type=dict[str, str])
-                    raise told_there(TilthError.from_json(told), self._machine.host)
+                    raise told_there(TilthError.from_json(told), self._connection)
                 else:
                     return kind, content
         except EOFError:
             pass
-        raise self._lost()
+        raise self._connection.lost(landed=self._landed)
 
-    def _lost(self) -> TilthError:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(30)
-        self._listening.join(5)
-        return lost(self._machine, self._process.returncode, list(self._said), landed=self._landed)
-
-    def _end(self) -> None:
-        """Close the connection: what is not done there ends with it."""
+    def _end(self, *, done: bool) -> None:
         self._ended.set()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(5)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            self._process.terminate()
-            self._process.wait()
-        self._listening.join(5)
-        self._process.stdout.close()
+        self._connection.close(done=done)
 
     def _write(self, content: bytes) -> None:
-        assert self._process.stdin is not None
         with self._writing, contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(content)
-            self._process.stdin.flush()
+            self._connection.write(content)
 
     def _beat(self) -> None:
         """Say again and again that somebody listens: a line that was cut tells that to nobody."""
@@ -227,11 +190,6 @@ class Session:
                 self._write(BEAT)
             except (OSError, ValueError):  # it is closed
                 return
-
-    def _listen(self, stream: IO[bytes]) -> None:
-        with stream:
-            for line in stream:
-                self._said.append(line.decode(errors="replace").rstrip())
 
 
 class _Data:
@@ -252,54 +210,24 @@ class _Data:
         return whole[:size]
 
 
-def told_there(error: TilthError, host: str) -> TilthError:
+def told_there(error: TilthError, connection: Connection) -> TilthError:
     """A failure from there, with where it was."""
+    place = f"`{connection.place}`"
     error.why = "\n".join(
-        filter(None, (error.why, f"that was on `{host}`, where the image builder `ssh` builds"))
+        filter(
+            None, (error.why, f"that was on {place}, where the image builder `{connection.flavor}` builds")
+        )
     )
-    error.mend = error.mend.replace("the whole log is in", f"on `{host}`, the whole log is in")
+    error.mend = error.mend.replace("the whole log is in", f"on {place}, the whole log is in")
     return error
 
 
-def lost(machine: Machine, code: int | None, said: Sequence[str], *, landed: bool) -> EngineUnavailable:
-    """Why there is no answer."""
-    host, text = machine.host, "\n".join(said)
-    if code == _NO_PYTHON:
-        looked = f"`{machine.python}`" if machine.python else ", ".join(f"`{each}`" for each in _PYTHONS)
-        return EngineUnavailable(
-            f"there is no Python 3.11 or newer on `{host}`, where the image builder `ssh` builds",
-            why=f"looked for: {looked}",
-            mend="install one there, or name its path with the setting `python`",
-        )
-    last = "\n".join(said[-8:]).strip()
-    if code == _NO_CONNECTION or code is None or code < 0:
-        if not landed:
-            return _unconnected(host, text, last)
-        return EngineUnavailable(
-            f"the connection to `{host}` broke off, where the image builder `ssh` builds",
-            why=last or "or tilth was killed there, as for its memory",
-            mend="start again: what was made there is kept",
-        )
+def ended_early(place: str, code: int, said: Sequence[str]) -> EngineUnavailable:
+    """The program ended there without an answer; `said`: what it printed beside the frames."""
     return EngineUnavailable(
-        f"tilth ended on `{host}` before it was done, with exit code {code}",
-        why=last,
+        f"tilth ended on `{place}` before it was done, with exit code {code}",
+        why="\n".join(said[-8:]).strip(),
         mend="was it killed there, for its memory? Start again: what it made is kept",
-    )
-
-
-def _unconnected(host: str, text: str, last: str) -> EngineUnavailable:
-    mends = {
-        "Host key verification failed": f"connect once by hand, `ssh {host}`, and see whether its key is right; "
-        "or set the option `StrictHostKeyChecking=accept-new`",
-        "REMOTE HOST IDENTIFICATION HAS CHANGED": "it may be another machine: ask whoever keeps it",
-        "Permission denied": f"have it take your key, as `ssh-copy-id {host}` does, or name another with `identity`",
-        "Could not resolve hostname": "mend the setting `host`: it is `USER@MACHINE`, or a name of `~/.ssh/config`",
-    }
-    mend = next((each for sign, each in mends.items() if sign in text), "")
-    return EngineUnavailable(
-        f"the image builder `ssh` does not get into `{host}`",
-        why=last,
-        mend=mend or f"see whether `ssh {host} true` works without a password",
     )
 
 

@@ -1,42 +1,34 @@
-"""Another machine as an image builder, over SSH: what has to be built goes there.
+"""Builds on another machine over SSH.
 
-There, tilth runs from an environment that is made once and kept: the files of this tilth, and the versions of what it
-needs that are installed here. Nothing has to be there but Python, and an engine where commands have to run.
+The program `ssh` is used, so that keys, agents, jump hosts and `~/.ssh/config` count as everywhere else. Nothing but
+its host stands on a command line.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import tarfile
-import tempfile
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+import contextlib
+import shlex
+import subprocess
+import threading
+from collections import deque
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
-from tilth.environments.files import explaining_full_disk, locked
-from tilth.errors import EngineUnavailable
-from tilth.image_builders import Derived
-from tilth.image_builders.commands import hiding
-from tilth.image_builders.deriving import Bench, derive, find_derived, remember_derived, stands_on
-from tilth.image_builders.docker import staged
-from tilth.image_builders.elsewhere import Order, base_files, pack
-from tilth.image_builders.sessions import Machine, Session
-from tilth.images.bases import Base
+from tilth.errors import EngineUnavailable, TilthError
+from tilth.image_builders.remote import RemoteBuilder, findings
+from tilth.image_builders.sessions import BOOT, Place, ended_early
 from tilth.stack.flavors import Finding, Flavor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tilth.image_builders import Work
-    from tilth.image_builders.recipes import Recipe
-    from tilth.oci.registry import Registry
     from tilth.stack.flavors import Context
 
-_PROGRAM = "tilth.image_builders.elsewhere"
-_IN_LAYOUT = r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}"
+_NO_CONNECTION = 255  # how `ssh` itself ends when it fails
+_NO_PYTHON = 78
+_PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
+_OPTIONS = ("BatchMode=yes", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ConnectTimeout=30")
 
 
 class SshBuilderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,158 +63,143 @@ class SshBuilderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     cache: str = "~/.cache/tilth-builder"
 
 
-class SshBuilder:
-    """Builds on another machine.
-
-    Args:
-        to: Where bases are brought from there, and the repository; without, they come back here.
-    """
+class SshBuilder(RemoteBuilder[SshBuilderSettings]):
+    """Builds on another machine, over SSH."""
 
     name = "ssh"
 
-    def __init__(self, settings: SshBuilderSettings, *, to: tuple[Registry, str] | None = None) -> None:
-        self.settings = settings
-        self._to = to
+    def __init__(self, settings: SshBuilderSettings) -> None:
+        super().__init__(settings, Place(settings.uv, settings.index, settings.cache))
 
     @property
     def place(self) -> str:
         """Where it builds, for people."""
-        return self.settings.host
+        return f"`{self.settings.host}`"
 
-    def for_registry(self, registry: Registry, repository: str) -> SshBuilder:
-        """The same, for images that go to a registry: what is built for them never comes here."""
-        return SshBuilder(self.settings, to=(registry, repository))
-
-    def check(self) -> None:
-        """See whether the machine lets us in and has an engine that answers."""
-        self._run(Order(), [], None, lambda _: None)
-
-    def reach(self) -> None:
-        """See whether the machine lets us in and runs tilth; whether it has an engine does not count."""
-        self._run(Order(only_reach=True), [], None, lambda _: None)
-
-    def derive(self, recipe: Recipe, work: Work) -> Derived:
-        """The base that a recipe gives; the other machine is asked only when it is not remembered here."""
-        if self._to is not None:
-            return self._derive_there(recipe, work, *self._to)
-        return derive(recipe, work, self.name, lambda bench: self._build(recipe, bench))
-
-    def run(
-        self,
-        program: str,
-        order: bytes,
-        files: Sequence[tuple[Path, str]],
-        tell: Callable[[str], None],
-    ) -> bytes:
-        """Have a program there do what it is ordered; gives its answer, as JSON.
-
-        Args:
-            program: A module of tilth that calls `elsewhere.serve`; its argument is the folder of its home there.
-            files: What goes along, each with its name there.
-        Raises:
-            TilthError: As the program fails there.
-            EngineUnavailable: There is no getting there.
-        """
-        with Session(self._machine, program, [f"{self.settings.cache}/home"], tell) as session:
-            session.order(lambda target: pack(order, files, target))
-            return session.answer()
-
-    def _derive_there(self, recipe: Recipe, work: Work, registry: Registry, repository: str) -> Derived:
-        """A base that is brought from there into a registry; here it is only described."""
-        place = f"{registry.host}/{repository}"
-        folder = work.home.images / "derived"
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f"{recipe.key}.lock"):
-            found = None if work.refresh else find_derived(recipe, work.home)
-            if found is not None:
-                return found
-            started = time.monotonic()
-            values = {key: work.secret(name) for key, name in sorted(recipe.secrets.items())}
-            known = {key: each for key, each in work.known().items() if each.source.startswith("registry:")}
-            registry.prepare(repository)
-            order = Order(
-                recipe=recipe, secrets=values, refresh=work.refresh,
-                known=known, registry=registry.access(), repository=repository,
-            )  # fmt: skip
-            log = work.log or folder / f"{recipe.key}.log"
-            with (
-                explaining_full_disk("the build context", folder),
-                tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch,
-                open(log, "w", encoding="utf-8") as file,
-            ):
-                bench = Bench(
-                    home=work.home, layout=Path(scratch), folder=Path(scratch), refresh=work.refresh,
-                    known=known, secrets={}, log=file, tell=work.tell, hide=hiding(values.values()),
-                )  # fmt: skip
-                answer = self._run(order, _files(recipe, bench), None, _telling(bench))
-            derived = Derived(
-                key=recipe.key, base=msgspec.json.decode(answer, type=Base), asked=recipe.asked,
-                stands_on=stands_on(recipe), builder=self.name, places=(place,),
-                seconds=round(time.monotonic() - started, 3), made=True,
-            )  # fmt: skip
-            remember_derived(derived, work.home)
-            return derived
-
-    def image_id(self, name: str) -> str | None:  # noqa: ARG002 - as builders have it
-        """Not known: the engine is on the other machine."""
-        return None
-
-    def _build(self, recipe: Recipe, bench: Bench) -> str:
-        secrets = {key: path.read_text(encoding="utf-8") for key, path in bench.secrets.items()}
-        order = Order(recipe=recipe, secrets=secrets, refresh=bench.refresh)
-        self._run(order, _files(recipe, bench), bench.layout, _telling(bench))
-        return ""
-
-    def _run(
-        self,
-        order: Order,
-        files: Sequence[tuple[Path, str]],
-        layout: Path | None,
-        tell: Callable[[str], None],
-    ) -> bytes:
-        given = self.settings
-        settings = {"program": given.program, "network": given.network, "isolation": given.isolation}
-        chosen = msgspec.json.encode({key: value for key, value in settings.items() if value}).decode()
-        arguments = [given.engine, chosen, f"{given.cache}/home"]
-        with Session(self._machine, _PROGRAM, arguments, tell) as session:
-            content = msgspec.json.encode(order)
-            session.order(lambda target: pack(content, files, target))
-            if layout is not None:
-                with tarfile.open(fileobj=session.data(), mode="r|") as tar:
-                    _unpack_layout(tar, layout)
-            return session.answer()
-
-    @property
-    def _machine(self) -> Machine:
-        names = Machine.__struct_fields__
-        return Machine(**{name: getattr(self.settings, name) for name in names})
+    def connect(self, tell: Callable[[str], None]) -> SshConnection:  # noqa: ARG002 - nothing is waited for
+        """Start `ssh`."""
+        return SshConnection(self.settings)
 
 
-def _files(recipe: Recipe, bench: Bench) -> list[tuple[Path, str]]:
-    """What of this machine a recipe needs there."""
-    return [(staged(recipe, bench), "context")] if recipe.dockerfile else base_files(recipe)
+class SshConnection:
+    """A `Connection`: the program `ssh`."""
+
+    flavor = "ssh"
+
+    def __init__(self, machine: SshBuilderSettings) -> None:
+        self.place = machine.host
+        self._machine = machine
+        self._said: deque[str] = deque(
+            maxlen=200
+        )  # beside the frames: by ssh, or by a Python that cannot go on
+        try:
+            self._process = subprocess.Popen(
+                _command(machine), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except OSError as error:
+            raise EngineUnavailable(
+                "`ssh`, which the image builder needs, cannot be started",
+                why=(error.strerror or str(error)).lower(),
+                mend="install the client of OpenSSH, or name another image builder",
+            ) from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._listening = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._listening.start()
+
+    def write(self, content: bytes) -> None:
+        """Send something."""
+        self._input.write(content)
+        self._input.flush()
+
+    def read(self, size: int, /) -> bytes:
+        """What comes."""
+        return self._output.read(size)
+
+    def lost(self, *, landed: bool) -> TilthError:
+        """Why nothing more comes."""
+        with contextlib.suppress(OSError):
+            self._input.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(30)
+        self._listening.join(5)
+        return lost(self._machine, self._process.returncode, list(self._said), landed=landed)
+
+    def close(self, *, done: bool) -> None:  # noqa: ARG002 - what is done has ended there
+        """Close the connection: what is not done there ends with it."""
+        with contextlib.suppress(OSError):
+            self._input.close()
+        try:
+            self._process.wait(5)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.terminate()
+            self._process.wait()
+        self._listening.join(5)
+        self._output.close()
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                self._said.append(line.decode(errors="replace").rstrip())
 
 
-def _unpack_layout(tar: tarfile.TarFile, layout: Path) -> None:
-    """Take the files of a layout, and nothing else: it comes from elsewhere."""
-    for member in tar:
-        if not member.isfile() or not re.fullmatch(_IN_LAYOUT, member.name):
-            continue
-        target = layout / member.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        content = tar.extractfile(member)
-        assert content is not None
-        with open(target, "wb") as file:
-            shutil.copyfileobj(content, file, 1 << 20)
+def _command(machine: SshBuilderSettings) -> list[str]:
+    command = ["ssh", "-T"]
+    command += [part for each in (*machine.options, *_OPTIONS) for part in ("-o", each)]
+    if machine.port:
+        command += ["-p", str(machine.port)]
+    if machine.identity:
+        command += ["-i", machine.identity]
+    found = [machine.python] if machine.python else _PYTHONS
+    # A shell of its own: the user's there may be any.
+    script = (
+        f"for p in {shlex.join(found)}; do "
+        'if "$p" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then '
+        f'exec "$p" -c {shlex.quote(BOOT)}; fi; done; exit {_NO_PYTHON}'
+    )
+    return [*command, "--", machine.host, f"exec sh -c {shlex.quote(script)}"]
 
 
-def _telling(bench: Bench) -> Callable[[str], None]:
-    def tell(line: str) -> None:
-        text = bench.hide(line)
-        bench.log.write(f"{text}\n")
-        bench.tell(text)
+def lost(
+    machine: SshBuilderSettings, code: int | None, said: Sequence[str], *, landed: bool
+) -> EngineUnavailable:
+    """Why there is no answer."""
+    host, text = machine.host, "\n".join(said)
+    if code == _NO_PYTHON:
+        looked = f"`{machine.python}`" if machine.python else ", ".join(f"`{each}`" for each in _PYTHONS)
+        return EngineUnavailable(
+            f"there is no Python 3.11 or newer on `{host}`, where the image builder `ssh` builds",
+            why=f"looked for: {looked}",
+            mend="install one there, or name its path with the setting `python`",
+        )
+    last = "\n".join(said[-8:]).strip()
+    if code == _NO_CONNECTION or code is None or code < 0:
+        if not landed:
+            return _unconnected(host, text, last)
+        return EngineUnavailable(
+            f"the connection to `{host}` broke off, where the image builder `ssh` builds",
+            why=last or "or tilth was killed there, as for its memory",
+            mend="start again: what was made there is kept",
+        )
+    return ended_early(host, code, said)
 
-    return tell
+
+def _unconnected(host: str, text: str, last: str) -> EngineUnavailable:
+    mends = {
+        "Host key verification failed": f"connect once by hand, `ssh {host}`, and see whether its key is right; "
+        "or set the option `StrictHostKeyChecking=accept-new`",
+        "REMOTE HOST IDENTIFICATION HAS CHANGED": "it may be another machine: ask whoever keeps it",
+        "Permission denied": f"have it take your key, as `ssh-copy-id {host}` does, or name another with `identity`",
+        "Could not resolve hostname": "mend the setting `host`: it is `USER@MACHINE`, or a name of `~/.ssh/config`",
+    }
+    mend = next((each for sign, each in mends.items() if sign in text), "")
+    return EngineUnavailable(
+        f"the image builder `ssh` does not get into `{host}`",
+        why=last,
+        mend=mend or f"see whether `ssh {host} true` works without a password",
+    )
 
 
 class SshFlavor(Flavor[SshBuilderSettings]):
@@ -239,18 +216,4 @@ class SshFlavor(Flavor[SshBuilderSettings]):
 
     def check(self, settings: SshBuilderSettings, context: Context) -> Sequence[Finding]:  # noqa: ARG002
         """Whether it lets us in, and what it can build; makes tilth's environment there."""
-        builder = SshBuilder(settings)
-        builder.reach()
-        found = [Finding(level="ok", what=f"`{settings.host}` lets us in, and runs tilth")]
-        try:
-            builder.check()
-        except EngineUnavailable as error:
-            found.append(
-                Finding(
-                    level="warning",
-                    what=f"`{settings.host}` builds images, though none with `system_packages` or a Dockerfile",
-                    why=error.summary,
-                    mend="install Docker or Podman there, and say which with the setting `engine`",
-                )
-            )
-        return found
+        return findings(SshBuilder(settings), f"`{settings.host}` lets us in, and runs tilth")

@@ -1,4 +1,4 @@
-"""What a server remembers to start runs by itself: snapshots, the queue, schedules, webhooks, runners, secrets."""
+"""What a server remembers to start runs by itself: snapshots, queues, schedules, webhooks, runners, secrets."""
 
 from __future__ import annotations
 
@@ -27,30 +27,51 @@ class LaunchState(str, Enum):
         return self not in (LaunchState.QUEUED, LaunchState.LEASED, LaunchState.STARTED)
 
 
-class Launch(Record, frozen=True, kw_only=True):
-    """A run that was asked for: an entry of the queue. Leased, so that a killed runner neither loses nor doubles it."""
-
-    kind: ClassVar[str] = "launch"
-    together: ClassVar[tuple[tuple[str, ...], ...]] = (("state", "project"), ("project", "snapshot"))
+class Leased(Record, frozen=True, kw_only=True):
+    """Something that one runner at a time has, until it is over."""
 
     project: Annotated[str, Indexed]  # name
-    snapshot: Annotated[str, Column]  # id
-    pipeline: Annotated[str, Column]
     state: Annotated[LaunchState, Indexed] = LaunchState.QUEUED
-    key: Annotated[str | None, Unique] = (
-        None  # what asked for it, when it must not ask twice: `SCHEDULE TIME`
-    )
-    run: Annotated[str, Indexed] = ""  # id, given when it was asked for, so that it is started once
     user: str = ""  # id of whose rights it has
-    cause: str = ""  # `user ADA`, `schedule nightly`, `webhook deploy`
-    parameters: dict[str, Json] = msgspec.field(default_factory=dict)
-    platforms: tuple[str, ...] = ()  # that its snapshot is locked for
-    machine: str = ""  # the only one whose runners may start it; empty for any
     runner: Annotated[str, Column] = ""  # id of who has it
     fence: int = 0  # goes up with each lease
     leased_until: Annotated[Moment | None, Column] = None
     failure: Failure | None = None
     finished_at: Moment | None = None
+
+
+class Launch(Leased, frozen=True, kw_only=True):
+    """A run that was asked for: an entry of the queue. Leased, so that a killed runner neither loses nor doubles it."""
+
+    kind: ClassVar[str] = "launch"
+    together: ClassVar[tuple[tuple[str, ...], ...]] = (("state", "project"), ("project", "snapshot"))
+
+    snapshot: Annotated[str, Column]  # id
+    pipeline: Annotated[str, Column]
+    key: Annotated[str | None, Unique] = (
+        None  # what asked for it, when it must not ask twice: `SCHEDULE TIME`
+    )
+    run: Annotated[str, Indexed] = ""  # id, given when it was asked for, so that it is started once
+    cause: str = ""  # `user ADA`, `schedule nightly`, `webhook deploy`
+    parameters: dict[str, Json] = msgspec.field(default_factory=dict)
+    platforms: tuple[str, ...] = ()  # that its snapshot is locked for
+    machine: str = ""  # the only one whose runners may start it; empty for any
+
+
+class BuildOrder(Leased, frozen=True, kw_only=True):
+    """An image, or a base of one, that somebody wants built on a runner: an entry of the other queue.
+
+    The two streams of the build go through the server, sealed for who ordered it and one runner. So once it is
+    `started` it is given to nobody else: it fails with its runner.
+    """
+
+    kind: ClassVar[str] = "build_order"
+
+    wanted: str = ""  # name of the runner; empty for any
+    key: str = ""  # public, of X25519, in base64: of who ordered it, for this build alone
+    runner_name: str = ""
+    runner_key: str = ""  # as `key`
+    heard_at: Annotated[Moment | None, Column] = None  # who ordered it was still there, while it waited
 
 
 class Overlap(str, Enum):
@@ -116,6 +137,7 @@ class Runner(Record, frozen=True, kw_only=True):
     version: str = ""  # of tilth
     slots: int = 1  # runs at once
     busy: int = 0
+    builds: bool = False  # whether it builds images too
     seen_at: Annotated[Moment | None, Column] = None
     user: str = ""  # id
 
@@ -146,5 +168,5 @@ class RunLease(Record, frozen=True, kw_only=True):
 
 
 LAUNCHING_KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (Launch, Schedule, Webhook, Runner, ServerSecret, RunLease)
+    each.kind: each for each in (Launch, BuildOrder, Schedule, Webhook, Runner, ServerSecret, RunLease)
 }

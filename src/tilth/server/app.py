@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -22,6 +23,7 @@ from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
     artifacts,
+    build_orders,
     builds,
     dashboard,
     environments,
@@ -41,6 +43,7 @@ from tilth.server.api import (
     users,
     webhooks,
 )
+from tilth.server.build_orders import BuildOrders
 from tilth.server.clock import Clock
 from tilth.server.events import Watchers
 from tilth.server.keys import open_keys
@@ -123,7 +126,7 @@ def create_app(
     async def lifespan(started: FastAPI) -> AsyncIterator[None]:
         # As many as FastAPI has for endpoints of its own; the loop's usual ones are six on two processors.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "tilth-answer"))
-        clock = Clock(started.state.queue, schedules=settings.schedules)
+        clock = Clock(started.state.queue, started.state.builds, schedules=settings.schedules)
         leftovers = Leftovers(SqlStore(opened), settings.data)
         clock.start()
         leftovers.start()
@@ -151,6 +154,9 @@ def create_app(
         per_pipeline=settings.pipeline_runs,
         began=now(),
     )
+    app.state.builds = BuildOrders(
+        SqlStore(opened), lasts=timedelta(seconds=settings.lease_seconds), began=now()
+    )
     app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
     app.state.provider = _provider(settings)
@@ -171,6 +177,7 @@ def create_app(
         users,
         projects,
         launches,
+        build_orders,
         runners,
         schedules,
         secrets,
@@ -179,6 +186,7 @@ def create_app(
         run_lists,
     ):
         app.include_router(part.router, prefix="/api/v1")
+    app.include_router(build_orders.of_runners, prefix="/api/v1")
     app.include_router(launches.anywhere, prefix="/api/v1")
     app.include_router(health.probes)
     app.include_router(login.pages)
@@ -223,8 +231,6 @@ def first_admin(access: Access) -> str:
 
     Two servers that start at once make one user.
     """
-    from datetime import timedelta
-
     from tilth.errors import Conflict
     from tilth.records.access import Purpose, Space, User
     from tilth.server.passwords import hash_password

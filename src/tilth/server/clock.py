@@ -1,4 +1,4 @@
-"""Asks for the runs that schedules are due, and ends those that nobody stopped: a thread of each server.
+"""Asks for the runs that schedules are due, and ends runs and builds that nobody stopped: a thread of each server.
 
 Many may do it at once; each run comes once.
 """
@@ -22,6 +22,7 @@ from tilth.server.launching import check_parameters, may_run
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tilth.server.build_orders import BuildOrders
     from tilth.server.queue import Queue
 
 EVERY_S = 1.0
@@ -36,8 +37,11 @@ class Clock:
         schedules: Whether it starts the runs of schedules.
     """
 
-    def __init__(self, queue: Queue, *, schedules: bool = True, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, queue: Queue, builds: BuildOrders, *, schedules: bool = True, every_s: float = EVERY_S
+    ) -> None:
         self._queue = queue
+        self._builds = builds
         self._schedules = schedules
         self._every_s = every_s
         self._over = threading.Event()
@@ -56,12 +60,13 @@ class Clock:
         while not self._over.wait(self._every_s):
             try:
                 self._queue.end_left()
+                self._builds.end_left()
                 if self._schedules:
                     tick(self._queue, now())
             except TilthError as error:
                 logger.warning("schedules wait: %s", error.summary)
             except Exception:
-                logger.exception("a schedule, or a cancelled launch, could not be looked at")
+                logger.exception("a schedule, or what nobody stopped, could not be looked at")
 
 
 def tick(queue: Queue, moment: datetime) -> None:

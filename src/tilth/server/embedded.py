@@ -67,11 +67,17 @@ class _LookedAfter:
         folder = Path(settings.runner_folder).absolute() if settings.runner_folder else home.server / "runner"
         folder.mkdir(parents=True, exist_ok=True)
         self.runner = RunnerSettings(
-            folder=folder, home=home, name=socket.gethostname(), slots=settings.runner_slots, place="server"
+            folder=folder,
+            home=home,
+            name=socket.gethostname(),
+            slots=settings.runner_slots,
+            place="server",
+            builds=settings.runner_builds,
         )
         self._command = [sys.executable, "-m", "tilth.cli", "runner", "start", "--embedded"]
         self._command += ["--slots", str(settings.runner_slots), "--folder", str(folder)]
         self._command += ["--user", settings.runner_user] if settings.runner_user else []
+        self._command += ["--builds"] if settings.runner_builds else []
         for name in filter(None, map(str.strip, settings.runner_variables.split(","))):
             self._command += ["--variable", name]
         # Of the server's own variables, as its database's password, it gets none.

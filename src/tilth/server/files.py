@@ -4,7 +4,8 @@ FOLDER/PROJECT/objects/KEY        what clients put there: artifacts, bundles, co
 FOLDER/PROJECT/digests/KEY        the digest of each
 FOLDER/PROJECT/coming/DIGEST      an object that is still being sent
 FOLDER/PROJECT/logs/RUN/NAME      what steps print
-FOLDER/PROJECT/builds/BUILD       what was told while an image was made
+FOLDER/PROJECT/build-logs/BUILD   what was told while an image was made
+FOLDER/PROJECT/builds/ORDER/…     streams of builds on runners; see `relay`
 
 PROJECT is a digest of the project's name, which may hold what no file name may.
 """
@@ -70,7 +71,7 @@ class Files:
         if not _DIGEST.fullmatch(digest):
             raise DefinitionError(f"`{digest[:80]}` is no digest", mend="give `sha256:` and 64 hex digits")
         coming = self.root / "coming" / digest.removeprefix("sha256:")
-        with self._lock(digest), _told():
+        with self._lock(digest), explained():
             have = coming.stat().st_size if coming.exists() else 0
             if offset == have:
                 coming.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ class Files:
     def find(self, key: str) -> Object | None:
         """What is under a key, or None."""
         place = self._object(key)
-        with _told():
+        with explained():
             try:
                 size = place.stat().st_size if place.is_file() else None
                 digest = (self.root / "digests" / key).read_text("ascii")
@@ -139,7 +140,7 @@ class Files:
         """Forget an object; nothing happens when it is not there."""
         place = self._object(key)
         for top, path in (("digests", self.root / "digests" / key), ("objects", place)):
-            with _told(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with explained(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
             with contextlib.suppress(OSError):
                 for folder in path.relative_to(self.root / top).parents[:-1]:
@@ -157,7 +158,7 @@ class Files:
         """Add what was told of a build, as `append_log` does. No content says that its maker lives."""
         path = self._build_log(build)
         have = self._append(path, content, offset)
-        with _told():
+        with explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         return have
@@ -165,7 +166,7 @@ class Files:
     def build_log(self, build: str, offset: int, most: int) -> BuildLog | None:
         """Whole lines of what was told of a build, from `offset` on; None where nothing has come of it."""
         path = self._build_log(build)
-        with _told():
+        with explained():
             try:
                 with open(path, "rb") as file:
                     about = os.fstat(file.fileno())
@@ -179,11 +180,11 @@ class Files:
     def delete_build(self, build: str) -> None:
         """Forget what was told of a build."""
         if _is_name(build):
-            with _told():
+            with explained():
                 self._build_log(build).unlink(missing_ok=True)
 
     def _append(self, path: Path, content: bytes, offset: int) -> int:
-        with self._lock(f"{path.parent.name}/{path.name}"), _told():
+        with self._lock(f"{path.parent.name}/{path.name}"), explained():
             have = path.stat().st_size if path.exists() else 0
             if offset > have or offset + len(content) <= have:
                 return have
@@ -195,7 +196,7 @@ class Files:
     def logs(self, run: str) -> dict[str, int]:
         """The logs of a run, and their sizes in bytes."""
         folder = self._log(run, "x").parent
-        with _told():
+        with explained():
             try:
                 return {each.name: each.stat().st_size for each in sorted(folder.iterdir())}
             except FileNotFoundError:
@@ -208,7 +209,7 @@ class Files:
             NotFound: There is none.
         """
         path = self._log(run, name)
-        with _told():
+        with explained():
             there = path.is_file()
         if not there:
             raise NotFound(f"there is no log `{name}` of this run")
@@ -256,7 +257,7 @@ class Files:
     def _build_log(self, build: str) -> Path:
         if not _is_name(build):
             raise DefinitionError(f"`{build[:80]}` is no name of a build")
-        return self.root / "builds" / build
+        return self.root / "build-logs" / build
 
     def _of_runs(self) -> tuple[Path, ...]:
         """Folders with one folder for each run."""
@@ -289,7 +290,8 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """Say of what goes wrong with files what that means."""
     try:
         yield
     except OSError as error:

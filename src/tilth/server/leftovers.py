@@ -1,4 +1,4 @@
-"""Removes files of runs that are forgotten, where a server was killed before it could: a thread of each server."""
+"""Removes files of runs and builds that nobody needs, where a server was killed before it could: a thread of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from tilth.errors import TilthError
 from tilth.records import Run
 from tilth.records.access import Space
+from tilth.server import relay
 from tilth.server.access import DEFAULT_PROJECT
+from tilth.server.build_orders import BuildOrders
 from tilth.server.files import Files
 from tilth.store import walk
 
@@ -73,13 +75,16 @@ class Leftovers:
 
 
 def sweep(store: SqlStore, folder: Path, *, untouched_s: float = _UNTOUCHED_S) -> None:
-    """Remove files of runs that no project has.
+    """Remove files of runs that no project has, and what is left of builds.
 
     Args:
         untouched_s: Files that are younger stay, in seconds.
     """
+    BuildOrders(store).sweep()
     for name in {DEFAULT_PROJECT, *(each.name for each in walk(store, Space))}:
         files = Files(folder, name)
+        for order in relay.left(files, untouched_s=untouched_s):
+            relay.forget(files, order)
         found = sorted(files.runs(untouched_s=untouched_s))
         records = store.within("" if name == DEFAULT_PROJECT else name)
         for begin in range(0, len(found), _AT_ONCE):

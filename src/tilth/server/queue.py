@@ -1,15 +1,8 @@
-"""The queue of runs that were asked for: in the database, leased, so that nothing killed loses or doubles one.
-
-A launch is leased to a runner for a while, and renewed while the runner lives. A lease that ran out is given to the
-next runner that asks, with a higher fence: what the one before says from then on is not taken.
-"""
-
-# ruff: noqa: S608 - what is put into the SQL are names and marks of ours; values are always bound
+"""The queue of runs that were asked for, and what becomes of those runs."""
 
 from __future__ import annotations
 
 import contextlib
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,35 +11,22 @@ from tilth.errors import Conflict, NotFound
 from tilth.records import Failure, Run, State, new_id, now
 from tilth.records.launching import Launch, LaunchState
 from tilth.server.access import DEFAULT_PROJECT
+from tilth.server.leases import TOO_OFTEN, LeaseLost, Leases, micros
 from tilth.store import Put
-from tilth.store.schema import sql_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from tilth.records import Json, Record, Snapshot
     from tilth.store.database import Cursor
     from tilth.store.sql import SqlStore
 
-LASTS = timedelta(seconds=60)
-MOST_LEASES = 5  # runners that may die of one launch
-_LOCK = "queue"  # leasing is decided by one at a time: limits are counted
-_PAGE = 100
 _TRIES = 5  # to say how a run ended, while its driver still writes
 _CANCELLED = Failure(reason="cancelled", message="the run was cancelled")
-_TOO_OFTEN = Failure(
-    reason="lost",
-    message=f"its runner was lost {MOST_LEASES} times",
-    mend="see the logs of the runners, and the memory of their machines",
-)
 
 
-class LeaseLost(Conflict):
-    """A runner speaks of a launch that is another's by now, or nobody's."""
-
-
-class Queue:
+class Queue(Leases[Launch]):
     """Launches of all projects of a server.
 
     Args:
@@ -64,10 +44,10 @@ class Queue:
         per_pipeline: int = 0,
         began: datetime | None = None,
     ) -> None:
-        self.store = store
+        going_on = (LaunchState.LEASED, LaunchState.STARTED)
+        super().__init__(store, Launch, given_again=going_on, began=began)
         self._per_project = per_project
         self._per_pipeline = per_pipeline
-        self._began = began
 
     def enqueue(
         self,
@@ -113,61 +93,6 @@ class Queue:
                 raise
             return found[0]
 
-    def lease(
-        self,
-        runner: str,
-        *,
-        projects: Sequence[str] | None = None,
-        lasts: timedelta = LASTS,
-        fits: Callable[[Launch], bool] = lambda _: True,
-        holds: Collection[str] | None = None,
-    ) -> Launch | None:
-        """Give a runner the oldest launch that waits and that the limits let start; None when there is none.
-
-        Args:
-            runner: Id.
-            projects: Those that it serves; None for all.
-            fits: Whether the runner can start it at all; asks no database.
-            holds: Ids of the launches that the runner knows of. Others that are leased to it, it has forgotten:
-                it was killed, or never got the answer.
-        """
-        if not self._any(runner, holds):  # runners ask all the time
-            return None
-
-        def give(cursor: Cursor) -> Launch | None:
-            self.store.queue_up_within(cursor, _LOCK)
-            found = self._run_out(cursor, runner, projects, lasts, fits, holds)
-            found = found or self._waiting(cursor, projects, fits)
-            if found is None:
-                return None
-            if found.fence >= MOST_LEASES:
-                given = _final(found, LaunchState.FAILED, _TOO_OFTEN)
-            else:
-                given = msgspec.structs.replace(
-                    found,
-                    state=LaunchState.LEASED if found.state is LaunchState.QUEUED else found.state,
-                    runner=runner,
-                    fence=found.fence + 1,
-                    leased_until=now() + lasts,
-                )
-            self.store.put_within(cursor, given)
-            return given
-
-        while True:
-            given = self.store.database.transact(give)
-            if given is None or not given.state.is_final:
-                return given
-            self._end_run(given, State.FAILED, _TOO_OFTEN)
-
-    def renew(self, launch: Launch, *, lasts: timedelta = LASTS) -> Launch:
-        """Say that a runner still has a launch; gives it as it is.
-
-        Raises:
-            LeaseLost: Another has it, or it is over: cancelled, as may be.
-        """
-        until = now() + lasts
-        return self._change(launch, lambda found: msgspec.structs.replace(found, leased_until=until))
-
     def started(self, launch: Launch, run: str) -> Launch:
         """Its run is recorded.
 
@@ -183,45 +108,16 @@ class Queue:
             with contextlib.suppress(LeaseLost):  # cancelled meanwhile; its driver will be told
                 self.started(launch, run)
 
-    def ended(self, launch: Launch) -> Launch:
-        """Its run has ended, however.
-
-        Raises:
-            LeaseLost: As `renew`.
-        """
-        return self._change(launch, lambda found: _final(found, LaunchState.ENDED))
-
-    def failed(self, launch: Launch, failure: Failure) -> Launch:
-        """Nothing will come of it; a run of it that was begun has failed for this reason.
-
-        Raises:
-            LeaseLost: As `renew`.
-        """
-        done = self._change(launch, lambda found: _final(found, LaunchState.FAILED, failure))
+    def failed(self, record: Launch, failure: Failure) -> Launch:
+        """Nothing will come of it; a run of it that was begun has failed for this reason."""
+        done = super().failed(record, failure)
         self._end_run(done, State.FAILED, failure)
         return done
 
-    def cancel(self, launch: Launch, *, beside: Sequence[Record] = ()) -> Launch:
-        """End it: one that waits is never started; the runner that has it is told, and stops its run.
-
-        Raises:
-            NotFound: It is not there any more.
-            Conflict: It is over already.
-        """
-
-        def cancel(cursor: Cursor) -> Launch:
-            found = self._get(cursor, launch.id)
-            if found.state is LaunchState.CANCELLED:
-                return found
-            if found.state.is_final:
-                raise Conflict(f"launch `{found.id}` is over: {found.state.value}")
-            done = _final(found, LaunchState.CANCELLED)
-            for each in (done, *beside):
-                self.store.put_within(cursor, each)
-            return done
-
-        done = self.store.database.transact(cancel)
-        if done.leased_until is None or done.leased_until < now():  # nobody is there to stop it
+    def cancel(self, record: Launch, *, beside: Sequence[Record] = ()) -> Launch:
+        """End it, and its run where no runner is there to stop that."""
+        done = super().cancel(record, beside=beside)
+        if done.leased_until is None or done.leased_until < now():
             self._end_run(done, State.CANCELLED, _CANCELLED)
         return done
 
@@ -236,60 +132,13 @@ class Queue:
         """End the runs of cancelled launches that nobody stopped: the runner, or its driver, was lost just then."""
         rows = self.store.database.select(
             "SELECT id FROM launch WHERE space = ? AND state = ? AND leased_until < ? LIMIT 1000",
-            (self.store.space, LaunchState.CANCELLED.value, _micros(now())),
+            (self.store.space, LaunchState.CANCELLED.value, micros(now())),
         )
         for launch in self.store.find(Launch, id=[row[0] for row in rows], limit=1000) if rows else ():
             self.end_cancelled(launch)
 
-    def _any(self, runner: str, holds: Collection[str] | None) -> bool:
-        """Whether there may be something to give."""
-        condition, values = _run_out_by(now(), runner, holds)
-        sql = f"SELECT 1 FROM launch WHERE space = ? AND (state = ? OR {condition}) LIMIT 1"
-        return bool(self.store.database.select(sql, (self.store.space, LaunchState.QUEUED.value, *values)))
-
-    def _run_out(
-        self,
-        cursor: Cursor,
-        runner: str,
-        projects: Sequence[str] | None,
-        lasts: timedelta,
-        fits: Callable[[Launch], bool],
-        holds: Collection[str] | None,
-    ) -> Launch | None:
-        """A launch whose runner is gone. It counts against the limits already."""
-        moment = now()
-        if self._began is not None and moment < self._began + lasts:
-            moment = self._began - lasts
-        condition, values = _run_out_by(moment, runner, holds)
-        only, more = _only(projects)
-        found = self.store.select_within(
-            cursor, Launch, condition + only, [*values, *more], "ORDER BY created_at, id"
-        )
-        return next(filter(fits, found), None)
-
-    def _waiting(
-        self, cursor: Cursor, projects: Sequence[str] | None, fits: Callable[[Launch], bool]
-    ) -> Launch | None:
-        only, more = _only(projects)
-        condition, values = "state = ?" + only, [LaunchState.QUEUED.value, *more]
-        for project, pipeline in self._full(cursor):
-            condition += " AND NOT (project = ?" + (" AND pipeline = ?)" if pipeline else ")")
-            values += [project, pipeline] if pipeline else [project]
-        after = (-1 << 62, "")
-        while True:
-            page = self.store.select_within(
-                cursor,
-                Launch,
-                f"{condition} AND (created_at, id) > (?, ?)",
-                [*values, *after],
-                f"ORDER BY created_at, id LIMIT {_PAGE:d}",
-            )
-            for each in page:
-                if fits(each):
-                    return each
-            if len(page) < _PAGE:
-                return None
-            after = (_micros(page[-1].created_at), page[-1].id)
+    def _given_up(self, record: Launch) -> None:
+        self._end_run(record, State.FAILED, TOO_OFTEN)
 
     def _full(self, cursor: Cursor) -> list[tuple[str, str]]:
         """Projects, and pipelines of projects, that have as many runs as they may."""
@@ -309,24 +158,6 @@ class Queue:
             full += [(project, "") for project, count in totals.items() if count >= self._per_project]
         return full
 
-    def _change(self, launch: Launch, change: Callable[[Launch], Launch]) -> Launch:
-        def work(cursor: Cursor) -> Launch:
-            found = self._get(cursor, launch.id)
-            if found.fence != launch.fence or found.state.is_final or found.state is LaunchState.QUEUED:
-                over = found.state.value if found.state.is_final else "another runner has it"
-                raise LeaseLost(f"launch `{launch.id}` is not this runner's any more", why=over)
-            changed = change(found)
-            self.store.put_within(cursor, changed)
-            return changed
-
-        return self.store.database.transact(work)
-
-    def _get(self, cursor: Cursor, id: str) -> Launch:  # noqa: A002
-        found = self.store.select_within(cursor, Launch, "id = ?", [id], self.store.database.locking)
-        if not found:
-            raise NotFound(f"no launch has the id `{id}`")
-        return found[0]
-
     def _end_run(self, launch: Launch, state: State, failure: Failure) -> None:
         """Say of a run that was begun how it ended, where its driver will not."""
         records = self.store.within("" if launch.project == DEFAULT_PROJECT else launch.project)
@@ -344,28 +175,3 @@ class Queue:
             with contextlib.suppress(Conflict, NotFound):  # its driver was quicker, maybe with something else
                 records.replace(run, msgspec.structs.replace(run, **told, fence=run.fence + 1))
                 return
-
-
-def _final(launch: Launch, state: LaunchState, failure: Failure | None = None) -> Launch:
-    return msgspec.structs.replace(launch, state=state, failure=failure, finished_at=now())
-
-
-def _run_out_by(moment: datetime, runner: str, holds: Collection[str] | None) -> tuple[str, list[object]]:
-    """The condition of launches that a runner has no more, and its values."""
-    condition, values = "leased_until < ?", list[object]([_micros(moment)])
-    if holds is not None:
-        kept = f" AND id NOT IN ({', '.join('?' * len(holds))})" if holds else ""
-        condition, values = f"({condition} OR runner = ?{kept})", [*values, runner, *holds]
-    return f"state IN (?, ?) AND {condition}", [LaunchState.LEASED.value, LaunchState.STARTED.value, *values]
-
-
-def _only(projects: Sequence[str] | None) -> tuple[str, list[object]]:
-    if projects is None:
-        return "", []
-    return f" AND project IN ({', '.join('?' * len(projects)) or 'NULL'})", list(projects)
-
-
-def _micros(moment: datetime) -> int:
-    value = sql_value(moment)
-    assert isinstance(value, int)
-    return value

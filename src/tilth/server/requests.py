@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi import Response
     from starlette.types import Receive, Scope, Send
 
+    from tilth.server.build_orders import BuildOrders
     from tilth.server.queue import Queue
     from tilth.store.sql import SqlStore
 
@@ -45,6 +46,12 @@ def queue_of(request: Request) -> Queue:
     """The runs that were asked for."""
     queue: Queue = request.app.state.queue
     return queue
+
+
+def builds_of(request: Request) -> BuildOrders:
+    """The images that are to be built on runners."""
+    builds: BuildOrders = request.app.state.builds
+    return builds
 
 
 def principal(request: Request) -> Principal:

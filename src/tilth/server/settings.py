@@ -84,6 +84,7 @@ class ServerSettings:
     runner_slots: int = _setting(
         2, "runs that the server's own runner starts at once, on its machine; 0: it has none"
     )
+    runner_builds: bool = _setting(False, "whether the server's own runner builds images too")
     runner_folder: str = _setting(
         "", "folder of the server's own runner; by default `server/runner` of the home folder"
     )

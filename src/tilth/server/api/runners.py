@@ -11,12 +11,12 @@ from fastapi import APIRouter, Query, Request, Response
 from tilth.errors import AccessDenied, Conflict, DefinitionError, NotFound
 from tilth.records import Failure, Run, Snapshot, now
 from tilth.records.access import Purpose, Role, Token, User
-from tilth.records.launching import Launch, LaunchState, Runner
+from tilth.records.launching import BuildOrder, Launch, LaunchState, Runner
 from tilth.server.api.projects import own_projects
 from tilth.server.documents import accepts, answers, page_of, read, respond, respond_page
 from tilth.server.launching import may_run
-from tilth.server.queue import LeaseLost
-from tilth.server.requests import Body, Who, access_of, queue_of, store_of
+from tilth.server.leases import LeaseLost
+from tilth.server.requests import Body, Who, access_of, builds_of, queue_of, store_of
 from tilth.store import Put, walk
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class NewRunner(msgspec.Struct, frozen=True, kw_only=True):
     machine: Word
     version: Word
     slots: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    builds: bool = False  # whether it builds images too
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -50,11 +51,20 @@ class Held(msgspec.Struct, frozen=True):
     fence: int
 
 
+class HeldBuild(msgspec.Struct, frozen=True):
+    """A build that a runner has."""
+
+    build: str
+    fence: int
+
+
 class Poll(msgspec.Struct, frozen=True):
     """What a runner has, and how many more it takes."""
 
     held: Annotated[tuple[Held, ...], msgspec.Meta(max_length=1000)] = ()
     slots: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    held_builds: Annotated[tuple[HeldBuild, ...], msgspec.Meta(max_length=1000)] = ()
+    build_slots: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -77,6 +87,8 @@ class Orders(msgspec.Struct, frozen=True):
 
     start: tuple[Assignment, ...]
     stop: tuple[Stop, ...]
+    build: tuple[BuildOrder, ...] = ()
+    stop_builds: tuple[str, ...] = ()
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -142,7 +154,7 @@ def begin(request: Request, who: Who, body: Body) -> Response:
 def poll(request: Request, who: Who, id: str, body: Body) -> Response:  # noqa: A002
     """Asked again and again: it renews what the runner has, and gives what waits."""
     access, queue = access_of(request), queue_of(request)
-    runner = _runner(access, who, id)
+    runner = runner_of(access, who, id)
     told = read(body, Poll)
     lasts = timedelta(seconds=access.settings.lease_seconds)
     stop = tuple(filter(None, (_renew(access, queue, runner, each, lasts) for each in told.held)))
@@ -163,7 +175,8 @@ def poll(request: Request, who: Who, id: str, body: Body) -> Response:  # noqa: 
         holds.add(given.id)
         if (assigned := _assign(request, queue, given)) is not None:
             start.append(assigned)
-    return respond(Orders(tuple(start), stop))
+    build, stop_builds = _builds(request, runner, told, lasts)
+    return respond(Orders(tuple(start), stop, build, stop_builds))
 
 
 @router.post(
@@ -175,7 +188,7 @@ def poll(request: Request, who: Who, id: str, body: Body) -> Response:  # noqa: 
 def ended(request: Request, who: Who, id: str, launch: str, body: Body) -> Response:  # noqa: A002
     """Its run has ended; or nothing came of it, for a reason."""
     access, queue = access_of(request), queue_of(request)
-    runner, told = _runner(access, who, id), read(body, Ended)
+    runner, told = runner_of(access, who, id), read(body, Ended)
     found = access.store.get(Launch, launch)
     if found.runner != runner.id or found.fence != told.fence:
         raise LeaseLost(f"launch `{launch}` is not this runner's any more", why="another runner has it")
@@ -194,6 +207,45 @@ def ended(request: Request, who: Who, id: str, launch: str, body: Body) -> Respo
     return respond(found)
 
 
+def _builds(
+    request: Request, runner: Runner, told: Poll, lasts: timedelta
+) -> tuple[tuple[BuildOrder, ...], tuple[str, ...]]:
+    """The builds that a runner is to begin, and those that it is to end."""
+    access, builds = access_of(request), builds_of(request)
+    if not runner.builds:
+        return (), tuple(each.build for each in told.held_builds)
+    stop: list[str] = []
+    for held in told.held_builds:
+        try:
+            found = access.store.get(BuildOrder, held.build)
+            if found.runner != runner.id or found.fence != held.fence or found.state.is_final:
+                stop.append(held.build)
+            elif found.leased_until is None or found.leased_until - now() < 3 * lasts / 4:
+                builds.renew(found, lasts=lasts)
+        except (NotFound, LeaseLost):
+            stop.append(held.build)
+    holds = {each.build for each in told.held_builds}
+    builds.fail_forgotten(runner.id, holds)
+    begin: list[BuildOrder] = []
+    while len(begin) < min(told.build_slots, 100):
+        given = builds.lease(
+            runner.id,
+            projects=[runner.project] if runner.project else None,
+            lasts=lasts,
+            fits=lambda order: order.wanted in ("", runner.name),
+            holds=holds,
+        )
+        if given is None:
+            break
+        holds.add(given.id)
+        if may_run(_user(access, given.user), given.project, access.store):
+            begin.append(given)
+        else:
+            gone = Failure(reason="cancelled", message="who ordered it may not start anything any more")
+            builds.failed(given, gone)
+    return tuple(begin), tuple(stop)
+
+
 def _check(access: Access, who: Principal, project: str) -> None:
     if who.token.purpose is Purpose.RUNNER or who.is_admin:
         return
@@ -207,7 +259,13 @@ def _check(access: Access, who: Principal, project: str) -> None:
     access.check(who, project, Role.ADMIN)
 
 
-def _runner(access: Access, who: Principal, id: str) -> Runner:  # noqa: A002
+def runner_of(access: Access, who: Principal, id: str) -> Runner:  # noqa: A002
+    """The runner that asks.
+
+    Raises:
+        NotFound: There is none of that id, or it is somebody else's.
+        AccessDenied: Who asks may not be one.
+    """
     runner = access.store.get(Runner, id)
     if runner.user != who.user.id:
         raise NotFound(f"no runner has the id `{id}`")
