@@ -25,6 +25,7 @@ from tilth.server.api import (
     builds,
     dashboard,
     environments,
+    graphs,
     health,
     launches,
     live,
@@ -161,6 +162,7 @@ def create_app(
     app.router.routes[:0] = records.router.routes
     for part in (
         live,
+        graphs,
         objects,
         artifacts,
         environments,
