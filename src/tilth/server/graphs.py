@@ -18,7 +18,7 @@ _LONGEST = 300  # characters of a failure's message in a graph; the step itself 
 Counts = dict[str, dict[str, int]]  # step -> state -> items whose last attempt is in it
 
 
-class FailureView(msgspec.Struct, frozen=True, omit_defaults=True):
+class ShortFailure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a step failed, in short."""
 
     reason: str
@@ -26,7 +26,7 @@ class FailureView(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
-class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The attempt at a step that counts: its last one."""
 
     id: str  # of its step run
@@ -41,17 +41,17 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seconds: dict[str, float] = {}
     peak_memory: int = 0
     log_bytes: int = 0
-    failure: FailureView | None = None
+    failure: ShortFailure | None = None
 
 
-class ItemsView(msgspec.Struct, frozen=True, kw_only=True):
+class ItemCounts(msgspec.Struct, frozen=True, kw_only=True):
     """The items of a mapped step: how many there are, where that is known, and how many are in each state."""
 
     total: int | None
     counts: dict[str, int]
 
 
-class NodeView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of the graph."""
 
     id: str
@@ -60,11 +60,11 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     environment: str = ""  # name; empty for the client's own
     outputs: tuple[str, ...] = ()
     attempts: int = 0
-    last: AttemptView | None = None
-    items: ItemsView | None = None  # of a mapped step
+    last: RunAttempt | None = None
+    items: ItemCounts | None = None  # of a mapped step
 
 
-class EdgeView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunEdge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What waits for what; without outputs it only waits."""
 
     source: str
@@ -72,7 +72,7 @@ class EdgeView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: tuple[str, ...] = ()
 
 
-class GraphView(msgspec.Struct, frozen=True, kw_only=True):
+class RunGraph(msgspec.Struct, frozen=True, kw_only=True):
     """A run and the steps it is made of, in the order of their calls.
 
     `whole` is false where the compiled pipeline is not here: then only steps that have begun are told, with what their
@@ -82,8 +82,8 @@ class GraphView(msgspec.Struct, frozen=True, kw_only=True):
     run: Run
     whole: bool
     driven: bool
-    nodes: tuple[NodeView, ...]
-    edges: tuple[EdgeView, ...]
+    nodes: tuple[RunNode, ...]
+    edges: tuple[RunEdge, ...]
 
 
 class LightStepRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class LightStepRun(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
     peak_memory: int = 0
     log_bytes: int = 0
-    failure: FailureView | None = None
+    failure: ShortFailure | None = None
     revision: int = 1
 
 
@@ -116,7 +116,7 @@ def draw(
     lengths: Mapping[str, int],
     *,
     driven: bool,
-) -> GraphView:
+) -> RunGraph:
     """The graph of a run.
 
     Args:
@@ -128,10 +128,10 @@ def draw(
     last, attempts = _last(step_runs)
     totals = _Totals(pipeline, last, lengths)
 
-    def node(id_: str, known: Node | None) -> NodeView:
+    def node(id_: str, known: Node | None) -> RunNode:
         found = last.get(id_)
         mapped = bool(known.map) if known is not None else id_ in counts
-        return NodeView(
+        return RunNode(
             id=id_,
             state=found.state if found is not None else _state_without(run, counts.get(id_)),
             function=known.function if known is not None else "",
@@ -141,7 +141,7 @@ def draw(
             else tuple(found.outputs if found is not None else ()),
             attempts=attempts.get(id_, 0),
             last=_attempt(found) if found is not None else None,
-            items=ItemsView(total=totals.of(id_), counts=counts.get(id_, {})) if mapped else None,
+            items=ItemCounts(total=totals.of(id_), counts=counts.get(id_, {})) if mapped else None,
         )
 
     if pipeline is not None:
@@ -151,7 +151,7 @@ def draw(
         ids = dict.fromkeys([*last, *counts])
         nodes = tuple(node(each, None) for each in ids)
         edges = tuple(edge for each in last.values() for edge in _edges_of_inputs(each) if edge.source in ids)
-    return GraphView(run=run, whole=pipeline is not None, driven=driven, nodes=nodes, edges=edges)
+    return RunGraph(run=run, whole=pipeline is not None, driven=driven, nodes=nodes, edges=edges)
 
 
 def artifacts_of(step_runs: Iterable[LightStepRun], pipeline: Pipeline | None) -> list[str]:
@@ -182,12 +182,12 @@ def _state_without(run: Run, counts: Mapping[str, int] | None) -> State:
     return State.CANCELLED if counts else State.SKIPPED
 
 
-def _attempt(found: LightStepRun) -> AttemptView:
+def _attempt(found: LightStepRun) -> RunAttempt:
     failure = found.failure
     if failure is not None and len(failure.message) > _LONGEST:
         failure = msgspec.structs.replace(failure, message=failure.message[:_LONGEST] + "…")
-    told = {name: getattr(found, name) for name in AttemptView.__struct_fields__ if name != "failure"}
-    return AttemptView(**told, failure=failure)
+    told = {name: getattr(found, name) for name in RunAttempt.__struct_fields__ if name != "failure"}
+    return RunAttempt(**told, failure=failure)
 
 
 def _name(run: Run, found: LightStepRun | None) -> str:
@@ -196,26 +196,26 @@ def _name(run: Run, found: LightStepRun | None) -> str:
     return next((name for name, digest in run.environments.items() if digest == found.environment), "")
 
 
-def _edges(node: Node) -> list[EdgeView]:
+def _edges(node: Node) -> list[RunEdge]:
     outputs: dict[str, list[str]] = {each: [] for each in node.after}
     for source, output in node.sources():
         known = outputs.setdefault(source, [])
         if output not in known:
             known.append(output)
-    return [EdgeView(source=name, target=node.id, outputs=tuple(each)) for name, each in outputs.items()]
+    return [RunEdge(source=name, target=node.id, outputs=tuple(each)) for name, each in outputs.items()]
 
 
 _FROM = re.compile(r"(.+)\.([^.]+)")
 
 
-def _edges_of_inputs(found: LightStepRun) -> list[EdgeView]:
+def _edges_of_inputs(found: LightStepRun) -> list[RunEdge]:
     """What the inputs of a step run came from, by what was recorded of them."""
     outputs: dict[str, list[str]] = {}
     for step, output in _recorded(found.inputs):
         known = outputs.setdefault(step, [])
         if output not in known:
             known.append(output)
-    return [EdgeView(source=name, target=found.step, outputs=tuple(each)) for name, each in outputs.items()]
+    return [RunEdge(source=name, target=found.step, outputs=tuple(each)) for name, each in outputs.items()]
 
 
 def _recorded(value: Any) -> Iterable[tuple[str, str]]:
@@ -272,7 +272,7 @@ class _Totals:
         return None
 
 
-class PartView(msgspec.Struct, frozen=True):
+class KeyPart(msgspec.Struct, frozen=True):
     """One thing that a step's outputs depend on, now and the last time: `same`, `changed`, `new` or `gone`."""
 
     name: str
@@ -281,11 +281,11 @@ class PartView(msgspec.Struct, frozen=True):
     before: str = ""
 
 
-def compare(now: Mapping[str, str], before: Mapping[str, str] | None) -> tuple[PartView, ...]:
+def compare(now: Mapping[str, str], before: Mapping[str, str] | None) -> tuple[KeyPart, ...]:
     """What differs first, then what is the same, each in the order of the key."""
     old = before if before is not None else now
     told = [
-        PartView(
+        KeyPart(
             name,
             "new" if name not in old else "same" if old[name] == value else "changed",
             value,
@@ -293,5 +293,5 @@ def compare(now: Mapping[str, str], before: Mapping[str, str] | None) -> tuple[P
         )
         for name, value in now.items()
     ]
-    told += [PartView(name, "gone", "", value) for name, value in old.items() if name not in now]
+    told += [KeyPart(name, "gone", "", value) for name, value in old.items() if name not in now]
     return tuple(sorted(told, key=lambda each: each.change == "same"))

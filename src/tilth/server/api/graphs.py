@@ -12,7 +12,7 @@ from tilth.records import Artifact, Json, Moment, Run, State, StepRun, now
 from tilth.records.launching import RunLease
 from tilth.server.compiled import find_pipeline, is_driven_here, read_source
 from tilth.server.documents import answers, page_of, respond, respond_page
-from tilth.server.graphs import GraphView, LightStepRun, PartView, artifacts_of, compare, draw
+from tilth.server.graphs import KeyPart, LightStepRun, RunGraph, artifacts_of, compare, draw
 from tilth.server.items import item_counts, list_items
 from tilth.server.requests import Viewer
 from tilth.server.sources import find_function
@@ -29,7 +29,7 @@ _TOGETHER = 500  # ids in one question
 _light = msgspec.json.Decoder(LightStepRun)
 
 
-class SourceView(msgspec.Struct, frozen=True):
+class StepSource(msgspec.Struct, frozen=True):
     """The module that a step is defined in; the step is its lines `first` to `last`, counted from 1, where known."""
 
     module: str
@@ -39,7 +39,7 @@ class SourceView(msgspec.Struct, frozen=True):
     last: int | None
 
 
-class DeclaredView(msgspec.Struct, frozen=True, kw_only=True):
+class StepDeclared(msgspec.Struct, frozen=True, kw_only=True):
     """What a step declares."""
 
     function: str
@@ -57,29 +57,29 @@ class DeclaredView(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
 
 
-class ComparedView(msgspec.Struct, frozen=True, kw_only=True):
+class KeyCompared(msgspec.Struct, frozen=True, kw_only=True):
     """What a step's outputs depend on, and how that was in the step run that it was held against, if there was one."""
 
-    parts: tuple[PartView, ...]
+    parts: tuple[KeyPart, ...]
     hit: bool
     run: str = ""  # name
     step_run: str = ""  # id
     at: Moment | None = None
 
 
-class StepView(msgspec.Struct, frozen=True, kw_only=True):
+class StepDetail(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a run, or one item of it: every attempt, the last one last, and what they came from."""
 
     run: str  # name
     step: str
     index: int | None
     attempts: tuple[StepRun, ...]
-    declared: DeclaredView | None  # None: the compiled pipeline is not here
-    compared: ComparedView | None
-    source: SourceView | None  # None: no client has sent it
+    declared: StepDeclared | None  # None: the compiled pipeline is not here
+    compared: KeyCompared | None
+    source: StepSource | None  # None: no client has sent it
 
 
-@router.get("/graph", summary="The graph of a run, and where each step stands", responses=answers(GraphView))
+@router.get("/graph", summary="The graph of a run, and where each step stands", responses=answers(RunGraph))
 def get_graph(asked: Viewer, run: str) -> Response:
     """`run` is an id or a name. Items of mapped steps are counted, not listed."""
     found = find_run(asked, run)
@@ -96,7 +96,7 @@ def get_graph(asked: Viewer, run: str) -> Response:
     return respond(draw(found, pipeline, step_runs, counts, lengths, driven=_is_driven(asked, found)))
 
 
-@router.get("/steps/{step}", summary="One step of a run", responses=answers(StepView))
+@router.get("/steps/{step}", summary="One step of a run", responses=answers(StepDetail))
 def get_step(
     asked: Viewer,
     run: str,
@@ -114,7 +114,7 @@ def get_step(
         known = [each.id for each in pipeline.nodes] if pipeline is not None else []
         raise NotFound(f"run `{found.name}` has no step `{step}`", mend=nearest(step, known))
     attempts = tuple(sorted(page.items, key=lambda each: (each.fence, each.attempt, each.id)))
-    view = StepView(
+    view = StepDetail(
         run=found.name,
         step=step,
         index=index,
@@ -185,23 +185,23 @@ def _is_driven(asked: ProjectRequest, run: Run) -> bool:
     return bool(leases and leases[0].expires_at > now()) or is_driven_here(asked, run)
 
 
-def _declared(node: Node) -> DeclaredView:
+def _declared(node: Node) -> StepDeclared:
     told: dict[str, Any] = {
-        name: getattr(node, name) for name in DeclaredView.__struct_fields__ if name != "outputs"
+        name: getattr(node, name) for name in StepDeclared.__struct_fields__ if name != "outputs"
     }
-    return DeclaredView(**told, outputs={each.name: each.type or each.annotation for each in node.outputs})
+    return StepDeclared(**told, outputs={each.name: each.type or each.annotation for each in node.outputs})
 
 
-def _compared(store: SqlStore, step_run: StepRun) -> ComparedView | None:
+def _compared(store: SqlStore, step_run: StepRun) -> KeyCompared | None:
     """A step run beside the one it was reused from, or else the one before that gave outputs."""
     if not step_run.cache_parts:
         return None
     hit = step_run.state is State.CACHED
     before = _reused(store, step_run) if hit else _before(store, step_run)
     if before is None:
-        return ComparedView(parts=compare(step_run.cache_parts, None), hit=hit)
+        return KeyCompared(parts=compare(step_run.cache_parts, None), hit=hit)
     runs = store.find(Run, id=before.run, limit=1).items
-    return ComparedView(
+    return KeyCompared(
         parts=compare(step_run.cache_parts, before.cache_parts),
         hit=hit,
         run=runs[0].name if runs else "",
@@ -230,12 +230,12 @@ def _before(store: SqlStore, step_run: StepRun) -> StepRun | None:
     return next(iter(page), None)
 
 
-def _source(asked: ProjectRequest, run: Run, pipeline: Pipeline, node: Node) -> SourceView | None:
+def _source(asked: ProjectRequest, run: Run, pipeline: Pipeline, node: Node) -> StepSource | None:
     text = read_source(asked, run, pipeline, node.module)
     if text is None:
         return None
     lines = find_function(text, node.function.partition(":")[2])
-    return SourceView(
+    return StepSource(
         module=node.module,
         file=pipeline.files.get(node.module, ""),
         text=text,
