@@ -31,6 +31,7 @@ class RunAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str  # of its step run
     revision: int
+    fence: int
     attempt: int
     state: State
     cache_reason: str = ""

@@ -1,0 +1,75 @@
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { api, data } from "@/api/client";
+import type { components } from "@/api/schema";
+
+type Schemas = components["schemas"];
+export type Run = Schemas["Run"];
+export type RunGraph = Schemas["RunGraph"];
+export type RunNode = Schemas["RunNode"];
+export type RunEdge = Schemas["RunEdge"];
+export type RunAttempt = Schemas["RunAttempt"];
+export type StepRun = Schemas["StepRun"];
+export type StepDetail = Schemas["StepDetail"];
+export type Failure = Schemas["Failure"];
+export type State = Schemas["State"];
+
+const FINAL: ReadonlySet<string> = new Set(["completed", "cached", "failed", "cancelled", "skipped"]);
+
+/** Whether nothing changes any more. */
+export function isFinal(state: string | undefined): boolean {
+  return FINAL.has(state ?? "");
+}
+
+/** A run's state as people read it: one that says it runs while nobody drives it was interrupted. */
+export function runState(graph: RunGraph): string {
+  return graph.run.state === "running" && !graph.driven ? "interrupted" : (graph.run.state ?? "running");
+}
+
+export const graphKey = (project: string, run: string) => ["run-graph", project, run] as const;
+
+/** A run and its graph; `run` is a name or an id. */
+export const graphQuery = (project: string, run: string) =>
+  queryOptions({
+    queryKey: graphKey(project, run),
+    queryFn: () =>
+      data(api.GET("/api/v1/projects/{project}/runs/{run}/graph", { params: { path: { project, run } } })),
+    staleTime: Number.POSITIVE_INFINITY, // events keep it up to date
+    refetchOnWindowFocus: false,
+  });
+
+/** One step of a run, or one item of it, with all that is known of it. `at`: the revision that it is asked for at. */
+export const stepQuery = (project: string, run: string, step: string, index: number | null, at: string) =>
+  queryOptions({
+    queryKey: ["run-step", project, run, step, index, at],
+    queryFn: () =>
+      data(
+        api.GET("/api/v1/projects/{project}/runs/{run}/steps/{step}", {
+          params: { path: { project, run, step }, query: index === null ? {} : { index } },
+        }),
+      ),
+    staleTime: Number.POSITIVE_INFINITY,
+    placeholderData: (before: StepDetail | undefined) =>
+      before && before.step === step && before.index === index ? before : undefined,
+  });
+
+/** Items of a mapped step by index, page after page. */
+export const itemsQuery = (project: string, run: string, step: string, states: State[]) =>
+  infiniteQueryOptions({
+    queryKey: ["run-items", project, run, step, states.join()],
+    queryFn: ({ pageParam }) =>
+      data(
+        api.GET("/api/v1/projects/{project}/runs/{run}/steps/{step}/items", {
+          params: {
+            path: { project, run, step },
+            query: {
+              limit: 500,
+              ...(states.length ? { state: states } : {}),
+              ...(pageParam ? { after: pageParam } : {}),
+            },
+          },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next || undefined,
+    staleTime: 5_000,
+  });
