@@ -1,6 +1,7 @@
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, data } from "@/api/client";
 import type { components } from "@/api/schema";
+import { merge } from "./live";
 
 type Schemas = components["schemas"];
 export type Run = Schemas["Run"];
@@ -35,6 +36,9 @@ export const graphQuery = (project: string, run: string) =>
       data(api.GET("/api/v1/projects/{project}/runs/{run}/graph", { params: { path: { project, run } } })),
     staleTime: Number.POSITIVE_INFINITY, // events keep it up to date
     refetchOnWindowFocus: false,
+    structuralSharing: (known, answer) => merge(known as RunGraph | undefined, answer as RunGraph),
+    // Whether somebody still drives it, no event tells.
+    refetchInterval: (query) => (isFinal(query.state.data?.run.state) || query.state.error ? false : 30_000),
   });
 
 /** One step of a run, or one item of it, with all that is known of it. `at`: the revision that it is asked for at. */

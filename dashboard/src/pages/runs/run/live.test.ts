@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RunGraph, StepRun } from "./graph-data";
-import { type LiveEvent, reduce, stateCounts } from "./live";
+import { type LiveEvent, merge, reduce, stateCounts } from "./live";
 
 const RUN = {
   id: "r",
@@ -87,6 +87,18 @@ describe("the graph of a run that goes on", () => {
     const failure = { reason: "exception", type: "ValueError", message: "x".repeat(1000) };
     const once = reduce(graph(), [stepRun({ state: "failed", failure })]);
     expect(once.nodes[0]?.last?.failure?.message).toHaveLength(301);
+  });
+
+  it("is not set back by an answer that was overtaken on its way", () => {
+    const now = reduce(graph(), [
+      stepRun({ revision: 2, state: "completed" }),
+      { event: "items", data: { step: "fit", counts: { completed: 3 } } },
+    ]);
+    const merged = merge(now, { ...graph(), driven: false });
+    expect(merged.nodes.map((each) => each.state)).toEqual(["completed", "running"]);
+    expect(merged.driven).toBe(false);
+    expect(merge(graph(), now)).toEqual(now);
+    expect(merge({ ...now, run: { ...now.run, id: "other" } }, graph())).toEqual(graph());
   });
 
   it("counts steps by state, what went wrong first", () => {

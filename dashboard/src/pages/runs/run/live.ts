@@ -95,6 +95,39 @@ function sameCounts(one: Record<string, number>, other: Record<string, number>):
   return names.length === Object.keys(one).length && names.every((name) => one[name] === other[name]);
 }
 
+/**
+ * What was known of a run, and what the server answered just now, each where it is the newer.
+ *
+ * Events come while a question is on its way, so its answer may be behind them.
+ */
+export function merge(known: RunGraph | undefined, answer: RunGraph): RunGraph {
+  if (!known || known.run.id !== answer.run.id) return answer;
+  const before = new Map(known.nodes.map((each) => [each.id, each]));
+  return {
+    ...answer,
+    run: known.run.revision > answer.run.revision ? known.run : answer.run,
+    nodes: answer.nodes.map((each) => {
+      const old = before.get(each.id);
+      return old && isNewer(old, each) ? { ...each, ...old } : each;
+    }),
+  };
+}
+
+function isNewer(one: RunNode, other: RunNode): boolean {
+  const [first, second] = [one.last, other.last];
+  if (first && !second) return true;
+  if (first && second) {
+    if (first.fence !== second.fence) return first.fence > second.fence;
+    if (first.attempt !== second.attempt) return first.attempt > second.attempt;
+    if (first.revision !== second.revision) return first.revision > second.revision;
+  }
+  return !second && total(one.items?.counts) > total(other.items?.counts);
+}
+
+function total(counts: Record<string, number> | undefined): number {
+  return Object.values(counts ?? {}).reduce((sum, each) => sum + each, 0);
+}
+
 /** How many steps are in each state. */
 export function stateCounts(nodes: readonly RunNode[]): Array<[string, number]> {
   const counts = new Map<string, number>();
