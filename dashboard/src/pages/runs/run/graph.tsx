@@ -1,6 +1,8 @@
 import {
   Background,
+  BaseEdge,
   type Edge,
+  type EdgeProps,
   MiniMap,
   Panel,
   ReactFlow,
@@ -15,13 +17,18 @@ import { count, plural } from "@/ui/format";
 import { Empty, ErrorView, Loading } from "@/ui/said";
 import { colourOf } from "@/ui/state";
 import { useNow } from "@/ui/time";
+import { drawnState } from "./counts";
 import { type Drawn, picture } from "./fold";
 import { isFinal, type RunGraph } from "./graph-data";
 import { HEIGHT, Layouter, type Place, WIDTH } from "./layout";
-import { drawnState, type StepNode, StepNodeMemo } from "./node";
+import { type StepNode, StepNodeMemo } from "./node";
+
+type PathEdge = Edge<{ path: string }, "path">;
 
 const NODE_TYPES = { step: StepNodeMemo };
-const WHOLE = 120; // nodes up to which all of a graph is in sight at first
+const EDGE_TYPES = { path: PathEdgeView };
+const START = 0.85; // zoom where not all is in sight
+const READABLE = 0.6; // zoom from which on names can be read
 
 type Props = {
   graph: RunGraph;
@@ -55,7 +62,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
   useEffect(() => {
     if (selected && !inSight.has(selected)) setFocus(selected);
   }, [selected, inSight]);
-  const { places, ms, error, retry } = useLayout(known.nodes, known.edges);
+  const { places, paths, ms, error, retry } = useLayout(known.nodes, known.edges);
 
   const now = useNow(1000, !isFinal(graph.run.state));
   const current = useMemo(() => new Map(graph.nodes.map((each) => [each.id, each])), [graph.nodes]);
@@ -94,12 +101,14 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
   );
   const edges = useMemo(
     () =>
-      known.edges.map((each): Edge => {
+      known.edges.map((each, at): PathEdge => {
         const lit = each.source === selectedHome || each.target === selectedHome;
         return {
           id: each.id,
+          type: "path",
           source: each.source,
           target: each.target,
+          data: { path: paths[at] ?? "" },
           focusable: false,
           zIndex: lit ? 1 : 0,
           style: {
@@ -109,9 +118,10 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
           },
         };
       }),
-    [known.edges, selectedHome],
+    [known.edges, paths, selectedHome],
   );
 
+  const box = useRef<HTMLDivElement>(null);
   const { fitView, setCenter, zoomIn, zoomOut } = useReactFlow();
   const shown = useRef<Map<string, Place> | null>(null);
   useEffect(() => {
@@ -121,13 +131,18 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
     const start = places.get(selectedHome ?? "") ?? places.get(worstOf(nodes)) ?? leftmost(places);
     // After the nodes of this layout are drawn.
     requestAnimationFrame(() => {
-      if (places.size <= WHOLE && (isFirst || !selectedHome)) void fitView({ maxZoom: 1, padding: 0.1 });
-      else void setCenter(start.x + WIDTH, start.y + HEIGHT / 2, { zoom: 0.9 });
+      const room = box.current?.getBoundingClientRect();
+      const size = sizeOf(places);
+      const zoom = room ? Math.min(room.width / size.x, room.height / size.y) * 0.95 : 1;
+      if (zoom >= READABLE && (isFirst || !selectedHome)) void fitView({ maxZoom: 1, padding: 0.05 });
+      else {
+        const ahead = room ? room.width / 2 / START - WIDTH : 0; // what comes after it is more telling
+        void setCenter(start.x + (selectedHome ? WIDTH / 2 : ahead), start.y + HEIGHT / 2, { zoom: START });
+      }
     });
   }, [places, nodes, selectedHome, fitView, setCenter]);
 
   // Where the details that opened beside it would hide what was chosen, it is brought into sight.
-  const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const place = selectedHome ? places?.get(selectedHome) : undefined;
     if (!place || !box.current || shown.current !== places) return;
@@ -142,7 +157,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
         at.right > around.right ||
         at.top < around.top ||
         at.bottom > around.bottom;
-      if (outside) void setCenter(place.x + WIDTH / 2, place.y + HEIGHT / 2, { zoom: 0.9, duration: 200 });
+      if (outside) void setCenter(place.x + WIDTH / 2, place.y + HEIGHT / 2, { zoom: START, duration: 200 });
     }, 50);
     return () => clearTimeout(timer);
   }, [selectedHome, places, setCenter]);
@@ -155,7 +170,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
         ref={box}
         data-laid-out-ms={places ? Math.round(ms) : undefined}
         data-drawn={known.nodes.length}
-        className="relative h-[calc(100vh-19rem)] min-h-80 overflow-hidden rounded-lg border border-line bg-sunken"
+        className="relative h-[calc(100vh-14.5rem)] min-h-80 overflow-hidden rounded-lg border border-line bg-sunken"
       >
         {error ? (
           <div className="p-4">
@@ -167,6 +182,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
             nodes={nodes}
             edges={edges}
             nodeTypes={NODE_TYPES}
+            edgeTypes={EDGE_TYPES}
             minZoom={0.02}
             maxZoom={1.5}
             nodesDraggable={false}
@@ -286,7 +302,12 @@ function useStructure(graph: RunGraph): RunGraph {
 }
 
 function useLayout(nodes: Drawn[], edges: ReturnType<typeof picture>["edges"]) {
-  const [found, setFound] = useState<{ of: Drawn[]; places: Map<string, Place>; ms: number } | null>(null);
+  const [found, setFound] = useState<{
+    of: Drawn[];
+    places: Map<string, Place>;
+    paths: string[];
+    ms: number;
+  } | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [tried, setTried] = useState(0);
   // biome-ignore lint/correctness/useExhaustiveDependencies: another try is another layout
@@ -300,8 +321,8 @@ function useLayout(nodes: Drawn[], edges: ReturnType<typeof picture>["edges"]) {
         edges,
       )
       .then(
-        ({ places, ms }) => {
-          if (!over) setFound({ of: nodes, places, ms });
+        ({ places, paths, ms }) => {
+          if (!over) setFound({ of: nodes, places, paths, ms });
         },
         (failed) => {
           if (!over)
@@ -316,10 +337,27 @@ function useLayout(nodes: Drawn[], edges: ReturnType<typeof picture>["edges"]) {
   const isCurrent = found?.of === nodes;
   return {
     places: isCurrent ? found.places : null,
+    paths: isCurrent ? found.paths : NO_PATHS,
     ms: isCurrent ? found.ms : 0,
     error,
     retry: () => setTried((before) => before + 1),
   };
+}
+
+const NO_PATHS: string[] = [];
+
+/** An edge on the way that the layout found for it. */
+function PathEdgeView({ data, style }: EdgeProps<PathEdge>) {
+  return <BaseEdge path={data?.path ?? ""} style={style} />;
+}
+
+function sizeOf(places: Map<string, Place>): Place {
+  let [x, y] = [WIDTH, HEIGHT];
+  for (const each of places.values()) {
+    x = Math.max(x, each.x + WIDTH);
+    y = Math.max(y, each.y + HEIGHT);
+  }
+  return { x, y };
 }
 
 function worstOf(nodes: StepNode[]): string {

@@ -2,48 +2,18 @@ import { Handle, type NodeProps, Position, type Node as XyNode } from "@xyflow/r
 import clsx from "clsx";
 import { memo } from "react";
 import { between, count, duration } from "@/ui/format";
-import { colourOf, State } from "@/ui/state";
+import { State } from "@/ui/state";
+import { CountBar, drawnCounts, drawnState } from "./counts";
 import type { Drawn } from "./fold";
 import type { RunNode } from "./graph-data";
 import { HEIGHT, WIDTH } from "./layout";
-import { ORDER } from "./live";
 
 export type StepNodeData = { drawn: Drawn; now: number; open: (drawn: Drawn) => void; lit: boolean };
 export type StepNode = XyNode<StepNodeData, "step">;
 
-/** The state of what is drawn: of several steps, what one would look at first. */
-export function drawnState(drawn: Drawn): string {
-  const states = new Set<string>(drawn.members.map((each) => each.state));
-  return ORDER.find((each) => states.has(each)) ?? "queued";
-}
-
-/** How many of what is drawn are in each state; nothing for one step that is not mapped. */
-export function drawnCounts(drawn: Drawn): { counts: Array<[string, number]>; total: number | null } | null {
-  const first = drawn.members[0] as RunNode;
-  if (drawn.members.length > 1) {
-    const counts = new Map<string, number>();
-    for (const each of drawn.members) counts.set(each.state, (counts.get(each.state) ?? 0) + 1);
-    return { counts: inOrder(counts), total: drawn.members.length };
-  }
-  if (!first.items) return null;
-  return { counts: inOrder(new Map(Object.entries(first.items.counts))), total: first.items.total };
-}
-
-function inOrder(counts: ReadonlyMap<string, number>): Array<[string, number]> {
-  return ORDER.filter((each) => counts.get(each)).map((each) => [each, counts.get(each) ?? 0]);
-}
-
-/** A bar whose parts are as long as there are things in each state. */
-export function CountBar({ counts, total }: { counts: Array<[string, number]>; total: number | null }) {
-  const told = counts.reduce((sum, [, each]) => sum + each, 0);
-  const all = Math.max(total ?? told, told, 1);
-  return (
-    <span aria-hidden className="flex h-1 w-full overflow-hidden rounded-full bg-line">
-      {counts.map(([state, each]) => (
-        <span key={state} style={{ width: `${(each / all) * 100}%`, background: colourOf(state) }} />
-      ))}
-    </span>
-  );
+/** What the function of a step is called, without its module. */
+export function functionName(node: RunNode): string {
+  return node.function?.split(/[:.]/).pop() || node.id;
 }
 
 /** What is told of a step beneath its name. */
@@ -88,7 +58,7 @@ function StepNodeView({ data, selected }: NodeProps<StepNode>) {
       >
         <span className="flex min-w-0 items-center gap-1.5">
           <span className="truncate text-[13px] font-medium" title={first.id}>
-            {first.id}
+            {several ? functionName(first) : first.id}
           </span>
         </span>
         <span className="flex min-w-0 items-center gap-2 text-xs text-muted">

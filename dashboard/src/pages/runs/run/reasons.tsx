@@ -5,6 +5,7 @@ import { plural, short } from "@/ui/format";
 import { Ago } from "@/ui/time";
 import type { StepDetail, StepRun } from "./graph-data";
 import { To } from "./links";
+import { Ticked } from "./ticked";
 
 const WORDS: Record<string, string> = {
   changed: "changed",
@@ -40,13 +41,17 @@ export function Reasons({ detail, stepRun }: { detail: StepDetail; stepRun: Step
         {hit ? (
           <>
             <strong className="font-medium text-cached">Reused</strong>
-            {stepRun.cache_reason && `: ${stepRun.cache_reason}`}
+            {stepRun.cache_reason && (
+              <>
+                : <Ticked>{stepRun.cache_reason}</Ticked>
+              </>
+            )}
             {before && <>; made by{before}</>}
           </>
         ) : stepRun.cache_reason ? (
           <>
-            <strong className="font-medium">Ran</strong>: {stepRun.cache_reason}
-            {before && <>; held against{before}</>}
+            <strong className="font-medium">Ran</strong>: <Ticked>{stepRun.cache_reason}</Ticked>
+            {before && <>; compared with{before}</>}
           </>
         ) : (
           <span className="text-muted">No reason is recorded.</span>
@@ -59,7 +64,9 @@ export function Reasons({ detail, stepRun }: { detail: StepDetail; stepRun: Step
         >
           {shown.map((each) => (
             <li key={each.name} className="flex flex-wrap items-baseline justify-between gap-x-3 px-2 py-1">
-              <span className="min-w-0 break-words">{each.name}</span>
+              <span className="min-w-0 break-words">
+                <Ticked>{each.name}</Ticked>
+              </span>
               <span className="flex items-baseline gap-2 text-xs">
                 <span className={clsx(each.change === "same" ? "text-muted" : "font-medium text-wait")}>
                   {WORDS[each.change] ?? each.change}

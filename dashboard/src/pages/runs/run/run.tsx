@@ -22,6 +22,7 @@ import { LogsTab } from "./logs";
 import type { RunSearch } from "./routes";
 import { StepPanel } from "./step";
 import { StepsTab, StepTable } from "./steps";
+import { Ticked } from "./ticked";
 import { TimelineView } from "./timeline-view";
 import { type Live, useLive } from "./use-live";
 import { useShow } from "./use-show";
@@ -139,9 +140,15 @@ function Summary({ graph }: { graph: RunGraph }) {
         >
           <div className="min-w-0 space-y-0.5">
             <p className="font-semibold break-words text-bad">
-              {[run.failure.type, run.failure.message || run.failure.reason].filter(Boolean).join(": ")}
+              <Ticked>
+                {[run.failure.type, run.failure.message || run.failure.reason].filter(Boolean).join(": ")}
+              </Ticked>
             </p>
-            {run.failure.mend && <p className="break-words">{sentence(run.failure.mend)}</p>}
+            {run.failure.mend && (
+              <p className="break-words">
+                <Ticked>{sentence(run.failure.mend)}</Ticked>
+              </p>
+            )}
           </div>
           {culprit && (
             <Button small onClick={() => show({ step: culprit.id, item: undefined, alike: undefined })}>
@@ -218,7 +225,7 @@ function Body({ graph }: { graph: RunGraph }) {
     },
     { id: "logs", label: "Logs", content: <LogsTab run={graph.run} /> },
     { id: "environments", label: "Environments", content: <EnvironmentsTab graph={graph} /> },
-    { id: "details", label: "Parameters and details", content: <DetailsTab run={graph.run} /> },
+    { id: "details", label: "Details", content: <DetailsTab run={graph.run} /> },
   ];
   const withPanel = selected !== "" && (tab === "graph" || tab === "timeline" || tab === "steps");
   return (

@@ -10,6 +10,7 @@ import { Answer, sentence } from "@/ui/said";
 import { State } from "@/ui/state";
 import { Ago, Took } from "@/ui/time";
 import { stepCommands } from "./commands";
+import { CountBar, drawnCounts } from "./counts";
 import {
   type Failure,
   isFinal,
@@ -21,9 +22,9 @@ import {
 } from "./graph-data";
 import { Items } from "./items";
 import { To } from "./links";
-import { CountBar, drawnCounts } from "./node";
 import { Reasons } from "./reasons";
 import { SourceView } from "./source";
+import { Ticked } from "./ticked";
 import { PHASES, timeline } from "./timeline";
 import { Json, Values } from "./values";
 
@@ -118,7 +119,9 @@ function Details({
     <div className="divide-y divide-line [&>*]:p-4">
       {last?.failure && last.state !== "skipped" && <FailureView failure={last.failure} />}
       {last?.failure && last.state === "skipped" && (
-        <p className="text-sm text-muted">{sentence(last.failure.message || last.failure.reason)}</p>
+        <p className="text-sm text-muted">
+          <Ticked>{sentence(last.failure.message || last.failure.reason)}</Ticked>
+        </p>
       )}
       {!last && !mapped && (
         <p className="text-sm text-muted">
@@ -214,7 +217,7 @@ export function FailureView({ failure }: { failure: Failure }) {
   return (
     <section aria-label="failure" className="min-w-0 space-y-2 bg-bad-soft">
       <h3 className="text-sm font-semibold break-words text-bad">
-        {[failure.type || failure.reason, failure.message].filter(Boolean).join(": ")}
+        <Ticked>{[failure.type || failure.reason, failure.message].filter(Boolean).join(": ")}</Ticked>
       </h3>
       {failure.traceback && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
@@ -222,7 +225,11 @@ export function FailureView({ failure }: { failure: Failure }) {
           {failure.traceback}
         </pre>
       )}
-      {failure.mend && <p className="text-sm break-words">{sentence(failure.mend)}</p>}
+      {failure.mend && (
+        <p className="text-sm break-words">
+          <Ticked>{sentence(failure.mend)}</Ticked>
+        </p>
+      )}
     </section>
   );
 }
@@ -263,7 +270,10 @@ function Spent({
   const image = name ? graph.run.images?.[name] : "";
   const index = isItem ? `.${stepRun.index}` : "";
   const log = `${stepRun.step}${index}.${stepRun.attempt}.log`;
-  const spent = parts.map((each) => `${each.phase} ${duration(each.end - each.start)}`).join(" · ");
+  const spent = parts
+    .filter((each) => each.end - each.start >= 0.0005)
+    .map((each) => `${each.phase} ${duration(each.end - each.start)}`)
+    .join(" · ");
   return (
     <Part title="Time and place">
       <Facts

@@ -125,7 +125,9 @@ export function TimelineView({
         </div>
       </Card>
       {told.waiting > 0 && (
-        <p className="text-sm text-muted">{`${plural(told.waiting, "step")} more have not begun, or never did.`}</p>
+        <p className="text-sm text-muted">
+          {`${plural(told.waiting, "step")} more ${told.waiting === 1 ? "has" : "have"} not begun, or never did.`}
+        </p>
       )}
     </div>
   );
