@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import run_cli
 
 from tilth.ir.pipeline import Pipeline
-from tilth.records import OutputRef, Run, State, StepRun
-from tilth.server.graphs import Counts, LightStepRun, compare, draw
+from tilth.records import OutputRef, Run, State, StepRun, now
+from tilth.server.graphs import Counted, Counts, LightStepRun, compare, draw
 from tilth.server.items import item_counts, list_items
 from tilth.server.sources import find_function
 from tilth.store import Put
@@ -83,7 +83,9 @@ def test_a_run_of_a_client_is_told_with_its_graph_counts_reasons_and_sources(adm
     nodes = {each["id"]: each for each in told["nodes"]}
     assert list(nodes) == ["load", "square", "total"]
     assert {each["state"] for each in nodes.values()} == {"completed"}
-    assert nodes["square"]["items"] == {"total": 4, "counts": {"completed": 4}}
+    items = nodes["square"]["items"]
+    assert (items["total"], items["counts"]) == (4, {"completed": 4})
+    assert items["began"] >= told["run"]["started_at"]
     assert "items" not in nodes["load"]
     assert [(each["source"], each["target"], each["outputs"]) for each in told["edges"]] == [
         ("load", "square", ["output"]),
@@ -196,7 +198,8 @@ def test_a_graph_costs_little_among_very_many_items(server, admin, project):
             )
         store.write([Put(StepRun(run=run.id, step="fit", index=7, state=State.FAILED, attempt=2))])
         told = graph(admin, project, run.name)
-    assert told["nodes"][0]["items"] == {"total": None, "counts": {"completed": 19_999, "failed": 1}}
+    assert told["nodes"][0]["items"]["total"] is None
+    assert told["nodes"][0]["items"]["counts"] == {"completed": 19_999, "failed": 1}
     assert told["nodes"][0]["state"] == "running"
     path = f"/projects/{project}/runs/{run.name}/steps/fit/items?limit=3"
     _, page = admin.get(f"{path}&after=5")
@@ -224,10 +227,8 @@ def test_items_are_told_as_they_go_on(server, admin, project):
     ) as response:
         lines = list(response.iter_lines())
     at = lines.index("event: items")
-    assert json.loads(lines[at + 1].removeprefix("data: ")) == {
-        "step": "fit",
-        "counts": {"completed": 1, "failed": 1},
-    }
+    told = json.loads(lines[at + 1].removeprefix("data: "))
+    assert (told["step"], told["counts"]) == ("fit", {"completed": 1, "failed": 1})
 
 
 def test_items_are_counted_and_found_in_postgresql(postgres_database):
@@ -239,7 +240,7 @@ def test_items_are_counted_and_found_in_postgresql(postgres_database):
             of = {"run": run.id, "step": "fit", "attempt": attempt, "state": state}
             store.write([Put(StepRun(index=each, **of)) for each in range(0, 10, attempt)])
         store.write([Put(StepRun(run=run.id, step="fit", index=None))])
-        assert item_counts(store, run) == {"fit": {"failed": 5, "completed": 5}}
+        assert item_counts(store, run)["fit"].counts == {"failed": 5, "completed": 5}
         rows, following = list_items(store, run, "fit", [State.FAILED], "2", 2)
         assert ([json.loads(body)["index"] for body, _ in rows], following) == ([3, 5], "5")
     finally:
@@ -338,7 +339,7 @@ def test_a_mapped_step_tells_of_how_many_items_it_is_before_it_has_ended():
         LightStepRun(id="1", step="load", state=State.FAILED, attempt=1),
         LightStepRun(id="2", step="load", state=State.COMPLETED, attempt=2, outputs=given),
     ]
-    counts: Counts = {"one": {"completed": 2}}
+    counts: Counts = {"one": Counted({"completed": 2}, now())}
     told = draw(run, pipeline, step_runs, counts, {"a": 5}, driven=True)
     by_id = {each.id: each for each in told.nodes}
     assert [by_id[each].items.total for each in ("one", "two", "three")] == [5, 5, 3]

@@ -174,14 +174,11 @@ class _Watched:
         self._counts_at = began + max(_COUNTED_EVERY_S, 10 * took_s)
         changed = {step: each for step, each in counts.items() if self._counts.get(step) != each}
         self._counts = counts
-        return [
-            {
-                "event": "items",
-                "data": json.dumps({"step": step, "counts": each}),
-                "id": f"{step}.{sum(each.values())}",
-            }
-            for step, each in changed.items()
-        ]
+        events: list[Event] = []
+        for step, (count, first) in changed.items():
+            data = {"step": step, "counts": count, "began": first.isoformat() if first is not None else None}
+            events.append({"event": "items", "data": json.dumps(data), "id": f"{step}.{sum(count.values())}"})
+        return events
 
     def _new_lines(self) -> list[Event]:
         events = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -11,11 +11,21 @@ from tilth.records import Json, Moment, OutputRef, Run, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from tilth.ir.pipeline import Node, Pipeline
 
 _LONGEST = 300  # characters of a failure's message in a graph; the step itself has all of it
-Counts = dict[str, dict[str, int]]  # step -> state -> items whose last attempt is in it
+
+
+class Counted(NamedTuple):
+    """Items of one step: how many there are in each state, by the last attempt at each, and when the first began."""
+
+    counts: dict[str, int]
+    began: datetime | None
+
+
+Counts = dict[str, Counted]  # by the step's id
 
 
 class ShortFailure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,10 +56,12 @@ class RunAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ItemCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """The items of a mapped step: how many there are, where that is known, and how many are in each state."""
+    """The items of a mapped step: how many there are, where that is known, how many are in each state, and when the
+    first began, of those that have ended."""
 
     total: int | None
     counts: dict[str, int]
+    began: Moment | None = None
 
 
 class RunNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -142,7 +154,7 @@ def draw(
             else tuple(found.outputs if found is not None else ()),
             attempts=attempts.get(id_, 0),
             last=_attempt(found) if found is not None else None,
-            items=ItemCounts(total=totals.of(id_), counts=counts.get(id_, {})) if mapped else None,
+            items=_items(totals.of(id_), counts.get(id_)) if mapped else None,
         )
 
     if pipeline is not None:
@@ -176,7 +188,13 @@ def _last(step_runs: Iterable[LightStepRun]) -> tuple[dict[str, LightStepRun], d
     return last, attempts
 
 
-def _state_without(run: Run, counts: Mapping[str, int] | None) -> State:
+def _items(total: int | None, counted: Counted | None) -> ItemCounts:
+    if counted is None:
+        return ItemCounts(total=total, counts={})
+    return ItemCounts(total=total, counts=counted.counts, began=counted.began)
+
+
+def _state_without(run: Run, counts: Counted | None) -> State:
     """Where a step stands that has no record of its own: one that waits, or a mapped one whose items run."""
     if not run.state.is_final:
         return State.RUNNING if counts else State.QUEUED

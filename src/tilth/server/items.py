@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tilth.errors import DefinitionError
+from tilth.server.graphs import Counted
+from tilth.store.schema import moment
 
 if TYPE_CHECKING:
     from tilth.records import Run, State
@@ -19,16 +21,22 @@ _LATER = (
 
 
 def item_counts(store: SqlStore, run: Run) -> Counts:
-    """How many items of each mapped step are in each state, by the last attempt at each."""
+    """How many items of each mapped step are in each state, by the last attempt at each, and when the first began."""
     where = 'one.space = ? AND one.run = ? AND one."index" IS NOT NULL'
     values = (store.space, run.id)
-    sql = f"SELECT one.step, one.state, COUNT(*), MAX(one.attempt) FROM step_run AS one WHERE {where}"  # noqa: S608
+    sql = (
+        "SELECT one.step, one.state, COUNT(*), MAX(one.attempt), MIN(one.created_at) FROM step_run AS one "  # noqa: S608
+        f"WHERE {where}"
+    )
     rows = store.database.select(f"{sql} GROUP BY one.step, one.state", values)
+    began: dict[str, int] = {}
+    for step, _, _, _, first in rows:
+        began[step] = min(began.get(step, first), first)
     if run.fence > 1 or any(row[3] > 1 for row in rows):
         rows = store.database.select(f"{sql} AND NOT EXISTS ({_LATER}) GROUP BY one.step, one.state", values)
-    counts: Counts = {}
-    for step, state, count, _ in rows:
-        counts.setdefault(step, {})[state] = count
+    counts: Counts = {step: Counted({}, moment(first)) for step, first in began.items()}
+    for step, state, count, *_ in rows:
+        counts.setdefault(step, Counted({}, None)).counts[state] = count
     return counts
 
 

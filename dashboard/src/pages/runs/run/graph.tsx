@@ -28,6 +28,7 @@ type PathEdge = Edge<{ path: string }, "path">;
 const NODE_TYPES = { step: StepNodeMemo };
 const EDGE_TYPES = { path: PathEdgeView };
 const START = 0.85; // zoom where not all is in sight
+const EDGE = 32; // px between the first node and the edge
 const READABLE = 0.6; // zoom from which on names can be read
 
 type Props = {
@@ -122,25 +123,24 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
   );
 
   const box = useRef<HTMLDivElement>(null);
-  const { fitView, setCenter, zoomIn, zoomOut } = useReactFlow();
+  const { fitView, setCenter, setViewport, zoomIn, zoomOut } = useReactFlow();
   const shown = useRef<Map<string, Place> | null>(null);
   useEffect(() => {
     if (!places || shown.current === places || nodes.length === 0) return;
     const isFirst = shown.current === null;
     shown.current = places;
-    const start = places.get(selectedHome ?? "") ?? places.get(worstOf(nodes)) ?? leftmost(places);
+    const start = places.get(selectedHome ?? "") ?? places.get(worstOf(nodes)) ?? { x: 0, y: 0 };
     // After the nodes of this layout are drawn.
     requestAnimationFrame(() => {
       const room = box.current?.getBoundingClientRect();
       const size = sizeOf(places);
       const zoom = room ? Math.min(room.width / size.x, room.height / size.y) * 0.95 : 1;
       if (zoom >= READABLE && (isFirst || !selectedHome)) void fitView({ maxZoom: 1, padding: 0.05 });
-      else {
-        const ahead = room ? room.width / 2 / START - WIDTH : 0; // what comes after it is more telling
-        void setCenter(start.x + (selectedHome ? WIDTH / 2 : ahead), start.y + HEIGHT / 2, { zoom: START });
-      }
+      else if (selectedHome || isTelling(nodes))
+        void setCenter(start.x + WIDTH / 2, start.y + HEIGHT / 2, { zoom: START });
+      else void setViewport({ x: EDGE - start.x * START, y: EDGE - start.y * START, zoom: START });
     });
-  }, [places, nodes, selectedHome, fitView, setCenter]);
+  }, [places, nodes, selectedHome, fitView, setCenter, setViewport]);
 
   // Where the details that opened beside it would hide what was chosen, it is brought into sight.
   useEffect(() => {
@@ -170,7 +170,8 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
         ref={box}
         data-laid-out-ms={places ? Math.round(ms) : undefined}
         data-drawn={known.nodes.length}
-        className="relative h-[calc(100vh-14.5rem)] min-h-80 overflow-hidden rounded-lg border border-line bg-sunken"
+        style={{ height: `calc(100dvh - ${graph.run.state === "failed" ? 18.7 : 14.5}rem)` }}
+        className="relative min-h-80 overflow-hidden rounded-lg border border-line bg-sunken"
       >
         {error ? (
           <div className="p-4">
@@ -360,15 +361,12 @@ function sizeOf(places: Map<string, Place>): Place {
   return { x, y };
 }
 
+function isTelling(nodes: StepNode[]): boolean {
+  return worstOf(nodes) !== "";
+}
+
 function worstOf(nodes: StepNode[]): string {
   const states = nodes.map((each) => drawnState(each.data.drawn));
   const at = ["failed", "running"].map((state) => states.indexOf(state)).find((place) => place >= 0);
   return at === undefined ? "" : (nodes[at]?.id ?? "");
-}
-
-function leftmost(places: Map<string, Place>): Place {
-  let least: Place | null = null;
-  for (const each of places.values())
-    if (!least || each.x < least.x || (each.x === least.x && each.y < least.y)) least = each;
-  return least ?? { x: 0, y: 0 };
 }

@@ -4,7 +4,7 @@ import { isFinal, type Run, type RunAttempt, type RunGraph, type RunNode, type S
 export type LiveEvent =
   | { event: "run"; data: Run }
   | { event: "step_run"; data: StepRun }
-  | { event: "items"; data: { step: string; counts: Record<string, number> } };
+  | { event: "items"; data: { step: string; counts: Record<string, number>; began?: string | null } };
 
 const LONGEST = 300; // characters of a failure's message in a graph, as the server has it
 
@@ -33,7 +33,11 @@ export function reduce(graph: RunGraph, events: readonly LiveEvent[]): RunGraph 
       const known = node.items?.counts ?? {};
       if (sameCounts(known, each.data.counts)) continue;
       const begun = node.last ? node.state : "running";
-      changed.set(node.id, { ...node, state: begun, items: { total, counts: each.data.counts } });
+      changed.set(node.id, {
+        ...node,
+        state: begun,
+        items: { total, counts: each.data.counts, began: each.data.began },
+      });
     } else if (each.data.index === null || each.data.index === undefined) {
       const next = withAttempt(nodeOf(each.data.step), each.data);
       if (next) changed.set(next.id, next);

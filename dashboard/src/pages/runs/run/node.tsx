@@ -1,7 +1,7 @@
 import { Handle, type NodeProps, Position, type Node as XyNode } from "@xyflow/react";
 import clsx from "clsx";
 import { memo } from "react";
-import { between, count, duration } from "@/ui/format";
+import { between, count, duration, plural } from "@/ui/format";
 import { State } from "@/ui/state";
 import { CountBar, drawnCounts, drawnState } from "./counts";
 import type { Drawn } from "./fold";
@@ -24,6 +24,13 @@ export function note(node: RunNode, now: number): string {
   return duration(between(last.started_at, last.finished_at, now));
 }
 
+function itemsTold(done: number, total: number | null, state: string): string {
+  if (done === 0 && state === "cached") return total === null ? "reused" : `${count(total)} items reused`;
+  return done === total
+    ? plural(done, "item")
+    : `${count(done)} of ${total === null ? "?" : count(total)} items`;
+}
+
 function StepNodeView({ data, selected }: NodeProps<StepNode>) {
   const { drawn, now, open, lit } = data;
   const first = drawn.members[0] as RunNode;
@@ -34,7 +41,7 @@ function StepNodeView({ data, selected }: NodeProps<StepNode>) {
   const told = several
     ? `${count(drawn.members.length)} steps alike`
     : counted
-      ? `${count(done)} of ${counted.total === null ? "?" : count(counted.total)} items`
+      ? itemsTold(done, counted.total, state)
       : note(first, now);
   return (
     <>

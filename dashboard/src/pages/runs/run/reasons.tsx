@@ -85,7 +85,7 @@ export function Reasons({ detail, stepRun }: { detail: StepDetail; stepRun: Step
         <Button small look="quiet" className="-ml-2" aria-expanded={all} onClick={() => setAll(!all)}>
           {all
             ? "Show what differs alone"
-            : `Show all ${plural(parts.length, "part")}${compared?.run ? `, ${same} the same` : ""}`}
+            : `Show all ${plural(parts.length, "part")}${compared?.run && differ.length ? `, ${same} the same` : ""}`}
         </Button>
       )}
     </div>

@@ -136,7 +136,7 @@ function Details({
           <Items run={run} node={node} state={state} onState={onState} onOpen={onItem} />
         </Part>
       )}
-      {last && last.state !== "skipped" && (
+      {last && last.state !== "skipped" && (last.cache_reason || detail.compared) && (
         <Part title={last.state === "cached" ? "Why it was reused" : "Why it ran"}>
           <Reasons detail={detail} stepRun={last} />
         </Part>

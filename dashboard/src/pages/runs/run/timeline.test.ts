@@ -44,6 +44,13 @@ describe("where the time of a run went", () => {
     expect(told.length).toBe(5);
   });
 
+  it("lets a mapped step run since its first item began", () => {
+    const items = { total: 9, counts: { completed: 1 }, began: at(1) };
+    const told = timeline(run(null), [{ id: "m", state: "running", items }], BEGIN + 4000);
+    expect(told.bars[0]).toMatchObject({ start: 1, end: 4, parts: [{ phase: "running", start: 1, end: 4 }] });
+    expect(told.waiting).toBe(0);
+  });
+
   it("never lets parts reach beyond their end, whatever was measured", () => {
     const seconds = { environment: 50, running: 50 };
     const told = timeline(run(3), [node("a", { started_at: at(1), finished_at: at(2), seconds })], 0);

@@ -26,7 +26,7 @@ export type Timeline = {
 
 /** Where the time of a run went. `now` in ms since 1970: until then what runs has run. */
 export function timeline(run: Run, nodes: readonly RunNode[], now: number): Timeline {
-  const begun = nodes.filter((each) => each.last?.started_at && each.state !== "skipped");
+  const begun = nodes.map(withBegin).filter((each) => each.last?.started_at && each.state !== "skipped");
   const times = begun.map((each) => Date.parse(each.last?.started_at as string) - ahead(each) * 1000);
   const begin = Math.min(run.started_at ? Date.parse(run.started_at) : now, ...withoutSpread(times));
   const bars = begun.map((each) => bar(each, begin, now)).sort((a, b) => a.start - b.start || a.end - b.end);
@@ -50,6 +50,13 @@ export function timeline(run: Run, nodes: readonly RunNode[], now: number): Time
     ]),
     waiting: nodes.length - bars.length,
   };
+}
+
+/** A mapped step is recorded when it ends; until then it has run since its first item began. */
+function withBegin(node: RunNode): RunNode {
+  if (node.last || !node.items?.began) return node;
+  const { id, state } = node;
+  return { ...node, last: { id, revision: 0, fence: 1, attempt: 1, state, started_at: node.items.began } };
 }
 
 /** The smallest alone: a call with ten thousand arguments is too much for a browser. */

@@ -4,7 +4,7 @@ import { api, data } from "@/api/client";
 import { useProject } from "@/shell/project";
 import { Digest } from "@/ui/copy";
 import { bytes, count } from "@/ui/format";
-import type { StepRun } from "./graph-data";
+import { isFinal, type StepRun } from "./graph-data";
 import { To } from "./links";
 
 const LONGEST = 2000; // characters of a value that are shown
@@ -117,7 +117,7 @@ export function Values({ stepRun }: { stepRun: StepRun }) {
       />
       <List
         title="outputs"
-        none={stepRun.state === "completed" || stepRun.state === "cached" ? "none" : "none yet"}
+        none={isFinal(stepRun.state) ? "none" : "none yet"}
         items={outputs.map(([name, ref]) => [name, artifact(ref.artifact ?? "", ref.digest)])}
       />
     </dl>
