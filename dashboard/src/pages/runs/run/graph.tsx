@@ -20,8 +20,11 @@ import { useNow } from "@/ui/time";
 import { drawnState } from "./counts";
 import { type Drawn, picture } from "./fold";
 import { isFinal, type RunGraph } from "./graph-data";
-import { HEIGHT, Layouter, type Place, WIDTH } from "./layout";
+import { HEIGHT, Layouter, type Place, WIDTH, warmUp } from "./layout";
 import { type StepNode, StepNodeMemo } from "./node";
+
+// While the run is still being asked for.
+warmUp();
 
 type PathEdge = Edge<{ path: string }, "path">;
 
@@ -171,7 +174,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
         data-laid-out-ms={places ? Math.round(ms) : undefined}
         data-drawn={known.nodes.length}
         style={{ height: `calc(100dvh - ${graph.run.state === "failed" ? 18.7 : 14.5}rem)` }}
-        className="relative min-h-80 overflow-hidden rounded-lg border border-line bg-sunken"
+        className="relative min-h-80 max-md:h-[55dvh]! overflow-hidden rounded-lg border border-line bg-sunken"
       >
         {error ? (
           <div className="p-4">

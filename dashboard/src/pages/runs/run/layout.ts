@@ -116,21 +116,40 @@ function towards(from: Place, to: Place, length: number): Place {
   return { x: from.x + ((to.x - from.x) / all) * length, y: from.y + ((to.y - from.y) / all) * length };
 }
 
-/** Lays graphs out in a worker. What is asked for anew makes the question before it void. */
+type Elk = InstanceType<typeof ELK>;
+
+let spare: Elk | null = null;
+
+function begin(): Elk {
+  return new ELK({ workerFactory: () => new Worker(workerUrl) });
+}
+
+/** Have a worker ready: to load the library takes as long as to lay out a small graph. */
+export function warmUp() {
+  spare ??= begin();
+}
+
+/** Lays graphs out in a worker, one at a time: a new question makes the one before it void. */
 export class Layouter {
-  private elk: InstanceType<typeof ELK> | null = null;
+  private elk: Elk | null = null;
+  private busy = false;
 
   async layout(nodes: readonly string[], edges: readonly DrawnEdge[]): Promise<Layout> {
     this.close();
-    const elk = new ELK({ workerFactory: () => new Worker(workerUrl) });
+    const elk = spare ?? begin();
+    spare = null;
     this.elk = elk;
+    this.busy = true;
     const began = performance.now();
     const answer = await elk.layout(question(nodes, edges));
+    this.busy = false;
     return { ...answered(answer), ms: performance.now() - began };
   }
 
   close() {
-    this.elk?.terminateWorker();
+    if (this.busy) this.elk?.terminateWorker();
+    else if (this.elk) spare ??= this.elk;
     this.elk = null;
+    this.busy = false;
   }
 }

@@ -12,7 +12,7 @@ import { isFinal, type RunGraph } from "./graph-data";
 import { ABOUT, type Bar, PHASES, type Phase, ticks, timeline } from "./timeline";
 
 const ROW = 30; // px
-const NAMES = 200; // px
+const NAMES = "w-32 sm:w-52"; // the column of names
 const SCROLLER = "max-h-[calc(100vh-22rem)] min-h-40 overflow-auto rounded-b-lg";
 const ZOOMS = [1, 2, 4, 8, 16, 32, 64];
 
@@ -75,8 +75,7 @@ export function TimelineView({
           <div style={{ minWidth: `max(560px, ${zoom * 100}%)` }}>
             <div className="sticky top-0 z-20 flex h-7 border-b border-line bg-surface text-xs text-muted">
               <span
-                className="sticky left-0 z-10 flex shrink-0 items-center border-r border-line bg-surface px-3"
-                style={{ width: NAMES }}
+                className={`sticky left-0 z-10 flex shrink-0 items-center border-r border-line bg-surface px-3 ${NAMES}`}
               >
                 step
               </span>
@@ -157,9 +156,9 @@ function Row({
         onClick={() => onOpen(bar.id)}
         className={clsx(
           "sticky left-0 z-10 flex shrink-0 items-center gap-2 border-r border-line px-3 text-left text-[13px] hover:underline focus-visible:outline-offset-[-2px]",
+          NAMES,
           selected ? "bg-accent-soft" : "bg-surface",
         )}
-        style={{ width: NAMES }}
       >
         <span className="min-w-0 grow truncate">{bar.id}</span>
         {bar.state !== "completed" && <State state={bar.state} bare />}

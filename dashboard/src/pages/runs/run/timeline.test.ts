@@ -49,6 +49,8 @@ describe("where the time of a run went", () => {
     const told = timeline(run(null), [{ id: "m", state: "running", items }], BEGIN + 4000);
     expect(told.bars[0]).toMatchObject({ start: 1, end: 4, parts: [{ phase: "running", start: 1, end: 4 }] });
     expect(told.waiting).toBe(0);
+    const ended = node("m", { started_at: at(1), finished_at: at(3), seconds: { total: 2 } });
+    expect(timeline(run(3), [ended], 0).bars[0]?.parts).toEqual([{ phase: "running", start: 1, end: 3 }]);
   });
 
   it("never lets parts reach beyond their end, whatever was measured", () => {

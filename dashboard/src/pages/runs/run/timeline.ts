@@ -90,7 +90,7 @@ function bar(node: RunNode, begin: number, now: number): Bar {
   };
   if (queued > 0) parts.push({ phase: "queued", start: at, end: begun });
   at = begun;
-  const isMeasured = Object.keys(seconds).some((name) => name !== "queued");
+  const isMeasured = ["environment", "loading", "running", "saving"].some((name) => name in seconds);
   if (!isMeasured) add("running", end - begun);
   else {
     const told = measured.environment + measured.loading + measured.running + measured.saving;
