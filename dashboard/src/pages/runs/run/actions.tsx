@@ -12,8 +12,9 @@ import { ErrorView } from "@/ui/said";
 import { State } from "@/ui/state";
 import { toast } from "@/ui/toast";
 import { quoted } from "./commands";
-import { graphKey, isFinal, type RunGraph, runState } from "./graph-data";
 import { LINK, To } from "./links";
+import { isFinal, type RunGraph, runState } from "./model";
+import { graphKey } from "./queries";
 
 /** What can be done with a run: by the server where it can, else by the command to type. */
 export function Actions({ graph }: { graph: RunGraph }) {

@@ -1,7 +1,7 @@
 import { colourOf } from "@/ui/state";
 import type { Drawn } from "./fold";
-import type { RunNode } from "./graph-data";
 import { ORDER } from "./live";
+import type { RunNode } from "./model";
 
 /** The state of what is drawn: of several steps, what one would look at first. */
 export function drawnState(drawn: Drawn): string {

@@ -3,8 +3,8 @@ import { Card, Facts } from "@/ui/card";
 import { Digest } from "@/ui/copy";
 import { exact } from "@/ui/format";
 import { Badge } from "@/ui/state";
-import type { Run } from "./graph-data";
 import { To } from "./links";
+import type { Run } from "./model";
 import { Json } from "./values";
 
 /** What a run was given, what it logged, and where it came from. */

@@ -1,4 +1,5 @@
 import { queryOptions, useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { api, data } from "@/api/client";
 import type { components } from "@/api/schema";
@@ -9,8 +10,8 @@ import { bytes, duration, plural } from "@/ui/format";
 import { Answer, Empty } from "@/ui/said";
 import { Badge } from "@/ui/state";
 import { Ago } from "@/ui/time";
-import type { Run, RunGraph, RunNode } from "./graph-data";
-import { To } from "./links";
+import { LINK, To } from "./links";
+import type { Run, RunGraph, RunNode } from "./model";
 
 type Environment = components["schemas"]["Environment"];
 type Build = components["schemas"]["Build"];
@@ -75,21 +76,35 @@ export function EnvironmentsTab({ graph }: { graph: RunGraph }) {
   return (
     <Answer query={query}>
       {({ environments, builds }) => (
-        <div className="grid gap-4 lg:grid-cols-2">
-          {all.map((each) => (
-            <One
-              key={`${each.role} ${each.name}`}
-              told={each}
-              graph={graph}
-              environment={environments.find((one) => one.id === each.digest)}
-              builds={builds.filter(
-                (one) => one.environment === each.digest && (!each.image || one.image === each.image),
-              )}
-            />
-          ))}
+        <div className="space-y-3">
+          <p className="text-sm">
+            <SideBySide run={graph.run.id} />
+          </p>
+          <div className="grid gap-4 lg:grid-cols-2">
+            {all.map((each) => (
+              <One
+                key={`${each.role} ${each.name}`}
+                told={each}
+                graph={graph}
+                environment={environments.find((one) => one.id === each.digest)}
+                builds={builds.filter(
+                  (one) => one.environment === each.digest && (!each.image || one.image === each.image),
+                )}
+              />
+            ))}
+          </div>
         </div>
       )}
     </Answer>
+  );
+}
+
+function SideBySide({ run }: { run: string }) {
+  const project = useProject();
+  return (
+    <Link to="/p/$project/environments" params={{ project }} search={{ run }} className={LINK}>
+      See them side by side, package by package
+    </Link>
   );
 }
 

@@ -1,6 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ALIKE, picture } from "./fold";
-import type { RunEdge, RunNode } from "./graph-data";
+import type { RunEdge, RunNode } from "./model";
+
+vi.setConfig({ testTimeout: 120_000 }); // however busy the machine is
 
 /** `load` → `count` times (`clean` → `fit`) → `pick`, as a loop makes it. */
 function loop(count: number): [RunNode[], RunEdge[]] {

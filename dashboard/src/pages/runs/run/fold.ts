@@ -1,4 +1,4 @@
-import type { RunEdge, RunNode } from "./graph-data";
+import type { RunEdge, RunNode } from "./model";
 
 /** Beyond this many, nodes are neither laid out nor drawn. */
 export const MOST = 1500;

@@ -19,8 +19,8 @@ import { colourOf } from "@/ui/state";
 import { useNow } from "@/ui/time";
 import { drawnState } from "./counts";
 import { type Drawn, picture } from "./fold";
-import { isFinal, type RunGraph } from "./graph-data";
 import { HEIGHT, Layouter, type Place, WIDTH, warmUp } from "./layout";
+import { isFinal, type RunGraph } from "./model";
 import { type StepNode, StepNodeMemo } from "./node";
 
 // While the run is still being asked for.

@@ -7,8 +7,9 @@ import { Empty, ErrorView } from "@/ui/said";
 import { State } from "@/ui/state";
 import { type Column, DataTable } from "@/ui/table";
 import { Took } from "@/ui/time";
-import { isFinal, itemsQuery, type RunNode, type State as StateName, type StepRun } from "./graph-data";
 import { ORDER } from "./live";
+import { isFinal, type RunNode, type State as StateName, type StepRun } from "./model";
+import { itemsQuery } from "./queries";
 
 const AGAIN_MS = 3000; // between two looks at items that go on
 

@@ -1,8 +1,10 @@
 import { createRequire } from "node:module";
 import type { ElkNode } from "elkjs/lib/elk-api";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { DrawnEdge } from "./fold";
 import { answered, HEIGHT, type Place, question, rounded, WIDTH } from "./layout";
+
+vi.setConfig({ testTimeout: 120_000 }); // however busy the machine is
 
 const Elk = createRequire(import.meta.url)("elkjs");
 const elk: { layout(graph: ElkNode): Promise<ElkNode> } = new Elk();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { RunGraph, StepRun } from "./graph-data";
 import { type LiveEvent, merge, reduce, stateCounts } from "./live";
+import type { RunGraph, StepRun } from "./model";
 
 const RUN = {
   id: "r",

@@ -1,4 +1,4 @@
-import { isFinal, type Run, type RunAttempt, type RunGraph, type RunNode, type StepRun } from "./graph-data";
+import { isFinal, type Run, type RunAttempt, type RunGraph, type RunNode, type StepRun } from "./model";
 
 /** What a server tells of a run as it happens. */
 export type LiveEvent =

@@ -5,8 +5,8 @@ import { between, count, duration, plural } from "@/ui/format";
 import { State } from "@/ui/state";
 import { CountBar, drawnCounts, drawnState } from "./counts";
 import type { Drawn } from "./fold";
-import type { RunNode } from "./graph-data";
 import { HEIGHT, WIDTH } from "./layout";
+import type { RunNode } from "./model";
 
 export type StepNodeData = { drawn: Drawn; now: number; open: (drawn: Drawn) => void; lit: boolean };
 export type StepNode = XyNode<StepNodeData, "step">;

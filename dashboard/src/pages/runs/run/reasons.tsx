@@ -3,8 +3,8 @@ import { useState } from "react";
 import { Button } from "@/ui/button";
 import { plural, short } from "@/ui/format";
 import { Ago } from "@/ui/time";
-import type { StepDetail, StepRun } from "./graph-data";
 import { To } from "./links";
+import type { StepDetail, StepRun } from "./model";
 import { Ticked } from "./ticked";
 
 const WORDS: Record<string, string> = {

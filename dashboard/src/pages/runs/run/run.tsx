@@ -15,10 +15,11 @@ import { Actions } from "./actions";
 import { DetailsTab } from "./details";
 import { EnvironmentsTab } from "./environments";
 import { type Drawn, picture } from "./fold";
-import { graphQuery, type RunGraph, type RunNode, runState } from "./graph-data";
 import { To } from "./links";
 import { stateCounts } from "./live";
 import { LogsTab } from "./logs";
+import { type RunGraph, type RunNode, runState } from "./model";
+import { graphQuery } from "./queries";
 import type { RunSearch } from "./routes";
 import { StepPanel } from "./step";
 import { StepsTab, StepTable } from "./steps";
@@ -223,7 +224,13 @@ function Body({ graph }: { graph: RunGraph }) {
         />
       ),
     },
-    { id: "logs", label: "Logs", content: <LogsTab run={graph.run} /> },
+    {
+      id: "logs",
+      label: "Logs",
+      content: (
+        <LogsTab run={graph.run} log={search.log ?? ""} onLog={(log) => show({ log }, { replace: true })} />
+      ),
+    },
     { id: "environments", label: "Environments", content: <EnvironmentsTab graph={graph} /> },
     { id: "details", label: "Details", content: <DetailsTab run={graph.run} /> },
   ];

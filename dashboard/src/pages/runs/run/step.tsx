@@ -11,17 +11,10 @@ import { State } from "@/ui/state";
 import { Ago, Took } from "@/ui/time";
 import { stepCommands } from "./commands";
 import { CountBar, drawnCounts } from "./counts";
-import {
-  type Failure,
-  isFinal,
-  type RunGraph,
-  type RunNode,
-  type StepDetail,
-  type StepRun,
-  stepQuery,
-} from "./graph-data";
 import { Items } from "./items";
 import { To } from "./links";
+import { type Failure, isFinal, type RunGraph, type RunNode, type StepDetail, type StepRun } from "./model";
+import { stepQuery } from "./queries";
 import { Reasons } from "./reasons";
 import { SourceView } from "./source";
 import { Ticked } from "./ticked";

@@ -5,8 +5,8 @@ import { Empty } from "@/ui/said";
 import { State } from "@/ui/state";
 import { type Column, DataTable } from "@/ui/table";
 import { Took } from "@/ui/time";
-import { isFinal, type RunGraph, type RunNode } from "./graph-data";
 import { ORDER } from "./live";
+import { isFinal, type RunGraph, type RunNode } from "./model";
 
 /** Why a step was reused or had to run, or what it failed of, in one line. */
 export function reason(node: RunNode): string {

@@ -1,4 +1,4 @@
-import { render } from "@testing-library/react";
+import { renderToStaticMarkup } from "react-dom/server";
 import { expect, it } from "vitest";
 import { Ticked } from "./ticked";
 
@@ -10,5 +10,5 @@ it.each([
   ["<b>`<i>`", '&lt;b&gt;<code class="break-words">&lt;i&gt;</code>'],
   ["", ""],
 ])("shows %s", (text, html) => {
-  expect(render(<Ticked>{text}</Ticked>).container.innerHTML).toBe(html);
+  expect(renderToStaticMarkup(<Ticked>{text}</Ticked>)).toBe(html);
 });

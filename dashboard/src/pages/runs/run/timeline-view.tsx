@@ -8,7 +8,7 @@ import { duration, plural } from "@/ui/format";
 import { Empty } from "@/ui/said";
 import { State } from "@/ui/state";
 import { useNow } from "@/ui/time";
-import { isFinal, type RunGraph } from "./graph-data";
+import { isFinal, type RunGraph } from "./model";
 import { ABOUT, type Bar, PHASES, type Phase, ticks, timeline } from "./timeline";
 
 const ROW = 30; // px

@@ -1,6 +1,8 @@
-import { describe, expect, it } from "vitest";
-import type { Run, RunNode } from "./graph-data";
+import { describe, expect, it, vi } from "vitest";
+import type { Run, RunNode } from "./model";
 import { ticks, timeline } from "./timeline";
+
+vi.setConfig({ testTimeout: 120_000 }); // however busy the machine is
 
 const BEGIN = Date.parse("2026-01-01T00:00:00Z");
 const at = (seconds: number) => new Date(BEGIN + seconds * 1000).toISOString();

@@ -1,4 +1,4 @@
-import type { Run, RunNode } from "./graph-data";
+import type { Run, RunNode } from "./model";
 
 /** What a step spends time on, in the order in which it does. */
 export const PHASES = ["queued", "environment", "starting", "loading", "running", "saving"] as const;

@@ -1,8 +1,9 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { ApiError } from "@/api/errors";
-import { graphKey, graphQuery, isFinal, type RunGraph } from "./graph-data";
 import { type LiveEvent, reduce } from "./live";
+import { isFinal, type RunGraph } from "./model";
+import { graphKey, graphQuery } from "./queries";
 
 /** Whether the page hears of what happens: `over` when nothing will. */
 export type Live = "connecting" | "live" | "lost" | "over";

@@ -4,8 +4,8 @@ import { api, data } from "@/api/client";
 import { useProject } from "@/shell/project";
 import { Digest } from "@/ui/copy";
 import { bytes, count } from "@/ui/format";
-import { isFinal, type StepRun } from "./graph-data";
 import { To } from "./links";
+import { isFinal, type StepRun } from "./model";
 
 const LONGEST = 2000; // characters of a value that are shown
 
