@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tilth.errors import TilthError
+from tilth.errors import OutsideError, TilthError
 from tilth.store.patience import PATIENCE
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class _Reporting:
         self._folder = home.runs / run.id
         self._path = f"/projects/{quote(store.project, safe='')}/runs/{run.id}"
         self._sent: dict[str, int] = {}
+        self._shown = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tilth-reporting", daemon=True)
 
@@ -67,11 +68,13 @@ class _Reporting:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._show()
         with contextlib.suppress(TilthError):  # the records are there; a log may be short, a lease runs out
             self._ship()
             self._store.api.request("DELETE", f"{self._path}/lease", patience_s=_END_S)
 
     def _work(self) -> None:
+        self._show()
         with contextlib.suppress(TilthError):
             self._keep_what_others_need()
         beaten = time.monotonic()
@@ -81,6 +84,7 @@ class _Reporting:
                     self._beat()
                     beaten = time.monotonic()
                 self._ship()
+            self._show()
 
     def _beat(self, patience_s: float = _BRIEFLY_S) -> None:
         told = {
@@ -106,6 +110,20 @@ class _Reporting:
         bundle = bundle_path(self._run.bundle, self._home)
         if self._run.bundle and bundle.exists():
             deliver(bundle, self._run.bundle, objects)
+
+    def _show(self) -> None:
+        """Send what the server shows the run by; once, or again when the server was away."""
+        if self._shown:
+            return
+        from tilth.client.showing import send  # here for cost, beside the run
+
+        try:
+            send(self._folder, self._store.api, self._store.project, patience_s=_BRIEFLY_S)
+            self._shown = True
+        except OutsideError:
+            return
+        except (TilthError, OSError):
+            self._shown = True  # it would not take it the next time either
 
     def _ship(self) -> None:
         for path in sorted((self._folder / "logs").glob("*.log")):

@@ -138,6 +138,15 @@ def source_digest(path: Path) -> str:
     return _digest(content if path.name.endswith(_COMPILED) else _normal(_decode(content)))
 
 
+def normal_source(path: Path) -> bytes:
+    """The text of one module's file that its digest is of: UTF-8, with newlines normalised.
+
+    Raises:
+        OSError, SyntaxError, UnicodeDecodeError: As `source_digest`.
+    """
+    return _normal(_decode(path.read_bytes()))
+
+
 class _Finder:
     """Finds the file of a project module as Python's path finder would, from listings read once."""
 

@@ -27,6 +27,7 @@ from tilth.server.api import (
     builds,
     dashboard,
     environments,
+    graphs,
     health,
     launches,
     live,
@@ -167,6 +168,7 @@ def create_app(
     app.router.routes[:0] = records.router.routes
     for part in (
         live,
+        graphs,
         objects,
         artifacts,
         environments,

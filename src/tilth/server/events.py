@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tilth.errors import DatabaseUnavailable, NotFound
 from tilth.records import Run, State, StepRun
 from tilth.server.documents import text_of
+from tilth.server.items import item_counts
+from tilth.store.sql import read_row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tilth.server.files import Files
+    from tilth.server.graphs import Counts
     from tilth.store.sql import SqlStore
 
 _QUICK_S, _SLOW_S = 0.25, 2.0  # between two looks: while something happens, and when nothing has for a while
 _LONGEST_S = 5.0  # that somebody who lost the project is still listened for, while nothing happens
 _AT_ONCE = 1 << 16  # bytes of one log in one event
+_COUNTED_EVERY_S = 1.0  # at most, and no more than a tenth of the time goes into counting
 _FINAL = frozenset(state.value for state in State if state.is_final)
 
 Event = dict[str, Any]
@@ -79,6 +83,8 @@ class _Watched:
         self._events: list[Event] = []
         self._revisions: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
+        self._counts: Counts = {}
+        self._counts_at = 0.0
         self._over = False
         self._asked: dict[str, tuple[int, float, asyncio.Future[bool]]] = {}
         self._changed = asyncio.Condition()
@@ -134,6 +140,7 @@ class _Watched:
         events: list[Event] = []
         for row_id, row in self._new_steps():
             events.append({"event": "step_run", "data": text_of(row), "id": f"{row_id}.{row[1]}"})
+        events += self._new_counts(read_row(Run, run))
         events += self._new_lines()
         if self._revisions.get(self._run) != run[1]:
             self._revisions[self._run] = run[1]
@@ -156,6 +163,22 @@ class _Watched:
                 self._revisions[row_id] = row[1]
                 new.append((row_id, row))
         return new
+
+    def _new_counts(self, run: Run) -> list[Event]:
+        """Of mapped steps whose items have gone on: how many are in each state. There may be very many of them."""
+        began = time.monotonic()
+        if began < self._counts_at and not run.state.is_final:
+            return []
+        counts = item_counts(self._store, run)
+        took_s = time.monotonic() - began
+        self._counts_at = began + max(_COUNTED_EVERY_S, 10 * took_s)
+        changed = {step: each for step, each in counts.items() if self._counts.get(step) != each}
+        self._counts = counts
+        events: list[Event] = []
+        for step, (count, first) in changed.items():
+            data = {"step": step, "counts": count, "began": first.isoformat() if first is not None else None}
+            events.append({"event": "items", "data": json.dumps(data), "id": f"{step}.{sum(count.values())}"})
+        return events
 
     def _new_lines(self) -> list[Event]:
         events = []

@@ -89,6 +89,11 @@ def sql_value(value: object) -> str | int | None:
     raise TypeError(f"no column holds {type(value).__name__}")
 
 
+def moment(value: int) -> datetime:
+    """The time that a column holds as a number."""
+    return _EPOCH + value * _MICROSECOND
+
+
 def _index(table: str, names: tuple[str, ...], *, unique: bool = False) -> str:
     quoted = ", ".join(f'"{name}"' for name in ("space", *names))
     return f'CREATE {"UNIQUE " if unique else ""}INDEX "{table}_by_{"_".join(names)}" ON "{table}" ({quoted})'

@@ -1,6 +1,7 @@
 import { createRoute, lazyRouteComponent } from "@tanstack/react-router";
 import { projectRoute } from "@/routes";
 import { readFilters, writeFilters } from "./filters";
+import { runRoute } from "./run/routes";
 
 export const runRoutes = [
   createRoute({
@@ -9,6 +10,7 @@ export const runRoutes = [
     validateSearch: (search) => writeFilters(readFilters(search)),
     component: lazyRouteComponent(() => import("./runs")),
   }),
+  runRoute,
   createRoute({
     getParentRoute: () => projectRoute,
     path: "runs/$run/logs/$log",

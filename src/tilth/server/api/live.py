@@ -185,7 +185,7 @@ def put_log(asked: Editor, run: str, name: str, body: Body, offset: Annotated[in
         **answers(None),
         200: {
             "content": {"text/event-stream": {}},
-            "description": "Server-sent events: `run`, `step_run`, `log`",
+            "description": "Server-sent events: `run`, `step_run`, `items`, `log`",
         },
     },
 )
@@ -197,7 +197,8 @@ def events(
 ) -> EventSourceResponse:
     """First everything that has happened, then what comes, until the run has ended, or the listener may not hear it.
 
-    `run` and `step_run` carry the record; `log` carries a log's name, the offset, and lines.
+    `run` and `step_run` carry the record, `items` how many items of a mapped step are in each state, `log` a log's
+    name, the offset, and lines.
     """
     asked.store.get(Run, run)
     watchers: Watchers = request.app.state.watchers
