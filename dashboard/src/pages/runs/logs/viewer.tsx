@@ -263,7 +263,11 @@ export function LogViewer({
           <div style={{ height: tall(lines, 0), minWidth: "100%", width: wrap ? "100%" : "max-content" }}>
             <div
               className="sticky top-0"
-              style={{ height: Math.min(view, tall(lines, 0)), minWidth: "100%", contain: wrap ? "strict" : "style" }}
+              style={{
+                height: Math.min(view, tall(lines, 0)),
+                minWidth: "100%",
+                contain: wrap ? "strict" : "style",
+              }}
             >
               <div
                 className={clsx("absolute min-w-full", wrap && "w-full", atEnd && "bottom-0")}
