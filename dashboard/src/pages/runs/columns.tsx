@@ -14,6 +14,7 @@ export function RunLink({ project, run, children }: { project: string; run: stri
       to={`/p/${encodeURIComponent(project)}/runs/${encodeURIComponent(run)}` as string}
       className="inline-flex max-w-full font-medium hover:underline"
       title={run}
+      {...(children === undefined && { "aria-label": run })} // not as two words
     >
       {children ?? <RunName name={run} />}
     </Link>

@@ -168,11 +168,12 @@ export function LogViewer({
   );
   const last = Math.min(lines, Math.ceil(top + view / ROW) + OVER);
   const digits = String(Math.max(lines, 1)).length;
+  const slots = Math.ceil(view / ROW) + 3 * OVER;
   const rows: ReactNode[] = [];
   for (let number = first; number < last; number += 1) {
     rows.push(
       <Row
-        key={number}
+        key={number % slots} // of a row that scrolled out, another takes the place: making one costs more
         number={number}
         line={line(number)}
         digits={digits}
@@ -262,7 +263,11 @@ export function LogViewer({
           <div style={{ height: tall(lines, 0), minWidth: "100%", width: wrap ? "100%" : "max-content" }}>
             <div
               className="sticky top-0"
-              style={{ height: Math.min(view, tall(lines, 0)), minWidth: "100%" }}
+              style={{
+                height: Math.min(view, tall(lines, 0)),
+                minWidth: "100%",
+                contain: wrap ? "strict" : "style",
+              }}
             >
               <div
                 className={clsx("absolute min-w-full", wrap && "w-full", atEnd && "bottom-0")}
