@@ -67,6 +67,8 @@ class Contents:
             for each in environment.packages
             if environment.role == "client" and (known := self.metadata(each)) and known.requested
         ]
+        if len(requested) == len(environment.packages) > 1:
+            requested = []  # uv notes it of whatever it installs, which tells nothing
         return make_graph(
             environment.packages,
             requirements=environment.requirements,

@@ -325,7 +325,7 @@ class PackageContents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 class EnvironmentContents(Record, frozen=True, kw_only=True):
     """What is known of the packages of an environment beyond its lock. Its id is the environment's digest."""
 
-    kind: ClassVar[str] = "environment_contents"
+    kind: ClassVar[str] = "environment_content"
 
     packages: dict[str, PackageContents] = {}  # by name; those that the machine had
 

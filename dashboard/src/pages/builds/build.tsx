@@ -8,6 +8,7 @@ import { bytes, duration, short } from "@/ui/format";
 import { Page } from "@/ui/page";
 import { Answer, Loading, sentence } from "@/ui/said";
 import { Ago, Took } from "@/ui/time";
+import { Quoted } from "../environments/parts";
 import { ImageLayers } from "./layers";
 import { BuildLog } from "./log";
 import { type Build, buildById } from "./queries";
@@ -60,7 +61,7 @@ function Told({ project, build }: { project: string; build: Build }) {
           <ul className="min-w-0 space-y-1">
             {build.warnings?.map((each) => (
               <li key={each} className="break-words">
-                {sentence(each)}
+                <Quoted text={sentence(each)} />
               </li>
             ))}
           </ul>
@@ -86,7 +87,7 @@ function Told({ project, build }: { project: string; build: Build }) {
       <Card title="What it is">
         <Facts
           items={[
-            build.image ? ["image", <Digest key="image" value={build.image} length={64} />] : null,
+            build.image ? ["image", <Digest key="image" value={build.image} length={20} />] : null,
             [
               "environment",
               <span key="environment" className="inline-flex items-center gap-2">
@@ -164,9 +165,15 @@ function Problem({ what, why, mend }: { what: string; why: string; mend: string 
     <div role="alert" className="flex gap-3 rounded-lg border border-line bg-bad-soft p-4 text-sm">
       <CircleAlert className="mt-0.5 size-4 shrink-0 text-bad" aria-hidden />
       <div className="min-w-0 space-y-1">
-        <p className="font-semibold break-words text-bad">{what}</p>
+        <p className="font-semibold break-words text-bad">
+          <Quoted text={what} />
+        </p>
         {why && <p className="break-words">{why}</p>}
-        {mend && <p className="break-words">{mend}</p>}
+        {mend && (
+          <p className="break-words">
+            <Quoted text={mend} />
+          </p>
+        )}
       </div>
     </div>
   );

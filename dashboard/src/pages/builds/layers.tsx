@@ -6,8 +6,9 @@ import { Digest } from "@/ui/copy";
 import { bytes, plural } from "@/ui/format";
 import { Answer } from "@/ui/said";
 import { Badge } from "@/ui/state";
+import { layerTone } from "../environments/bars";
 import { came, WAYS } from "../environments/layers";
-import { Key, Legend } from "../environments/parts";
+import { Key, Legend, ScaledBar } from "../environments/parts";
 import { layersOf } from "./queries";
 
 /** The layers of one image, each as high as it is large, with who shares it and how it came there. */
@@ -40,36 +41,19 @@ export function ImageLayers({ project, build }: { project: string; build: string
             }
           >
             <div className="space-y-3 border-b border-line p-4">
-              <div
-                role="img"
-                aria-label="layers, to scale"
-                className="flex h-10 gap-px overflow-hidden rounded bg-sunken"
-              >
-                {image.layers.map((each, at) => (
-                  <div
-                    // biome-ignore lint/suspicious/noArrayIndexKey: an image may have one layer twice
-                    key={`${at} ${each.digest}`}
-                    title={`${each.title}: ${bytes(each.size)}`}
-                    style={{ width: `${(100 * each.size) / image.size}%` }}
-                    className={clsx(
-                      "flex min-w-0 items-center overflow-hidden px-1 text-xs whitespace-nowrap",
-                      each.shared.length ? "bg-cached text-surface" : "bg-accent text-accent-ink",
-                      came(each.way) === "there" && "hatched",
-                    )}
-                  >
-                    {each.size / image.size > 0.07 && (
-                      <span
-                        className={clsx(
-                          "truncate rounded-sm px-1",
-                          each.shared.length ? "bg-cached" : "bg-accent",
-                        )}
-                      >
-                        {each.title}
-                      </span>
-                    )}
-                  </div>
-                ))}
-              </div>
+              <ScaledBar
+                className="h-10"
+                scale={image.size}
+                label="layers, to scale"
+                segments={image.layers.map((each, at) => ({
+                  key: `${at} ${each.digest}`,
+                  start: image.layers.slice(0, at).reduce((sum, one) => sum + one.size, 0),
+                  size: each.size,
+                  tone: layerTone(each.shared.length > 0, each.way),
+                  label: each.title,
+                  title: `${each.title}: ${bytes(each.size)}`,
+                }))}
+              />
               <p className="text-sm text-muted">
                 <b className="font-semibold text-ink">{bytes(image.shared_size)}</b> shared with{" "}
                 {plural(image.compared_with, "other image")} of the newest builds;{" "}

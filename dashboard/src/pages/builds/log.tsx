@@ -86,7 +86,7 @@ export function BuildLog({
                   style={{ height: ROW, transform: `translateY(${item.start}px)` }}
                 >
                   <span className="shrink-0 text-muted select-none" title={line.time}>
-                    {line.time.slice(11, 19)}
+                    {clock(line.time)}
                   </span>
                   <span className={clsx(line.stream === "stderr" && "text-bad")}>{line.text}</span>
                 </div>
@@ -147,4 +147,10 @@ function useLog(
     };
   }, [project, id, live]);
   return { told, here, failed };
+}
+
+/** A moment as the reader's clock has it: `11:21:27`. */
+function clock(time: string): string {
+  const at = new Date(time);
+  return Number.isNaN(at.getTime()) ? "" : at.toLocaleTimeString("en-GB");
 }

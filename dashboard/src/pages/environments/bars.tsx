@@ -3,9 +3,9 @@ import clsx from "clsx";
 import { Card } from "@/ui/card";
 import { bytes, plural } from "@/ui/format";
 import { came, drawn, type Image, longest, stored, WAYS } from "./layers";
-import { Key, keyOf, Legend, total } from "./parts";
+import { Key, keyOf, Legend, ScaledBar, type Segment, total } from "./parts";
 import type { Passed } from "./queries";
-import { parts } from "./scale";
+import { type Part, parts } from "./scale";
 
 /** Packages of several environments as bars of one scale, those that others have too in a colour of their own. */
 export function SizeBars({ project, environments }: { project: string; environments: Passed[] }) {
@@ -55,38 +55,15 @@ export function SizeBars({ project, environments }: { project: string; environme
                   each.name
                 )}
               </span>
-              <div
-                role="img"
-                aria-label={`${each.name}: ${seen
+              <ScaledBar
+                className="h-8"
+                scale={widest}
+                label={`${each.name}: ${seen
                   .slice(0, 5)
                   .map((one) => `${one.item.name} ${bytes(one.size)}`)
                   .join(", ")}`}
-                className="flex h-8 gap-px overflow-hidden rounded bg-sunken"
-              >
-                {seen.map(({ item, size }) => {
-                  const several = (holders.get(`${item.name} ${item.version}`) ?? 0) > 1;
-                  return (
-                    <div
-                      key={item.name}
-                      title={`${item.name} ${item.version}: ${bytes(size)}${several ? ", in several environments" : ""}`}
-                      style={{ width: `${(100 * size) / widest}%` }}
-                      className={clsx(
-                        "flex min-w-0 items-center overflow-hidden px-1.5 text-xs whitespace-nowrap",
-                        several ? "bg-cached text-surface" : "bg-accent text-accent-ink",
-                      )}
-                    >
-                      {size / widest > 0.05 && <span className="truncate">{item.name}</span>}
-                    </div>
-                  );
-                })}
-                {rest.items.length > 0 && (
-                  <div
-                    title={`${plural(rest.items.length, "smaller package")}: ${bytes(rest.size)}`}
-                    style={{ width: `${(100 * rest.size) / widest}%` }}
-                    className="bg-line-strong"
-                  />
-                )}
-              </div>
+                segments={segmentsOf(seen, rest, holders)}
+              />
               <span className="text-xs text-muted tabular-nums md:text-right">{bytes(whole)}</span>
             </li>
           );
@@ -140,44 +117,26 @@ export function LayerBars({
               >
                 {names.get(key)}
               </Link>
-              <div
-                role="img"
-                aria-label={`layers of ${names.get(key)}: ${layers.map((each) => `${each.title} ${bytes(each.size)}`).join(", ")}`}
-                className="flex h-9 gap-px overflow-hidden rounded bg-sunken"
-              >
-                {layers.map((each, at) => (
-                  <div
-                    // biome-ignore lint/suspicious/noArrayIndexKey: an image may have one layer twice
-                    key={`${at} ${each.digest}`}
-                    title={[
-                      `${each.title}: ${bytes(each.size)}`,
-                      each.sharedWith.length
-                        ? `shared with ${each.sharedWith.map((one) => names.get(one) ?? one).join(", ")}`
-                        : "in no other image here",
-                      WAYS[each.way ?? ""] ?? "",
-                    ]
-                      .filter(Boolean)
-                      .join("\n")}
-                    style={{ width: `${(100 * each.size) / scale}%` }}
-                    className={clsx(
-                      "flex min-w-0 items-center overflow-hidden px-1.5 text-xs whitespace-nowrap",
-                      each.sharedWith.length ? "bg-cached text-surface" : "bg-accent text-accent-ink",
-                      came(each.way) === "there" && "hatched",
-                    )}
-                  >
-                    {each.size / scale > 0.06 && (
-                      <span
-                        className={clsx(
-                          "truncate rounded-sm px-1",
-                          each.sharedWith.length ? "bg-cached" : "bg-accent",
-                        )}
-                      >
-                        {each.title}
-                      </span>
-                    )}
-                  </div>
-                ))}
-              </div>
+              <ScaledBar
+                scale={scale}
+                label={`layers of ${names.get(key)}: ${layers.map((each) => `${each.title} ${bytes(each.size)}`).join(", ")}`}
+                segments={layers.map((each, at) => ({
+                  key: `${at} ${each.digest}`,
+                  start: each.start,
+                  size: each.size,
+                  tone: layerTone(each.sharedWith.length > 0, each.way),
+                  label: each.title,
+                  title: [
+                    `${each.title}: ${bytes(each.size)}`,
+                    each.sharedWith.length
+                      ? `shared with ${each.sharedWith.map((one) => names.get(one) ?? one).join(", ")}`
+                      : "in no other image here",
+                    WAYS[each.way ?? ""] ?? "",
+                  ]
+                    .filter(Boolean)
+                    .join("\n"),
+                }))}
+              />
               <span className="text-xs text-muted tabular-nums md:text-right">{bytes(size)}</span>
             </li>
           );
@@ -185,4 +144,38 @@ export function LayerBars({
       </ul>
     </Card>
   );
+}
+
+/** The colour of a layer: whether others have it too, and whether it was there already. */
+export function layerTone(shared: boolean, way: string | undefined): string {
+  return clsx(
+    shared ? "bg-cached text-surface" : "bg-accent text-accent-ink",
+    came(way) === "there" && "hatched",
+  );
+}
+
+function segmentsOf(
+  seen: Part<Passed["packages"][number]>[],
+  rest: { items: unknown[]; size: number },
+  holders: Map<string, number>,
+): Segment[] {
+  let start = 0;
+  const found = seen.map(({ item, size }) => {
+    const several = (holders.get(`${item.name} ${item.version}`) ?? 0) > 1;
+    const segment = {
+      key: item.name,
+      start,
+      size,
+      tone: several ? "bg-cached text-surface" : "bg-accent text-accent-ink",
+      label: item.name,
+      title: `${item.name} ${item.version}: ${bytes(size)}${several ? ", in several environments" : ""}`,
+    };
+    start += size;
+    return segment;
+  });
+  if (rest.items.length > 0) {
+    const title = `${plural(rest.items.length, "smaller package")}: ${bytes(rest.size)}`;
+    found.push({ key: " rest", start, size: rest.size, tone: "bg-line-strong text-ink", label: "", title });
+  }
+  return found;
 }

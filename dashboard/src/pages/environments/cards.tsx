@@ -1,4 +1,5 @@
 import { Link } from "@tanstack/react-router";
+import clsx from "clsx";
 import { ChevronRight, Layers, Package } from "lucide-react";
 import { CopyButton } from "@/ui/copy";
 import { bytes, count, short } from "@/ui/format";
@@ -7,25 +8,32 @@ import type { Passage, Passed } from "./queries";
 
 /** The kinds of environments that code passes through, from left to right. */
 export function Lanes({ project, passage }: { project: string; passage: Passage }) {
+  const wide = passage.environments.filter((each) => each.role === "execution").length > 1;
   return (
-    <ol aria-label="kinds of environments" className="grid gap-4 md:grid-cols-2 xl:grid-cols-4">
+    <ol
+      aria-label="kinds of environments"
+      className={clsx("grid gap-4 md:grid-cols-2", wide ? "lg:grid-cols-5" : "lg:grid-cols-4")}
+    >
       {LANES.map((lane, at) => {
         const inside = passage.environments.filter((each) => lane.roles.includes(each.role));
         return (
-          <li key={lane.id} className="relative min-w-0">
-            <div className="mb-2 flex items-baseline gap-2">
+          <li
+            key={lane.id}
+            className={clsx("relative min-w-0", wide && lane.id === "execution" && "md:col-span-2")}
+          >
+            <div className="mb-2">
               <h2 className="font-semibold">{lane.title}</h2>
-              <p className="truncate text-xs text-muted" title={lane.about}>
-                {lane.about}
-              </p>
+              <p className="text-xs text-muted">{lane.about}</p>
               {at < LANES.length - 1 && (
                 <ChevronRight
-                  className="absolute top-0.5 -right-4 hidden size-4 text-line-strong xl:block"
+                  className="absolute top-0.5 -right-4 hidden size-4 text-line-strong lg:block"
                   aria-hidden
                 />
               )}
             </div>
-            <div className="space-y-3">
+            <div
+              className={clsx("grid grid-cols-1 gap-3", wide && lane.id === "execution" && "sm:grid-cols-2")}
+            >
               {inside.length === 0 && (
                 <p className="rounded-lg border border-dashed border-line-strong p-4 text-sm text-muted">
                   {lane.none}
@@ -49,9 +57,11 @@ export function Lanes({ project, passage }: { project: string; passage: Passage 
 
 function EnvironmentCard({ project, each, passage }: { project: string; each: Passed; passage: Passage }) {
   const size = total(each.unpacked);
+  // Where all are for one, it need not be said.
+  const mixed = new Set(passage.environments.map((one) => one.platform)).size > 1;
   const whole = Object.keys(each.unpacked).length === each.packages.length;
   return (
-    <article className="rounded-lg border border-line bg-surface p-3 shadow-card">
+    <article className="min-w-0 rounded-lg border border-line bg-surface p-3 shadow-card">
       <header className="flex items-start justify-between gap-2">
         <h3 className="min-w-0 font-medium break-words">
           {each.digest ? (
@@ -66,7 +76,10 @@ function EnvironmentCard({ project, each, passage }: { project: string; each: Pa
             each.name
           )}
         </h3>
-        <span className="shrink-0 rounded bg-accent-soft px-1.5 py-0.5 text-xs font-medium text-accent">
+        <span
+          title={each.platform}
+          className="shrink-0 rounded bg-accent-soft px-1.5 py-0.5 text-xs font-medium text-accent"
+        >
           Python {each.python}
         </span>
       </header>
@@ -79,10 +92,8 @@ function EnvironmentCard({ project, each, passage }: { project: string; each: Pa
         ) : (
           "the one that shows you this page"
         )}
-        <span className="ml-auto truncate" title={each.platform}>
-          {each.platform}
-        </span>
       </p>
+      {mixed && <p className="truncate text-xs text-muted">{each.platform}</p>}
       <dl className="mt-2 grid grid-cols-2 gap-2 text-sm">
         <div>
           <dt className="text-xs text-muted">packages</dt>
@@ -95,8 +106,13 @@ function EnvironmentCard({ project, each, passage }: { project: string; each: Pa
           </dd>
         </div>
         <div>
-          <dt className="text-xs text-muted">{whole ? "unpacked" : "unpacked, as far as known"}</dt>
-          <dd className="font-semibold tabular-nums">{size ? bytes(size) : "–"}</dd>
+          <dt className="text-xs text-muted">unpacked</dt>
+          <dd
+            className="font-semibold tabular-nums"
+            title={whole ? undefined : "not known of all its packages"}
+          >
+            {size ? `${whole ? "" : "≥ "}${bytes(size)}` : "–"}
+          </dd>
         </div>
       </dl>
       {each.build && (

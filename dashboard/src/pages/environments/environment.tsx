@@ -14,7 +14,7 @@ import { Tabs } from "@/ui/tabs";
 import { Ago } from "@/ui/time";
 import { ImageLayers } from "../builds/layers";
 import { PackageTree } from "./package-tree";
-import { CheckMarks, drift, vulnerabilities } from "./parts";
+import { CheckMarks, drift, Findings, vulnerabilities } from "./parts";
 import {
   contents,
   type EnvironmentView,
@@ -187,15 +187,7 @@ function Contents({ project, found }: { project: string; found: EnvironmentView 
             </>
           }
         >
-          <ul className="divide-y divide-line text-sm">
-            {[...bad, ...drifted].map((each) => (
-              <li key={each.what} className="py-2 first:pt-0 last:pb-0">
-                <p className="font-medium break-words">{each.what}</p>
-                {each.why && <p className="break-words whitespace-pre-wrap text-muted">{each.why}</p>}
-                {each.mend && <p className="break-words">{each.mend}</p>}
-              </li>
-            ))}
-          </ul>
+          <Findings findings={[...bad, ...drifted]} />
         </Card>
       )}
       <Tabs
@@ -243,7 +235,7 @@ function Contents({ project, found }: { project: string; found: EnvironmentView 
       <Card title="What it is">
         <Facts
           items={[
-            ["digest", <Digest key="digest" value={found.id} length={64} />],
+            ["digest", <Digest key="digest" value={found.id} length={20} />],
             ["kind", `${found.role}: ${found.title}`],
             found.requirements.length > 0 && [
               "requirements",

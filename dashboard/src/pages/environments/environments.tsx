@@ -15,7 +15,7 @@ import { LayerBars, SizeBars } from "./bars";
 import { Lanes } from "./cards";
 import { EnvironmentList } from "./list";
 import { MatrixView, type Show } from "./matrix-view";
-import { drift, keyOf, Labelled, vulnerabilities } from "./parts";
+import { drift, Findings, keyOf, Labelled, vulnerabilities } from "./parts";
 import { newestRuns, type Passage, passage as passageQuery, runsOf } from "./queries";
 import type { EnvironmentsSearch } from "./routes";
 
@@ -158,7 +158,10 @@ function Told({
       environment: each.name,
     })),
   );
-  const unchecked = environments.filter((each) => each.digest && !each.check?.advisories);
+  // What the command looks at; nobody asks about builders.
+  const unchecked = environments.filter(
+    (each) => ["client", "execution"].includes(each.role) && !each.check?.advisories,
+  );
   return (
     <div className="space-y-4">
       <Lanes project={project} passage={passage} />
@@ -193,19 +196,7 @@ function Told({
         {findings.length === 0 && unchecked.length === 0 && (
           <p className="text-sm text-muted">Nothing was found the last time that these were checked.</p>
         )}
-        {findings.length > 0 && (
-          <ul className="divide-y divide-line">
-            {findings.map((each) => (
-              <li key={`${each.environment} ${each.what}`} className="py-2 text-sm first:pt-0">
-                <p className="font-medium break-words">
-                  {each.what} <span className="font-normal text-muted">in {each.environment}</span>
-                </p>
-                {each.why && <p className="break-words whitespace-pre-wrap text-muted">{each.why}</p>}
-                {each.mend && <p className="break-words">{each.mend}</p>}
-              </li>
-            ))}
-          </ul>
-        )}
+        {findings.length > 0 && <Findings findings={findings} />}
         {unchecked.length > 0 && (
           <div className="mt-2 space-y-2 text-sm">
             <p className="text-muted">

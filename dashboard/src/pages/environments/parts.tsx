@@ -114,10 +114,11 @@ export function ChangeMark({ project, each }: { project: string; each: Passed })
       params={{ project }}
       search={{ a: change.digest, b: each.digest }}
       title={`added, removed and changed packages since run ${change.run}`}
-      className="inline-flex items-center gap-1 rounded bg-wait-soft px-1.5 py-0.5 text-xs font-medium text-wait hover:underline"
+      className="inline-flex flex-wrap items-center gap-x-1 rounded bg-wait-soft px-1.5 py-0.5 text-xs font-medium text-wait hover:underline"
     >
       <GitCompareArrows className="size-3.5" aria-hidden />
-      <span className="tabular-nums">{told.join(" ") || "changed"}</span> since {change.run}
+      <span className="whitespace-nowrap tabular-nums">{told.join(" ") || "changed"}</span>{" "}
+      <span className="whitespace-nowrap">since {change.run}</span>
     </Link>
   );
 }
@@ -163,6 +164,96 @@ export function Labelled({
         {label}
       </label>
       {children(id)}
+    </div>
+  );
+}
+
+/** A text whose names stand in backquotes, with these as code. */
+export function Quoted({ text }: { text: string }) {
+  return text.split("`").map((part, at) =>
+    // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one text
+    at % 2 ? <code key={at}>{part}</code> : <span key={at}>{part}</span>,
+  );
+}
+
+/** What checks found: what, why, and how to mend it. */
+export function Findings({
+  findings,
+}: {
+  findings: ReadonlyArray<{ what: string; why?: string; mend?: string; environment?: string }>;
+}) {
+  return (
+    <ul className="divide-y divide-line text-sm">
+      {findings.map((each) => (
+        <li key={`${each.environment ?? ""} ${each.what}`} className="py-2 first:pt-0 last:pb-0">
+          <p className="font-medium break-words">
+            <Quoted text={each.what} />
+            {each.environment && <span className="font-normal text-muted"> in {each.environment}</span>}
+          </p>
+          {each.why && (
+            <p className="break-words whitespace-pre-wrap text-muted">
+              <Quoted text={each.why} />
+            </p>
+          )}
+          {each.mend && (
+            <p className="break-words">
+              <Quoted text={each.mend} />
+            </p>
+          )}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export type Segment = {
+  key: string;
+  start: number;
+  size: number;
+  tone: string;
+  title: string;
+  label: string;
+};
+
+/** Parts of a whole, each as long as it is large: where too small for a line between two, there is none. */
+export function ScaledBar({
+  segments,
+  scale,
+  label,
+  className = "h-9",
+}: {
+  segments: Segment[];
+  scale: number; // what the whole width stands for
+  label: string; // what is drawn, for those who do not see it
+  className?: string;
+}) {
+  return (
+    <div
+      role="img"
+      aria-label={label}
+      className={clsx("relative overflow-hidden rounded bg-sunken", className)}
+    >
+      {segments.map((each) => {
+        const share = each.size / scale;
+        return (
+          <div
+            key={each.key}
+            title={each.title}
+            style={{ left: `${(100 * each.start) / scale}%`, width: `${100 * share}%` }}
+            className={clsx(
+              "absolute inset-y-0 flex items-center overflow-hidden text-xs whitespace-nowrap",
+              each.tone,
+              share > 0.004 && each.start > 0 && "shadow-[inset_1px_0_0_var(--surface)]",
+            )}
+          >
+            {share > 0.07 && (
+              <span className={clsx("mx-1 truncate rounded-sm px-1", each.tone.replace("hatched", ""))}>
+                {each.label}
+              </span>
+            )}
+          </div>
+        );
+      })}
     </div>
   );
 }

@@ -191,7 +191,7 @@ def _usable(record: R) -> R:
 
 
 # What a run names and others share: under the digest of what it is.
-_SHARED = frozenset({"environment", "environment_contents", "lock", "code_bundle", "build"})
+_SHARED = frozenset({"environment", "environment_content", "lock", "code_bundle", "build"})
 
 
 def _hold_to_run(asked: ProjectRequest, changes: Sequence[Change]) -> None:

@@ -1,6 +1,6 @@
 -- What is known of environments beyond their locks, and which runs use them.
 
-CREATE TABLE "environment_contents" (
+CREATE TABLE "environment_content" (
     "space" TEXT NOT NULL,
     "id" TEXT NOT NULL,
     "created_at" INTEGER NOT NULL,
@@ -8,7 +8,7 @@ CREATE TABLE "environment_contents" (
     "body" TEXT NOT NULL,
     PRIMARY KEY ("space", "id")
 );
-CREATE INDEX "environment_contents_by_created_at_id" ON "environment_contents" ("space", "created_at", "id");
+CREATE INDEX "environment_content_by_created_at_id" ON "environment_content" ("space", "created_at", "id");
 
 CREATE TABLE "environment_check" (
     "space" TEXT NOT NULL,
