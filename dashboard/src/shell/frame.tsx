@@ -246,10 +246,9 @@ function Account({ name }: { name: string }) {
           >
             <span
               aria-hidden
-              className="flex size-6 shrink-0 items-center justify-center rounded-full bg-accent-soft text-xs font-semibold text-accent"
-            >
-              {name.slice(0, 1).toUpperCase()}
-            </span>
+              data-letter={name.slice(0, 1).toUpperCase()}
+              className="flex size-6 shrink-0 items-center justify-center rounded-full bg-accent-soft text-xs font-semibold text-accent before:content-[attr(data-letter)]"
+            />
             <span className="truncate">{name}</span>
           </button>
         }
