@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import zipfile
 from urllib.parse import quote
 
@@ -288,6 +289,47 @@ def test_a_hostile_page_reaches_nothing(browser, world, runs, dashboard):
         if not alone:
             assert page.url == world.url + path  # it did not lead the window away
         context.close()
+
+
+def test_a_framed_page_leads_its_frame_nowhere(browser, world, runs, dashboard):
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+    context.add_cookies([{"name": "tilth_session", "value": world.server.token, "url": world.url}])
+    page = context.new_page()
+    refused = []
+    page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
+    page.goto(world.url + at("farm/report/page"))
+    expect(page.frame_locator("iframe").get_by_text("drawn by 42")).to_be_visible()
+    for number, target in enumerate(("https://evil.example/", f"{world.url}/p/farm/overview"), start=1):
+        page.reload()
+        expect(page.frame_locator("iframe").get_by_text("drawn by 42")).to_be_visible()
+        refused.clear()
+        page.frames[1].evaluate("target => { location.href = target }", target)
+        deadline = time.monotonic() + 60
+        while not refused and time.monotonic() < deadline:
+            page.wait_for_timeout(50)
+        assert re.search("Content Security Policy|X-Frame-Options|frame-ancestors", refused[0]), number
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["100% <b>bold</b>/a?b#c&d=ü", "日本 %2F %25", 'it\'s "so"\\', "a" * 300])
+def test_any_name_has_pages(visit, world, runs, name):
+    store = world.server.access.store.within(world.name)
+    store.add(Artifact(name=name, digest=f"sha256:{'2' * 64}", metadata={"n": 1, "<b>": 2}))
+    store.add(Artifact(name=name, digest=f"sha256:{'2' * 64}", metadata={"n": 2, "<b>": 2}))
+    page = visit(f"{HERE}?search={quote(name[:20], safe='')}").page
+    page.get_by_role("table").get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.get_by_role("table").get_by_role("link", name="v2").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    expect(page.get_by_role("complementary", name="about this artifact")).to_contain_text("nobody knows")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.get_by_role("navigation", name="breadcrumb").get_by_role("link", name=name).click()
+    expect(page).to_have_url(re.compile(r"/artifacts/[^/]+$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
 
 
 def test_hostile_pictures_text_and_names_are_only_that(visit, world, runs):
