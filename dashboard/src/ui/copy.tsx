@@ -40,7 +40,10 @@ export function CopyButton({ text, label = "copy" }: { text: string; label?: str
 export function Command({ children }: { children: string }) {
   return (
     <span className="flex w-fit max-w-full items-center gap-1 rounded-md border border-line bg-sunken py-0.5 pr-1 pl-3">
-      <code className="min-w-0 overflow-x-auto text-[13px] whitespace-pre">{children}</code>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+      <code tabIndex={0} className="min-w-0 overflow-x-auto text-[13px] whitespace-pre">
+        {children}
+      </code>
       <CopyButton text={children} label="copy the command" />
     </span>
   );

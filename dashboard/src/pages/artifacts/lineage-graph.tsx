@@ -10,6 +10,8 @@ import {
   type NodeProps,
   Position,
   ReactFlow,
+  useNodeId,
+  useReactFlow,
 } from "@xyflow/react";
 import "@xyflow/react/dist/style.css";
 import clsx from "clsx";
@@ -32,7 +34,7 @@ const USUAL = 3; // steps each way
 /** What an artifact was made from, to its left, and what was made from it, to its right. */
 export default function LineageGraph({ project, artifact }: { project: string; artifact: Artifact }) {
   const { depth: asked } = artifactVersionRoute.useSearch();
-  const depth = Math.min(10, Math.max(1, Number(asked) || USUAL));
+  const depth = Math.min(10, Math.max(1, asked ?? USUAL));
   const navigate = useNavigate();
   const query = useQuery(lineage(project, artifact.id, depth));
   return (
@@ -56,7 +58,7 @@ export default function LineageGraph({ project, artifact }: { project: string; a
             onChange={(event) =>
               void navigate({
                 to: ".",
-                search: { tab: "lineage", depth: event.target.value },
+                search: { tab: "lineage", depth: Number(event.target.value) },
                 replace: true,
               } as never)
             }
@@ -275,8 +277,20 @@ function Box({
   own?: boolean;
   round?: boolean;
 }) {
+  const id = useNodeId();
+  const flow = useReactFlow();
+  // By keyboard one also comes to what is out of sight.
+  const onFocus = (event: React.FocusEvent) => {
+    const node = id === null ? undefined : flow.getNode(id);
+    if (node && event.target.matches(":focus-visible"))
+      void flow.setCenter(node.position.x + WIDTH / 2, node.position.y + HEIGHT / 2, {
+        zoom: flow.getZoom(),
+      });
+  };
   return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: the link in it has the focus
     <div
+      onFocus={onFocus}
       style={{ width: WIDTH, height: HEIGHT }}
       className={clsx(
         "overflow-hidden border bg-surface text-ink shadow-card",

@@ -39,10 +39,10 @@ export const artifactVersionRoute = createRoute({
   path: "artifacts/$name/$version",
   validateSearch: (
     search: Record<string, unknown>,
-  ): { tab?: string | undefined; view?: string | undefined; depth?: string | undefined } => ({
+  ): { tab?: string | undefined; view?: string | undefined; depth?: number | undefined } => ({
     tab: text(search.tab),
     view: text(search.view), // which of the contents
-    depth: text(search.depth), // of the lineage
+    depth: Number(search.depth) || undefined, // of the lineage
   }),
   component: lazyRouteComponent(() => import("./version")),
 });

@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
+import clsx from "clsx";
 import { Download } from "lucide-react";
 import { lazy, Suspense } from "react";
 import { useProject } from "@/shell/project";
@@ -65,7 +66,12 @@ function Version({ project, artifact, known }: { project: string; artifact: Arti
   const open = (next: string) =>
     void navigate({ to: ".", search: { tab: next === "contents" ? undefined : next } } as never);
   return (
-    <div className="grid min-w-0 grid-cols-1 gap-4 xl:grid-cols-[minmax(0,1fr)_20rem]">
+    <div
+      className={clsx(
+        "grid min-w-0 grid-cols-1 gap-4",
+        tab !== "lineage" && "xl:grid-cols-[minmax(0,1fr)_20rem]", // a graph wants all the width
+      )}
+    >
       <div className="min-w-0">
         <Tabs
           label="parts of this artifact"
@@ -123,7 +129,10 @@ function Version({ project, artifact, known }: { project: string; artifact: Arti
           ]}
         />
       </div>
-      <aside className="flex min-w-0 flex-col gap-4" aria-label="about this artifact">
+      <aside
+        className={clsx("flex min-w-0 flex-col gap-4", tab === "lineage" && "xl:grid xl:grid-cols-2")}
+        aria-label="about this artifact"
+      >
         <About project={project} artifact={artifact} known={known.data} />
         <Metadata artifact={artifact} />
       </aside>
