@@ -21,6 +21,7 @@ from tilth.records import now
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
+    admin,
     artifacts,
     builds,
     dashboard,
@@ -38,6 +39,8 @@ from tilth.server.api import (
     runners,
     schedules,
     secrets,
+    snapshots,
+    stacks,
     users,
     webhooks,
 )
@@ -145,11 +148,12 @@ def create_app(
         openapi_url=f"{API}/openapi.json",
     )
     app.state.access = Access(SqlStore(opened), settings)
+    app.state.began = now()
     app.state.queue = Queue(
         SqlStore(opened),
         per_project=settings.project_runs,
         per_pipeline=settings.pipeline_runs,
-        began=now(),
+        began=app.state.began,
     )
     app.state.keys = open_keys(settings)
     app.state.attempts = Attempts(settings.login_attempts)
@@ -177,9 +181,13 @@ def create_app(
         webhooks,
         overview,
         run_lists,
+        snapshots,
+        stacks,
+        admin,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(launches.anywhere, prefix="/api/v1")
+    app.include_router(stacks.anywhere, prefix="/api/v1")
     app.include_router(health.probes)
     app.include_router(login.pages)
     app.include_router(dashboard.pages)
