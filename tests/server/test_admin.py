@@ -33,7 +33,7 @@ def test_every_setting_is_told_and_no_secret(admin, log_in):
     assert items.keys() == set(ServerSettings.__dataclass_fields__)
     assert items["port"]["variable"] == "TILTH_SERVER_PORT"
     assert not items["port"]["given"]
-    assert items["schedules"] == items["schedules"] | {"value": "False", "given": True, "secret": False}
+    assert items["schedules"] == items["schedules"] | {"value": "false", "given": True, "secret": False}
     assert all(each["meaning"] for each in items.values())
     hidden = ServerSettings(admin_password="an apple a day", database_url="postgresql://a:b@c/d")
     told = shown(hidden)

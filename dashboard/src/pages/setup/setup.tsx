@@ -6,7 +6,7 @@ import { api, data } from "@/api/client";
 import { me, projects } from "@/api/queries";
 import { MakeKey } from "@/pages/settings/keys";
 import { MakeProject } from "@/pages/settings/projects";
-import { rememberProject } from "@/shell/project";
+import { lastProject, rememberProject } from "@/shell/project";
 import { Button, buttonClass } from "@/ui/button";
 import { Field } from "@/ui/form/form";
 import { Select } from "@/ui/input";
@@ -36,7 +36,8 @@ export default function SetupPage() {
       <Answer query={query}>
         {({ items }) => {
           const known = items.map((each) => each.name);
-          const project = chosen && known.includes(chosen) ? chosen : (known[0] ?? "");
+          const project =
+            [chosen, lastProject()].find((each) => each && known.includes(each)) ?? known[0] ?? "";
           const role = items.find((each) => each.name === project)?.role;
           return <Steps project={project} known={known} role={role} onChoose={choose} />;
         }}

@@ -1,10 +1,10 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { CopyPlus, Pencil, Trash2 } from "lucide-react";
+import { CalendarClock, CopyPlus, Pencil, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { api, data } from "@/api/client";
 import { useProject, useRole } from "@/shell/project";
-import { Button } from "@/ui/button";
+import { Button, buttonClass } from "@/ui/button";
 import { Card, Facts } from "@/ui/card";
 import { Digest } from "@/ui/copy";
 import { Confirm } from "@/ui/dialog";
@@ -82,6 +82,14 @@ function Shown({ found }: { found: Snapshot }) {
       actions={
         editor && (
           <>
+            <Link
+              to="/p/$project/schedules/new"
+              params={{ project }}
+              search={{ snapshot: found.name }}
+              className={buttonClass()}
+            >
+              <CalendarClock /> Schedule
+            </Link>
             <Button onClick={() => setOpened("version")}>
               <CopyPlus /> New version
             </Button>

@@ -296,7 +296,7 @@ function componentColumns({
       grow: 0,
       cell: (row) =>
         row.built_in ? (
-          <span className="text-xs text-muted">built in</span>
+          <span className="block text-right text-xs text-muted">built in</span>
         ) : (
           <span className="flex justify-end">
             <IconButton label={`settings of ${row.name}`} onClick={() => onEdit(row)}>

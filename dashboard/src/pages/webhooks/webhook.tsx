@@ -4,13 +4,13 @@ import { Pause, Pencil, Play, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { api, data } from "@/api/client";
 import { Launches } from "@/pages/snapshots/launches";
-import { isOver } from "@/pages/snapshots/queries";
+import { isOver, newest } from "@/pages/snapshots/queries";
 import { useRole } from "@/shell/project";
 import { Button } from "@/ui/button";
 import { Card, Facts } from "@/ui/card";
 import { Command } from "@/ui/copy";
 import { Confirm } from "@/ui/dialog";
-import { asText } from "@/ui/form/values";
+import { asText, signatureOf, usual } from "@/ui/form/values";
 import { Page } from "@/ui/page";
 import { Answer, Empty } from "@/ui/said";
 import { Script } from "@/ui/script";
@@ -57,6 +57,7 @@ function Shown({ found }: { found: Webhook }) {
   const editor = useRole("editor");
   const client = useQueryClient();
   const [busy, setBusy] = useState(false);
+  const { data: snapshots } = useQuery(newest(project));
   const path = { project, name };
   const launches = useQuery({
     queryKey: ["launches", project, "webhook", name],
@@ -97,7 +98,15 @@ function Shown({ found }: { found: Webhook }) {
     );
   }
   const given = Object.entries(found.parameters);
-  const example = Object.fromEntries(found.allowed.map((each) => [each, found.parameters[each] ?? "…"]));
+  const snapshot = snapshots?.find((each) => each.name === found.snapshot);
+  const signature = signatureOf(snapshot?.signature);
+  const example = Object.fromEntries(
+    found.allowed.map((each) => {
+      const declared = signature[each];
+      const taken = { ...snapshot?.parameters, ...found.parameters };
+      return [each, (declared && usual(each, declared, taken)) ?? "…"];
+    }),
+  );
   return (
     <Page
       title={found.name}

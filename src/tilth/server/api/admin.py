@@ -131,7 +131,7 @@ def shown(settings: ServerSettings) -> ServerSettingList:
     items = tuple(
         ServerSetting(
             name=each.name,
-            value=("(hidden)" if value else "") if each.metadata["secret"] else str(value),
+            value=("(hidden)" if value else "") if each.metadata["secret"] else _text(value),
             variable=variable(each.name),
             given=value != each.default,
             secret=each.metadata["secret"],
@@ -141,6 +141,10 @@ def shown(settings: ServerSettings) -> ServerSettingList:
         for value in (getattr(settings, each.name),)
     )
     return ServerSettingList(items)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _database(database: Database) -> DatabaseView:
