@@ -10,6 +10,7 @@ import { runRoutes } from "./pages/runs/routes";
 import { scheduleRoutes } from "./pages/schedules/routes";
 import { secretRoutes } from "./pages/secrets/routes";
 import { settingsRoutes } from "./pages/settings/routes";
+import { setupRoutes } from "./pages/setup/routes";
 import { snapshotRoutes } from "./pages/snapshots/routes";
 import { stackRoutes } from "./pages/stacks/routes";
 import { webhookRoutes } from "./pages/webhooks/routes";
@@ -43,6 +44,7 @@ const tree = rootRoute.addChildren([
     ...memberRoutes,
   ]),
   settingsRoute.addChildren([settingsHomeRoute, ...settingsRoutes]),
+  ...setupRoutes,
 ]);
 
 export const router = createRouter({

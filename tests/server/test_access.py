@@ -369,3 +369,22 @@ def test_a_run_is_a_run(admin):
     status, told = admin.post("/projects/default/runs/start", {"pipeline": "p"})
     assert status == 201
     assert msgspec.convert(told, Run).pipeline == "p"
+
+
+def test_a_project_is_described_by_its_admins(admin, log_in):
+    assert admin.post("/projects", {"name": "described"})[0] == 201
+    assert admin.put("/projects/described/members/eve", {"role": "editor"})[0] in (200, 404)
+    status, told = admin.patch("/projects/described", {"description": "who leaves, and when"})
+    assert (status, told["description"]) == (200, "who leaves, and when")
+    assert admin.get("/projects/described")[1]["description"] == "who leaves, and when"
+    assert admin.patch("/projects/described", {"description": "x" * 10_001})[0] in (400, 422)
+
+
+def test_who_asks_is_told_their_token_and_how_they_log_in(admin, log_in):
+    me = log_in("maya").get("/me")[1]
+    assert (me["user"]["has_password"], me["user"]["linked"]) == (True, False)
+    mine = log_in("maya").get("/tokens")[1]["items"]
+    assert me["token"] in [each["id"] for each in mine]
+    admin.post("/users", {"name": "robot", "service": True})
+    (robot,) = admin.get("/users?name=robot")[1]["items"]
+    assert not robot["has_password"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import httpx
 import pytest
@@ -108,6 +108,22 @@ def test_a_login_by_the_provider_makes_a_user_and_finds_them_again(server, brows
     assert user_of(server, named).id == user.id
     assert [each.action for each in server.access.store.find(AuditEntry, user="", action="user.create").items]
     assert "oidc" in browser.get(f"{server.url}/api/v1/info").json()["login"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "led_to"),
+    [
+        ("/p/farm/runs?state=failed", "/login?next=%2Fp%2Ffarm%2Fruns%3Fstate%3Dfailed"),
+        ("//evil.example/", "/login"),
+        ("/\\evil.example/", "/login"),
+        ("https://evil.example/", "/login"),
+        ("/" + "x" * 2000, "/login"),
+        ("/a\r\nSet-Cookie: a=b", "/login"),
+    ],
+)
+def test_a_login_leads_back_to_a_page_of_this_server_alone(server, browser, asked, led_to):
+    back = log_in(server, browser, name(), f"?next={quote(asked, safe='')}")
+    assert back.headers["location"] == led_to
 
 
 def test_a_login_ends(server, browser):

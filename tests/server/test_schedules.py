@@ -296,3 +296,57 @@ def test_a_key_is_made_once_and_read_by_nobody_else(tmp_path):
     assert isinstance(first, Keys)
     assert first.first.id == again.first.id
     assert (tmp_path / "there" / "key").stat().st_mode & 0o077 == 0
+
+
+def test_times_of_a_schedule_that_is_not_made_yet_are_told(admin, project):
+    where = f"/projects/{project}/schedules/times"
+    status, told = admin.post(where, {"cron": "30 6 * * mon-fri", "timezone": "Europe/Berlin", "count": 3})
+    assert status == 200, told
+    assert len(told["items"]) == 3
+    assert admin.post(where, {"at": "2001-01-01T00:00:00+00:00"})[1] == {"items": []}
+    for wrong, summary in (
+        ({"cron": "30 6"}, "is no schedule of cron's"),
+        ({"cron": "30 6 * * *", "timezone": "Europe/Nowhere"}, "there is no time zone"),
+        ({}, "has none of `cron`, `every_s` and `at`"),
+        ({"at": "2030-01-01T00:00:00"}, "`at` has no time zone"),
+        ({"every_s": 60, "count": 1000}, "cannot be read"),
+    ):
+        status, told = admin.post(where, wrong)
+        assert (status, summary in told["error"]["summary"]) in ((400, True), (422, True)), told
+
+
+def test_a_schedule_tells_what_became_of_its_last_times(server, admin, project, queue):
+    make(admin, project)
+    make(admin, project, name="other")
+    for _ in range(3):
+        tick(queue, schedule(server, project).next_at)
+    assert admin.post(f"/projects/{project}/schedules/nightly/runs")[0] == 202
+    where = f"/projects/{project}/schedules/nightly/launches"
+    told = admin.get(where)[1]["items"]
+    assert {each["cause"] for each in told} == {"schedule nightly"}
+    assert len(told) == 4
+    moments = [each["created_at"] for each in told]
+    assert moments == sorted(moments, reverse=True)
+    assert admin.get(f"{where}?limit=2")[1]["items"] == told[:2]
+
+
+def test_a_webhook_is_changed_and_tells_its_last_calls(admin, nobody, project):
+    where = f"/projects/{project}/webhooks"
+    made = admin.post(where, {"name": "deploy", "snapshot": "churn"})[1]
+    assert admin.get(f"{where}/deploy/launches")[1] == {"items": []}
+    status, told = admin.patch(f"{where}/deploy", {"allowed": ["alpha"], "parameters": {"alpha": 0.2}})
+    assert (status, told["allowed"], told["parameters"], told["active"]) == (
+        200,
+        ["alpha"],
+        {"alpha": 0.2},
+        True,
+    )
+    for wrong in ({"allowed": ["alpa"]}, {"parameters": {"alpha": "x"}}, {"snapshot": "none"}):
+        assert 400 <= admin.patch(f"{where}/deploy", wrong)[0] < 500
+    body, moment = b'{"parameters": {"alpha": 0.7}}', str(int(time.time()))
+    signature = hmac.new(made["secret"].encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+    headers = {"Tilth-Timestamp": moment, "Tilth-Signature": f"sha256={signature}"}
+    status, launch = nobody.post(f"/hooks/{made['webhook']['id']}", content=body, headers=headers)
+    assert status == 202, launch
+    assert [each["id"] for each in admin.get(f"{where}/deploy/launches")[1]["items"]] == [launch["id"]]
+    assert admin.patch(f"{where}/deploy", {"active": False})[1]["allowed"] == ["alpha"]

@@ -152,11 +152,16 @@ def test_settings_are_described():
     assert told["host"] == {
         "setting": "host",
         "takes": "text",
+        "kind": "text",
+        "choices": [],
         "required": True,
         "default": None,
         "meaning": "Its name, or its address.",
     }
     assert told["mode"]["takes"] == "`active` or `passive`"
+    assert (told["mode"]["kind"], told["mode"]["choices"]) == ("choice", ["active", "passive"])
+    assert told["token"]["kind"] == "secret"
+    assert told["limit"]["kind"] == "integer"
     assert told["token"]["takes"] == "`secret:NAME`"
     assert told["limit"]["takes"] == "a whole number or `null`"
     assert told["inner"]["default"] == {"depth": 0}

@@ -29,12 +29,13 @@ class Components:
     Args:
         store: None where nothing was ever stored: then there are the built-in ones.
         root: The project's code root.
+        project: Its name, where there is no code to ask.
     """
 
-    def __init__(self, store: Store | None, root: Path) -> None:
+    def __init__(self, store: Store | None, root: Path, project: str = "") -> None:
         self._store = store
         self.root = root
-        self.project = project_name(root)
+        self.project = project or project_name(root)
 
     def all(self, type_: str = "") -> list[Component]:
         """All of them, or those of a type; by type, the built-in ones first, then by name."""

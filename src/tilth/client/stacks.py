@@ -90,11 +90,12 @@ class Stacks:
     Args:
         store: None where nothing was ever stored: then there are the built-in ones.
         root: The project's code root.
+        project: Its name, where there is no code to ask.
     """
 
-    def __init__(self, store: Store | None, root: Path) -> None:
+    def __init__(self, store: Store | None, root: Path, project: str = "") -> None:
         self._store = store
-        self.components = Components(store, root)
+        self.components = Components(store, root, project)
         self.project = self.components.project
 
     def all(self) -> list[Stack]:
@@ -276,6 +277,11 @@ class Stacks:
                     why=f"{TYPES[type_].title}",
                     mend=f"`-{TYPES[type_].option} NAME`; `local` is one that every project has",
                 )
+
+    def remembered(self) -> str:
+        """The name of the stack that was chosen for the project; empty when none was."""
+        project = self._remembered()
+        return project.stack if project is not None else ""
 
     def _remembered(self) -> Project | None:
         found = () if self._store is None else self._store.find(Project, name=self.project).items

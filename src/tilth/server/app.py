@@ -22,6 +22,7 @@ from tilth.records import now
 from tilth.server import documents
 from tilth.server.access import DEFAULT_PROJECT, Access
 from tilth.server.api import (
+    admin,
     artifacts,
     build_orders,
     builds,
@@ -41,6 +42,8 @@ from tilth.server.api import (
     runners,
     schedules,
     secrets,
+    snapshots,
+    stacks,
     users,
     webhooks,
 )
@@ -149,11 +152,12 @@ def create_app(
         openapi_url=f"{API}/openapi.json",
     )
     app.state.access = Access(SqlStore(opened), settings)
+    app.state.began = now()
     app.state.queue = Queue(
         SqlStore(opened),
         per_project=settings.project_runs,
         per_pipeline=settings.pipeline_runs,
-        began=now(),
+        began=app.state.began,
     )
     app.state.builds = BuildOrders(
         SqlStore(opened), lasts=timedelta(seconds=settings.lease_seconds), began=now()
@@ -186,10 +190,14 @@ def create_app(
         webhooks,
         overview,
         run_lists,
+        snapshots,
+        stacks,
+        admin,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(build_orders.of_runners, prefix="/api/v1")
     app.include_router(launches.anywhere, prefix="/api/v1")
+    app.include_router(stacks.anywhere, prefix="/api/v1")
     app.include_router(health.probes)
     app.include_router(login.pages)
     app.include_router(dashboard.pages)

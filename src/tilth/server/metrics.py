@@ -89,6 +89,13 @@ class Metrics:
         if took_s is not None:
             seconds.observe(took_s)
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many runs, and launches, are in which state: as of a few seconds ago at most."""
+        found: dict[str, dict[str, int]] = {"run": {}, "launch": {}}
+        for table, state, number in self._records.count():
+            found[table][state] = number
+        return found
+
     def text(self) -> bytes:
         """Everything, of all processes of this server, as Prometheus reads it."""
         registry = self._registry
@@ -112,7 +119,7 @@ class _Records:
     def collect(self) -> Iterable[Metric]:
         answers = GaugeMetricFamily("tilth_database_up", "Whether the database answers.")
         try:
-            counted = self._count()
+            counted = self.count()
         except DatabaseUnavailable:
             answers.add_metric([], 0)
             yield answers
@@ -132,7 +139,8 @@ class _Records:
     def describe(self) -> Iterable[Metric]:
         return ()  # so that being registered asks nothing of the database
 
-    def _count(self) -> list[tuple[str, str, int]]:
+    def count(self) -> list[tuple[str, str, int]]:
+        """Kind, state, number."""
         with self._lock:
             if time.monotonic() - self._at >= _COUNTED_S:
                 rows = self._database.select(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tilth.stack.flavors import Flavor
 
 _ATTRIBUTE = re.compile(r"^(\w+)(?: \([^)]*\))?: (.*)$")
+_KINDS = {str: "text", int: "integer", float: "number", bool: "boolean"}
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "`true` or `false`"}
 
 
@@ -76,12 +77,17 @@ def meanings(settings: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def described(flavor: Flavor[Any]) -> list[dict[str, Any]]:
-    """Each setting of a flavor: name, type in words, whether it is required, its default and its meaning."""
+    """Each setting of a flavor: name, type in words and as a form asks for it, its default and its meaning.
+
+    `kind` is one of `text`, `integer`, `number`, `boolean`, `choice`, `secret`, `map`, `list` and `json`.
+    """
     told = meanings(flavor.settings)
     return [
         {
             "setting": name,
             "takes": words(hint),
+            "kind": kind_of(hint),
+            "choices": _choices(hint),
             "required": field.required,
             "default": None if field.required else msgspec.to_builtins(_default(field)),
             "meaning": told.get(field.name, ""),
@@ -109,12 +115,39 @@ def words(hint: Any) -> str:
     return "JSON"
 
 
+def kind_of(hint: Any) -> str:
+    """A type, as a form asks for it; of an optional one, what it is when it is given."""
+    if is_secret(hint):
+        return "secret"
+    hint = _bare(hint)
+    if _is_union(hint):
+        given = [each for each in get_args(hint) if each is not type(None)]
+        return kind_of(given[0]) if len(given) == 1 else "json"
+    if hint in _KINDS:
+        return _KINDS[hint]
+    origin = get_origin(hint) or hint
+    if origin is Literal:
+        return "choice"
+    if isinstance(origin, type) and issubclass(origin, dict):
+        return "map"
+    if isinstance(origin, type) and issubclass(origin, list | tuple | set | frozenset):
+        return "list"
+    return "json"
+
+
 def is_secret(hint: Any) -> bool:
     """Whether a setting of this type is only taken as `secret:NAME`."""
     metas = getattr(hint, "__metadata__", ())
     if any(isinstance(each, msgspec.Meta) and (each.extra or {}).get("secret") for each in metas):
         return True
     return _is_union(hint) and any(is_secret(each) for each in get_args(hint))
+
+
+def _choices(hint: Any) -> list[str]:
+    hint = _bare(hint)
+    if _is_union(hint):
+        return [choice for each in get_args(hint) for choice in _choices(each)]
+    return [str(each) for each in get_args(hint)] if get_origin(hint) is Literal else []
 
 
 def _fields(settings: type[msgspec.Struct]) -> dict[str, tuple[msgspec.structs.FieldInfo, Any]]:

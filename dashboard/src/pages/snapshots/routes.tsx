@@ -5,6 +5,12 @@ export const snapshotRoutes = [
   createRoute({
     getParentRoute: () => projectRoute,
     path: "snapshots",
+    validateSearch: (given): { q?: string } => (given.q ? { q: String(given.q) } : {}),
     component: lazyRouteComponent(() => import("./snapshots")),
+  }),
+  createRoute({
+    getParentRoute: () => projectRoute,
+    path: "snapshots/$id",
+    component: lazyRouteComponent(() => import("./snapshot")),
   }),
 ] as const;

@@ -5,6 +5,7 @@ export const stackRoutes = [
   createRoute({
     getParentRoute: () => projectRoute,
     path: "stacks",
+    validateSearch: (given): { of?: string } => (given.of ? { of: String(given.of) } : {}),
     component: lazyRouteComponent(() => import("./stacks")),
   }),
 ] as const;

@@ -7,4 +7,15 @@ export const webhookRoutes = [
     path: "webhooks",
     component: lazyRouteComponent(() => import("./webhooks")),
   }),
+  createRoute({
+    getParentRoute: () => projectRoute,
+    path: "webhooks/new",
+    component: lazyRouteComponent(() => import("./new")),
+  }),
+  createRoute({
+    getParentRoute: () => projectRoute,
+    path: "webhooks/$name",
+    validateSearch: (given): { edit?: boolean } => (given.edit ? { edit: true } : {}),
+    component: lazyRouteComponent(() => import("./webhook")),
+  }),
 ] as const;

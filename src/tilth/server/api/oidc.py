@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -31,6 +32,8 @@ _COOKIE = "tilth_oidc"
 _PATH = "/api/v1/oidc"
 _LASTS_S = 600
 _BOUND = "oidc login"  # what the cookie is encrypted for
+# Longer ones make a cookie that no browser keeps.
+_PAGE = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,1000}")
 _CODE = re.compile(r"[A-Z]{4}-[A-Z]{4}")
 
 
@@ -42,6 +45,7 @@ class _Begun(msgspec.Struct):
     verifier: str
     until: float
     code: str = ""  # of a device to be let in afterwards
+    next: str = ""  # page of this server that is gone to afterwards
     user: str = ""  # id of who is logged in already, and links a login to themselves
     token: str = ""  # id of the token that showed it
 
@@ -51,7 +55,7 @@ class _Refused(Exception):
 
 
 @router.get("/login")
-def begin(request: Request, code: str = "", link: bool = False) -> Response:
+def begin(request: Request, code: str = "", link: bool = False, next: str = "") -> Response:  # noqa: A002
     """To the provider. `link`: whoever is logged in here is to be known by that login from now on."""
     provider = _provider(request)
     begun = _Begun(
@@ -61,6 +65,7 @@ def begin(request: Request, code: str = "", link: bool = False) -> Response:
         time.time() + _LASTS_S,
     )
     begun.code = code if _CODE.fullmatch(code) else ""
+    begun.next = next if _PAGE.fullmatch(next) else ""
     if link:  # the cookie of a session goes with no request that another site began
         who = account(request)
         begun.user, begun.token = who.user.id, who.token.id
@@ -101,7 +106,9 @@ def end(request: Request, state: str = "", code: str = "", error: str = "") -> R
         return _to_page(str(refused))
     except TilthError as failed:
         return _to_page("provider", failed)
-    response = RedirectResponse(f"/device?code={begun.code}" if begun.code else "/login", status_code=303)
+    # The page of the login goes on to the next one: what comes from the provider brings no cookie yet.
+    after = f"/login?next={quote(begun.next, safe='')}" if begun.next else "/login"
+    response = RedirectResponse(f"/device?code={begun.code}" if begun.code else after, status_code=303)
     response.delete_cookie(_COOKIE, path=_PATH)
     set_session(request, response, user, "browser")
     return response

@@ -47,6 +47,12 @@ class NewProject(msgspec.Struct, frozen=True):
     description: str = ""
 
 
+class ChangedProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to change of a project."""
+
+    description: str
+
+
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     """A user's role in a project."""
 
@@ -102,10 +108,7 @@ def add_project(request: Request, who: Account, body: Body) -> Response:
             f"`{told.name[:100]}` is no name of a project",
             mend="give up to 100 printable characters without slashes",
         )
-    if len(told.description) > _LONGEST:
-        raise DefinitionError(
-            f"the description has {len(told.description):,} characters", mend=f"give up to {_LONGEST:,}"
-        )
+    _check_description(told.description)
     space = access_of(request).create_project(who, told.name, told.description)
     view = ProjectView(
         name=space.name, description=space.description, created_at=space.created_at, role=Role.ADMIN
@@ -120,6 +123,25 @@ def get_project(asked: Viewer) -> Response:
     role = asked.access.role(asked.who, asked.project) or Role.VIEWER
     return respond(
         ProjectView(name=space.name, description=space.description, created_at=space.created_at, role=role)
+    )
+
+
+@router.patch(
+    "/{project}",
+    summary="Describe a project",
+    openapi_extra=accepts(ChangedProject),
+    responses=answers(ProjectView, errors=[409]),
+)
+def change_project(asked: ProjectAdmin, body: Body) -> Response:
+    """For admins of the project. Its name stays: clients and keys know it by that."""
+    told, access = read(body, ChangedProject), asked.access
+    _check_description(told.description)
+    space = _space(access.store.find(Space, name=asked.project, limit=1).items, asked.project)
+    entry = access.entry(asked.who, "project.update", space.name, project=space.name)
+    kept = access.replace(space, msgspec.structs.replace(space, description=told.description), entry)
+    role = access.role(asked.who, asked.project) or Role.VIEWER
+    return respond(
+        ProjectView(name=kept.name, description=kept.description, created_at=kept.created_at, role=role)
     )
 
 
@@ -179,6 +201,13 @@ def delete_member(asked: ProjectAdmin, user: str) -> Response:
         project=asked.project,
     )
     return Response(status_code=204)
+
+
+def _check_description(text: str) -> None:
+    if len(text) > _LONGEST:
+        raise DefinitionError(
+            f"the description has {len(text):,} characters", mend=f"give up to {_LONGEST:,}"
+        )
 
 
 def own_projects(access: Access, who: Principal) -> set[str] | None:

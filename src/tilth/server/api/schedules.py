@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from tilth.records.launching import Launch, Overlap, Schedule
 from tilth.server import timetable
 from tilth.server.clock import start_for
 from tilth.server.documents import accepts, answers, page_of, read, respond, respond_page
-from tilth.server.launching import check_parameters
+from tilth.server.launching import check_parameters, launches_of
 from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, queue_of
 from tilth.store import Delete
 
@@ -57,10 +58,28 @@ class ChangedSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     active: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The times of a schedule that is still being written: one of `cron`, `every_s` and `at`."""
+
+    cron: str = ""
+    timezone: str = "UTC"
+    every_s: int = 0
+    at: datetime | None = None
+    begins_at: datetime | None = None
+    ends_at: datetime | None = None
+    count: Annotated[int, msgspec.Meta(ge=1, le=_MOST_TIMES)] = 5
+
+
 class Times(msgspec.Struct, frozen=True):
     """When runs are due, in UTC."""
 
     items: tuple[datetime, ...]
+
+
+class Launches(msgspec.Struct, frozen=True):
+    """Runs that were asked for."""
+
+    items: tuple[Launch, ...]
 
 
 _WHEN: dict[str, Any] = {"cron": "", "every_s": 0, "at": None}
@@ -110,6 +129,21 @@ def add_schedule(asked: Editor, body: Body) -> Response:
     return respond(made, status=201)
 
 
+@router.post(
+    "/times",
+    summary="When the runs of a schedule would be due",
+    openapi_extra=accepts(When),
+    responses=answers(Times),
+)
+def preview(asked: Viewer, body: Body) -> Response:
+    """Of one that is not made yet."""
+    told = msgspec.structs.asdict(read(body, When))
+    count = told.pop("count")
+    schedule = Schedule(project=asked.project, name="new", snapshot="", **told)
+    _check_times(schedule)
+    return respond(_following(schedule, count))
+
+
 @router.get("/{name}", summary="One schedule", responses=answers(Schedule))
 def get_schedule(asked: Viewer, name: str) -> Response:
     """When its next run is due, too."""
@@ -119,12 +153,20 @@ def get_schedule(asked: Viewer, name: str) -> Response:
 @router.get("/{name}/times", summary="When its next runs are due", responses=answers(Times))
 def get_times(asked: Viewer, name: str, count: Annotated[int, Query(ge=1, le=_MOST_TIMES)] = 5) -> Response:
     """As if it were not paused."""
-    found = []
-    for moment in timetable.times(_found(asked, name), now()):
-        found.append(moment)
-        if len(found) == count:
-            break
-    return respond(Times(tuple(found)))
+    return respond(_following(_found(asked, name), count))
+
+
+@router.get(
+    "/{name}/launches", summary="What became of its last times, newest first", responses=answers(Launches)
+)
+def get_launches(asked: Viewer, name: str, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
+    """What was skipped, or could not be started, too."""
+    schedule, store = _found(asked, name), asked.access.store
+    # By the clock the key goes on with a year; years of four digits begin with 1 or 2.
+    beginnings = [f"schedule {schedule.id} {each}" for each in ("1", "2", "by hand ")]
+    found = [launch for each in beginnings for launch in launches_of(store, each, limit, in_order=True)]
+    newest = sorted(found, key=lambda each: each.created_at, reverse=True)
+    return respond(Launches(tuple(newest[:limit])))
 
 
 @router.patch(
@@ -183,8 +225,11 @@ def delete_schedule(asked: Editor, name: str) -> Response:
     return Response(status_code=204)
 
 
-def _checked(asked: ProjectRequest, schedule: Schedule) -> Schedule:
-    """A schedule that can work, with the time that is next."""
+def _following(schedule: Schedule, count: int) -> Times:
+    return Times(tuple(islice(timetable.times(schedule, now()), count)))
+
+
+def _check_times(schedule: Schedule) -> None:
     for field in ("at", "begins_at", "ends_at"):
         moment = getattr(schedule, field)
         if moment is not None and moment.tzinfo is None:
@@ -192,6 +237,11 @@ def _checked(asked: ProjectRequest, schedule: Schedule) -> Schedule:
                 f"`{field}` has no time zone", mend="write it like `2026-03-01T06:30:00+01:00`"
             )
     timetable.check(schedule)
+
+
+def _checked(asked: ProjectRequest, schedule: Schedule) -> Schedule:
+    """A schedule that can work, with the time that is next."""
+    _check_times(schedule)
     newest = asked.store.find(Snapshot, name=schedule.snapshot, order="-version", limit=1).items
     if not newest:
         raise NotFound(

@@ -33,11 +33,14 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
     full_name: str
     email: str
+    has_password: bool
+    linked: bool  # to a login of the organisation
 
     @classmethod
     def of(cls, user: User) -> UserView:
         """What is told of a user."""
-        return cls(**{name: getattr(user, name) for name in cls.__struct_fields__})
+        told = {name: getattr(user, name) for name in cls.__struct_fields__ if hasattr(user, name)}
+        return cls(**told, has_password=bool(user.password), linked=user.subject is not None)
 
 
 class Me(msgspec.Struct, frozen=True):
@@ -48,6 +51,7 @@ class Me(msgspec.Struct, frozen=True):
     project: str
     run: str
     expires_at: Moment | None
+    token: str  # its id
 
 
 class UserPage(msgspec.Struct, frozen=True):
@@ -127,7 +131,9 @@ class MadeKey(msgspec.Struct, frozen=True):
 def me(who: Who) -> Response:
     """And what their token opens."""
     token = who.token
-    return respond(Me(UserView.of(who.user), token.purpose, token.project, token.run, token.expires_at))
+    return respond(
+        Me(UserView.of(who.user), token.purpose, token.project, token.run, token.expires_at, token.id)
+    )
 
 
 @router.get("/users", summary="List users", responses=answers(UserPage))

@@ -25,10 +25,11 @@ from tilth.errors import (
 from tilth.records import Failure, Json, Moment, Snapshot, now
 from tilth.records.launching import Launch, Webhook
 from tilth.server.api.login import own_url
+from tilth.server.api.schedules import Launches
 from tilth.server.api.secrets import keys_of
 from tilth.server.clock import start_for
 from tilth.server.documents import accepts, answers, read, respond
-from tilth.server.launching import check_parameters
+from tilth.server.launching import check_parameters, launches_of
 from tilth.server.requests import Body, Editor, ProjectRequest, Viewer, access_of, queue_of
 from tilth.store import Delete
 
@@ -46,10 +47,13 @@ class NewWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     allowed: tuple[str, ...] = ()
 
 
-class ChangedWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether requests start runs."""
+class ChangedWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is to change of a webhook; what is not given stays. `active`: whether requests start runs."""
 
-    active: bool
+    active: bool | msgspec.UnsetType = msgspec.UNSET
+    snapshot: str | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, Json] | msgspec.UnsetType = msgspec.UNSET
+    allowed: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,18 +123,7 @@ def add_webhook(request: Request, asked: Editor, body: Body) -> Response:
             f"`{told.name[:100]}` is no name of a webhook",
             mend="give letters, digits, `.`, `_` and `-`, at most 100",
         )
-    newest = asked.store.find(Snapshot, name=told.snapshot, order="-version", limit=1).items
-    if not newest:
-        raise NotFound(
-            f"no snapshot `{told.snapshot}`", mend="`tilth snapshots list` shows those that are there"
-        )
-    check_parameters(newest[0], told.parameters)
-    for each in told.allowed:
-        if each not in newest[0].signature:
-            raise UnknownOption(
-                f"pipeline `{newest[0].pipeline}` has no parameter `{each}`",
-                mend=nearest(each, newest[0].signature),
-            )
+    _check(asked, told)
     secret = f"tilth_hook_{secrets.token_urlsafe(32)}"
     webhook = Webhook(
         project=asked.project,
@@ -153,20 +146,38 @@ def add_webhook(request: Request, asked: Editor, body: Body) -> Response:
 
 @router.patch(
     "/projects/{project}/webhooks/{name}",
-    summary="Pause or resume a webhook",
+    summary="Change, pause or resume a webhook",
     openapi_extra=accepts(ChangedWebhook),
     responses=answers(WebhookView, errors=[409]),
 )
 def change_webhook(request: Request, asked: Editor, name: str, body: Body) -> Response:
-    """One that is paused refuses all requests."""
+    """One that is paused refuses all requests. Its runs have the rights of whoever changed what they are."""
     _not_for_runs(asked)
-    found = _found(asked, name)
-    changed = asked.access.replace(
-        found,
-        msgspec.structs.replace(found, active=read(body, ChangedWebhook).active),
-        asked.access.entry(asked.who, "webhook.update", name, project=asked.project),
+    found, told = _found(asked, name), read(body, ChangedWebhook)
+    given = {
+        field: value
+        for field in told.__struct_fields__
+        if (value := getattr(told, field)) is not msgspec.UNSET
+    }
+    wanted = msgspec.structs.replace(found, **given)
+    if given.keys() - {"active"}:
+        _check(asked, wanted)
+        wanted = msgspec.structs.replace(wanted, user=asked.who.user.id)
+    entry = asked.access.entry(
+        asked.who, "webhook.update", name, project=asked.project, changed=sorted(given)
     )
-    return respond(_view(request, changed))
+    return respond(_view(request, asked.access.replace(found, wanted, entry)))
+
+
+@router.get(
+    "/projects/{project}/webhooks/{name}/launches",
+    summary="Runs that its last requests asked for, newest first",
+    responses=answers(Launches),
+)
+def get_launches(asked: Viewer, name: str, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
+    """Requests that were refused leave nothing here."""
+    webhook = _found(asked, name)
+    return respond(Launches(tuple(launches_of(asked.access.store, f"webhook {webhook.id} ", limit))))
 
 
 @router.delete(
@@ -243,6 +254,21 @@ def call(
     with contextlib.suppress(Conflict, NotFound):  # noted by another call, or changed just now
         access.store.replace(webhook, msgspec.structs.replace(webhook, used_at=now()))
     return respond(started, status=202)
+
+
+def _check(asked: ProjectRequest, told: NewWebhook | Webhook) -> None:
+    newest = asked.store.find(Snapshot, name=told.snapshot, order="-version", limit=1).items
+    if not newest:
+        raise NotFound(
+            f"no snapshot `{told.snapshot}`", mend="`tilth snapshots list` shows those that are there"
+        )
+    for each in told.allowed:
+        if each not in newest[0].signature:
+            raise UnknownOption(
+                f"pipeline `{newest[0].pipeline}` has no parameter `{each}`",
+                mend=nearest(each, newest[0].signature),
+            )
+    check_parameters(newest[0], told.parameters)
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:

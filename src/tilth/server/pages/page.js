@@ -1,4 +1,12 @@
 // Three small forms: log in, choose a password by a link, and let a command line in.
+try {
+  // The theme that was chosen in the dashboard; else the system's.
+  const theme = localStorage.getItem("tilth.theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+} catch {
+  // A browser that keeps nothing.
+}
+
 const form = (id) => document.getElementById(id);
 const said = form("said");
 
@@ -70,6 +78,8 @@ async function begin() {
         form("asks").textContent = `${device.client || "A machine"} wants to log in as ${me.user.name}. ` +
           "Let it in only if you started this yourself, and the code is the one it shows.";
       }
+    } else if (next() && !failed) {
+      location.replace(next());
     } else {
       show("me");
       form("link").hidden = !(await providers());
@@ -79,6 +89,7 @@ async function begin() {
     show("login");
     const code = page === "/device" && new URLSearchParams(location.search).get("code");
     if (code) form("oidc").querySelector("a").href += `?code=${encodeURIComponent(code)}`;
+    else form("oidc").querySelector("a").href += `?next=${encodeURIComponent(next() ? asked() : "/")}`;
     form("oidc").hidden = !(await providers());
   }
 }
@@ -89,15 +100,18 @@ async function providers() {
 
 onSubmit("login", async (data) => {
   await ask("POST", "/login", { name: data.get("name"), password: data.get("password"), client: "browser", cookie: true });
-  if (next()) return location.replace(next());
+  if (location.pathname === "/login" && !asked()) return location.replace("/");
   await begin();
 });
 
+function asked() {
+  return new URLSearchParams(location.search).get("next") ?? "";
+}
+
 // Where the login was asked for: a page of this server, or none.
 function next() {
-  const asked = new URLSearchParams(location.search).get("next") ?? "";
-  const target = URL.canParse(asked, location.origin) ? new URL(asked, location.origin) : location;
-  return asked.startsWith("/") && target.origin === location.origin ? target.href : "";
+  const target = URL.canParse(asked(), location.origin) ? new URL(asked(), location.origin) : location;
+  return asked().startsWith("/") && target.origin === location.origin ? target.href : "";
 }
 
 onSubmit("me", async () => {
@@ -113,7 +127,7 @@ onSubmit("invite", async (data) => {
   const made = await ask("POST", "/password", { secret, password: data.get("password") });
   history.replaceState(null, "", "/login");
   await ask("POST", "/login", { name: made.user, password: data.get("password"), client: "browser", cookie: true });
-  await begin();
+  location.replace("/setup");
 });
 
 onSubmit("device", async (data) => {
