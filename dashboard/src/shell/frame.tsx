@@ -247,7 +247,6 @@ function Account({ name }: { name: string }) {
             <span
               aria-hidden
               data-letter={name.slice(0, 1).toUpperCase()} // no text: the button's name is not spelt so
-              data-letter={name.slice(0, 1).toUpperCase()}
               className="flex size-6 shrink-0 items-center justify-center rounded-full bg-accent-soft text-xs font-semibold text-accent before:content-[attr(data-letter)]"
             />
             <span className="truncate">{name}</span>
