@@ -58,7 +58,7 @@ function StepNodeView({ data, selected }: NodeProps<StepNode>) {
         aria-pressed={selected}
         onClick={() => open(drawn)}
         className={clsx(
-          "nopan relative flex flex-col justify-center gap-0.5 overflow-hidden rounded-lg border bg-surface px-3 text-left shadow-card hover:border-accent",
+          "nopan pointer-events-auto relative flex flex-col justify-center gap-0.5 overflow-hidden rounded-lg border bg-surface px-3 text-left shadow-card hover:border-accent",
           selected ? "border-accent ring-2 ring-accent" : lit ? "border-accent" : "border-line-strong",
         )}
         style={{ width: WIDTH, height: HEIGHT }}
