@@ -2,8 +2,10 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import {
   Background,
+  BaseEdge,
   Controls,
   type Edge,
+  type EdgeProps,
   Handle,
   MarkerType,
   type Node,
@@ -25,7 +27,7 @@ import { Answer, Empty, Loading } from "@/ui/said";
 import { colourOf, State } from "@/ui/state";
 import { runPath } from "./addresses";
 import { folded, type More } from "./lineage-fold";
-import { HEIGHT, placed, WIDTH } from "./lineage-layout";
+import { HEIGHT, type Laid, type Point, pathOf, placed, WIDTH } from "./lineage-layout";
 import { type Artifact, type Lineage, lineage } from "./queries";
 import { artifactVersionRoute } from "./routes";
 
@@ -67,13 +69,13 @@ export default function LineageGraph({ project, artifact }: { project: string; a
       }
     >
       <Answer query={query} loading={<Loading rows={8} />}>
-        {(told) => <Laid project={project} artifact={artifact} told={told} />}
+        {(told) => <Graph project={project} artifact={artifact} told={told} />}
       </Answer>
     </Card>
   );
 }
 
-function Laid({ project, artifact, told }: { project: string; artifact: Artifact; told: Lineage }) {
+function Graph({ project, artifact, told }: { project: string; artifact: Artifact; told: Lineage }) {
   const [all, setAll] = useState(false);
   const { shown, more } = useMemo(() => (all ? { shown: told, more: [] } : folded(told)), [all, told]);
   const { data: places, error } = useQuery({
@@ -86,15 +88,13 @@ function Laid({ project, artifact, told }: { project: string; artifact: Artifact
     () => (places ? nodesOf(project, artifact, shown, more, () => setAll(true), places) : []),
     [project, artifact, shown, more, places],
   );
-  const edges = useMemo(() => edgesOf(shown, more), [shown, more]);
+  const edges = useMemo(() => (places ? edgesOf(shown, more, places) : []), [shown, more, places]);
   // All of a wide graph would be too small to read: then the artifact and what is next to it is in sight.
   const near = useMemo(() => {
-    const ids = new Set([artifact.id]);
-    for (const { source, target } of shown.edges)
-      if (source === artifact.id) ids.add(target);
-      else if (target === artifact.id) ids.add(source);
-    return [...ids].map((id) => ({ id }));
-  }, [artifact.id, shown]);
+    const own = places?.nodes.get(artifact.id)?.x ?? 0;
+    const ids = [...(places?.nodes ?? [])].filter(([, { x }]) => Math.abs(x - own) < 1.5 * WIDTH);
+    return ids.map(([id]) => ({ id }));
+  }, [artifact.id, places]);
   if (told.edges.length === 0)
     return (
       <Empty title="Nothing is known of where it came from">
@@ -103,7 +103,7 @@ function Laid({ project, artifact, told }: { project: string; artifact: Artifact
     );
   return (
     <>
-      <div className="h-[60vh] min-h-80">
+      <div style={{ height: `clamp(18rem, ${Math.ceil((places?.height ?? 0) + 120)}px, 65vh)` }}>
         {error ? (
           <p className="p-4 text-sm text-muted">The graph could not be laid out; below is what is in it.</p>
         ) : places ? (
@@ -111,14 +111,15 @@ function Laid({ project, artifact, told }: { project: string; artifact: Artifact
             nodes={nodes}
             edges={edges}
             nodeTypes={TYPES}
+            edgeTypes={EDGES}
             colorMode={theme === "dark" ? "dark" : "light"}
             key={`${artifact.id} ${nodes.length}`}
             fitView
             fitViewOptions={{
               maxZoom: 1,
-              minZoom: 0.5,
-              padding: 0.1,
-              ...(nodes.length > 12 ? { nodes: near } : {}),
+              minZoom: 0.85,
+              padding: 0.05,
+              nodes: nodes.length <= 5 ? nodes : window.innerWidth < 640 ? [{ id: artifact.id }] : near,
             }}
             minZoom={0.1}
             nodesDraggable={false}
@@ -163,10 +164,10 @@ function nodesOf(
   told: Lineage,
   more: More[],
   onShow: () => void,
-  places: Map<string, { x: number; y: number }>,
+  places: Laid,
 ): Item[] {
   const at = (id: string) => ({
-    position: places.get(id) ?? { x: 0, y: 0 },
+    position: places.nodes.get(id) ?? { x: 0, y: 0 },
     width: WIDTH,
     height: HEIGHT,
     sourcePosition: Position.Right,
@@ -206,7 +207,7 @@ function nodesOf(
   ];
 }
 
-function edgesOf(told: Lineage, more: More[]): Edge[] {
+function edgesOf(told: Lineage, more: More[], places: Laid): LaidEdge[] {
   const all = [
     ...told.edges,
     ...more.flatMap(({ id, from }) => from.map((source) => ({ source, target: id }))),
@@ -215,10 +216,22 @@ function edgesOf(told: Lineage, more: More[]): Edge[] {
     id: `${source} ${target}`,
     source,
     target,
+    type: "laid",
+    data: { points: places.edges.get(`${source} ${target}`) ?? [] },
     markerEnd: { type: MarkerType.ArrowClosed, color: "var(--line-strong)" },
-    style: { stroke: "var(--line-strong)" },
+    style: { stroke: "var(--line-strong)", strokeWidth: 1.5 },
   }));
 }
+
+type LaidEdge = Edge<{ points: Point[] }, "laid">;
+
+function LaidPath({ data, markerEnd, style }: EdgeProps<LaidEdge>) {
+  return (
+    <BaseEdge path={pathOf(data?.points ?? [])} {...(markerEnd && { markerEnd })} {...(style && { style })} />
+  );
+}
+
+const EDGES = { laid: LaidPath };
 
 function ArtifactBox({ data }: NodeProps<ArtifactItem>) {
   const at = data.name.lastIndexOf("/") + 1;

@@ -22,9 +22,13 @@ test("nested metadata has paths for names", () => {
   expect(flat(undefined)).toEqual([]);
 });
 
-test("numbers that two versions have can be charted, the most frequent first", () => {
-  const all = [version(3, { a: 1, b: 2 }), version(2, { a: 2, c: "x" }), version(1, { a: 3, b: 1, d: 9 })];
-  expect(charted(all)).toEqual(["a", "b"]);
+test("numbers that two versions have can be charted, those that change first", () => {
+  const all = [
+    version(3, { a: 1, b: 2, "0": 5 }),
+    version(2, { a: 2, c: "x", "0": 5 }),
+    version(1, { a: 3, b: 1, d: 9, "0": 5 }),
+  ];
+  expect(charted(all)).toEqual(["a", "b", "0"]);
   expect(series(all, ["a", "b"])).toEqual([
     [1, 2, 3],
     [3, 2, 1],

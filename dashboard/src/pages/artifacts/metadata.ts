@@ -13,16 +13,28 @@ export function flat(metadata: Record<string, unknown> | undefined, deepest = 3)
   return found.filter(([path]) => path !== "");
 }
 
-/** The names of numbers that are in the metadata of two versions at least, the most frequent first. */
+/** The names of numbers that two versions have at least: those that change first, then the most frequent. */
 export function charted(artifacts: Artifact[]): string[] {
-  const counts = new Map<string, number>();
+  const found = new Map<string, number[]>();
   for (const each of artifacts)
     for (const [key, value] of flat(each.metadata))
-      if (typeof value === "number") counts.set(key, (counts.get(key) ?? 0) + 1);
-  return [...counts]
-    .filter(([, count]) => count > 1)
-    .sort((one, other) => other[1] - one[1] || one[0].localeCompare(other[0]))
-    .map(([key]) => key);
+      if (typeof value === "number") {
+        const values = found.get(key);
+        if (values) values.push(value);
+        else found.set(key, [value]);
+      }
+  const all = [...found].filter(([, values]) => values.length > 1);
+  const told = all.map(([key, values]) => ({
+    key,
+    changes: values.some((each) => each !== values[0]) ? 1 : 0,
+    count: values.length,
+  }));
+  return told
+    .sort(
+      (one, other) =>
+        other.changes - one.changes || other.count - one.count || one.key.localeCompare(other.key),
+    )
+    .map(({ key }) => key);
 }
 
 /** Versions and one list of numbers for each key, from the oldest version to the newest, as uPlot wants them. */

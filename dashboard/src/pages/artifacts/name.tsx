@@ -1,13 +1,14 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import clsx from "clsx";
-import { lazy, Suspense, useCallback, useMemo } from "react";
+import { useCallback, useMemo } from "react";
 import { useProject } from "@/shell/project";
 import { Card } from "@/ui/card";
+import { Chart } from "@/ui/chart";
 import { Command } from "@/ui/copy";
 import { bytes, plural } from "@/ui/format";
 import { Page } from "@/ui/page";
-import { Empty, ErrorView, Loading, Skeleton } from "@/ui/said";
+import { Empty, ErrorView, Loading } from "@/ui/said";
 import { Badge } from "@/ui/state";
 import { type Column, DataTable } from "@/ui/table";
 import { Ago } from "@/ui/time";
@@ -17,8 +18,8 @@ import { charted, flat, series, shown } from "./metadata";
 import { type Artifact, runNames, versions } from "./queries";
 import { artifactNameRoute } from "./routes";
 
-const Chart = lazy(() => import("./chart"));
-const MOST = 4; // series that are told apart in one chart
+const MOST = 12; // charts
+const USUAL = 3;
 
 export default function ArtifactNamePage() {
   const project = useProject();
@@ -51,7 +52,7 @@ export default function ArtifactNamePage() {
         </Empty>
       ) : (
         <>
-          <Numbers project={project} name={name} rows={rows} />
+          <Numbers name={name} rows={rows} />
           <Versions project={project} rows={rows} query={query} />
         </>
       )}
@@ -63,15 +64,23 @@ function word(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 }
 
-function Numbers({ project, name, rows }: { project: string; name: string; rows: Artifact[] }) {
+function Numbers({ name, rows }: { name: string; rows: Artifact[] }) {
   const navigate = useNavigate();
   const { keys: asked } = artifactNameRoute.useSearch();
   const known = useMemo(() => charted(rows), [rows]);
   const keys = useMemo(() => {
     const wanted = asked?.split(",").filter((each) => known.includes(each));
-    return wanted?.length ? wanted.slice(0, MOST) : known.slice(0, 1);
+    return wanted?.length ? wanted.slice(0, MOST) : known.slice(0, USUAL);
   }, [asked, known]);
-  const data = useMemo(() => series(rows, keys), [rows, keys]);
+  // Each has a scale of its own: an accuracy beside a count of rows would be a flat line.
+  const { numbers, charts } = useMemo(() => {
+    const [numbers, ...values] = series(rows, keys);
+    const charts = keys.map((key, at) => ({
+      key,
+      series: [{ label: key, values: values[at] ?? [], colour: "--accent" }],
+    }));
+    return { numbers, charts };
+  }, [rows, keys]);
   if (known.length === 0) return null;
   const turn = (key: string) => {
     const next = keys.includes(key) ? keys.filter((each) => each !== key) : [...keys, key].slice(-MOST);
@@ -79,7 +88,7 @@ function Numbers({ project, name, rows }: { project: string; name: string; rows:
   };
   return (
     <Card title="Metadata over versions">
-      <fieldset className="mb-3 flex flex-wrap gap-1.5" aria-label="numbers in the chart">
+      <fieldset className="mb-3 flex flex-wrap gap-1.5" aria-label="numbers in charts">
         {known.slice(0, 40).map((key) => (
           <button
             key={key}
@@ -97,20 +106,26 @@ function Numbers({ project, name, rows }: { project: string; name: string; rows:
           </button>
         ))}
       </fieldset>
-      <Suspense fallback={<Skeleton className="h-60 w-full" />}>
-        <Chart
-          data={data}
-          keys={keys}
-          onPick={(version) =>
-            void navigate({
-              to: "/p/$project/artifacts/$name/$version",
-              params: { project, name, version: String(version) },
-            })
-          }
-        />
-      </Suspense>
+      <div className="grid grid-cols-[repeat(auto-fit,minmax(min(17rem,100%),1fr))] gap-4">
+        {charts.map((each) => (
+          <Chart
+            key={each.key}
+            label={`${each.key} of ${name} over its versions`}
+            x={numbers}
+            series={each.series}
+            format={shown}
+            time={false}
+            zero={false}
+            xLabel={versionLabel}
+          />
+        ))}
+      </div>
     </Card>
   );
+}
+
+function versionLabel(version: number): string {
+  return Number.isInteger(version) ? `v${version}` : "";
 }
 
 function Versions({

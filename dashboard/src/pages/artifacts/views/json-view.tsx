@@ -6,6 +6,7 @@ import { count } from "@/ui/format";
 import { ErrorView } from "@/ui/said";
 import type { Shown } from "../contents";
 import { CUT, type Part, readPart, tagOf } from "../json-part";
+import { shown } from "../metadata";
 import { Beginning, FIRST } from "./beginning";
 import { Lines } from "./text-view";
 
@@ -13,11 +14,11 @@ const STEP = 100; // members of one list that are shown at a time
 const LONGEST = 2000; // letters of one text
 
 /** JSON as a tree; of a large file, what its beginning holds. */
-export default function JsonView(shown: Shown) {
+export default function JsonView(given: Shown) {
   const [most, setMost] = useState(FIRST);
   return (
-    <Card title={shown.view.label} flush>
-      <Beginning {...shown} most={most} onMore={setMost}>
+    <Card title={given.view.label} flush>
+      <Beginning {...given} most={most} onMore={setMost}>
         {(text, whole) => <Tree text={text} whole={whole} />}
       </Beginning>
     </Card>
@@ -76,10 +77,10 @@ function Node({ name, value: raw, open: begun = false }: { name?: string; value:
         type="button"
         aria-expanded={open}
         onClick={() => setOpen(!open)}
-        className="inline-flex items-center gap-1 text-left hover:bg-sunken"
+        className="flex max-w-full items-center gap-1 text-left hover:bg-sunken"
       >
         <ChevronRight className={`size-3.5 shrink-0 text-muted ${open ? "rotate-90" : ""}`} aria-hidden />
-        <span>
+        <span className="min-w-0 truncate">
           {label}
           {tag && <span className="text-muted">{tag} </span>}
           {left}
@@ -135,7 +136,7 @@ function glance(value: Part): string {
   for (const [key, each] of members.slice(0, 8)) {
     if (each === CUT || each instanceof Map || Array.isArray(each)) continue;
     const text =
-      typeof each === "string" ? `"${each.slice(0, 24)}${each.length > 24 ? "…" : ""}"` : String(each);
+      typeof each === "string" ? `"${each.slice(0, 24)}${each.length > 24 ? "…" : ""}"` : shown(each);
     told.push(value instanceof Map ? `${key}: ${text}` : text);
     if (told.length >= 4) break;
   }
