@@ -185,7 +185,7 @@ function StackCard({
                 small
                 look="quiet"
                 onClick={() => onChoose(stack.name)}
-                aria-label={`use ${stack.name}`}
+                aria-label={`Use it: ${stack.name}`}
               >
                 <Star /> Use it
               </Button>
