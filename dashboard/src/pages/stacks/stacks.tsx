@@ -71,10 +71,10 @@ export default function StacksPage() {
         editor && (
           <>
             <Button onClick={() => setOpened({ what: "component" })}>
-              <Plus /> Component
+              <Plus /> Make a component
             </Button>
             <Button look="primary" onClick={() => setOpened({ what: "stack" })} disabled={!query.data}>
-              <Plus /> Stack
+              <Plus /> Make a stack
             </Button>
           </>
         )
