@@ -202,7 +202,7 @@ function ProjectSwitch({ project }: { project: string }) {
       trigger={
         <button
           type="button"
-          aria-label={`project ${project}: choose another`}
+          aria-label={project ? `project ${project}: choose another` : "choose a project"}
           className="flex h-9 w-full items-center justify-between gap-2 rounded-md border border-line-strong px-2.5 font-medium hover:bg-sunken"
         >
           <span className="truncate">{project || "choose a project"}</span>

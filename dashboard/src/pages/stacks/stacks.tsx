@@ -71,10 +71,10 @@ export default function StacksPage() {
         editor && (
           <>
             <Button onClick={() => setOpened({ what: "component" })}>
-              <Plus /> Component
+              <Plus /> Make a component
             </Button>
             <Button look="primary" onClick={() => setOpened({ what: "stack" })} disabled={!query.data}>
-              <Plus /> Stack
+              <Plus /> Make a stack
             </Button>
           </>
         )
@@ -185,7 +185,7 @@ function StackCard({
                 small
                 look="quiet"
                 onClick={() => onChoose(stack.name)}
-                aria-label={`use ${stack.name}`}
+                aria-label={`Use it: ${stack.name}`}
               >
                 <Star /> Use it
               </Button>

@@ -88,7 +88,7 @@ export function ParameterFields({ form, whose = "the snapshot" }: { form: Parame
                       look="quiet"
                       className="h-5!"
                       onClick={() => form.letGo(name)}
-                      aria-label={`take ${name} from ${whose}`}
+                      aria-label={`Undo: take ${name} from ${whose}`}
                     >
                       Undo
                     </Button>
