@@ -236,9 +236,7 @@ class Bench:
         page = self.open()
         page.goto(f"{self.server.url}/p/default/runs/{run}?tab=logs&step=talk")
         page.wait_for_selector("[data-log]")
-        page.wait_for_function(
-            "lines => document.body.innerText.includes(`${lines.toLocaleString('en-US')} lines`)", arg=lines
-        )
+        page.evaluate(SEEN, ["[role=status]", f"{lines:,} lines"])
         page.wait_for_load_state("networkidle")
         slowest, frames = [], []
         for _ in range(self.rounds):

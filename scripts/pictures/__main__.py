@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, expect, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -187,7 +187,7 @@ def take(context: BrowserContext, url: str, target: Path) -> None:
     page = context.new_page()
     page.goto(url)
     page.wait_for_load_state("networkidle")
-    page.wait_for_function("!document.querySelector('[aria-label=loading]')")
+    expect(page.locator("[aria-label=loading]")).to_have_count(0, timeout=60_000)
     time.sleep(0.7)  # for what moves into its place
     page.screenshot(path=f"{target}.png")
     page.close()
