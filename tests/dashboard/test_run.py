@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
@@ -41,7 +42,7 @@ def load(count: int) -> list[int]:
 @step
 def square(number: int) -> int:
     if number == LIMIT:
-        raise ValueError(f"{number} is {HOSTILE!r}")
+        raise ValueError(f"{number} is {HOSTILE}")
     return number * number
 
 
@@ -199,7 +200,7 @@ def test_a_step_tells_its_inputs_outputs_environment_metadata_and_source(visit, 
     expect(details.get_by_role("link", name=re.compile("the client"))).to_have_attribute(
         "href", re.compile("/p/farm/environments/sha256")
     )
-    expect(details.get_by_text(HOSTILE)).to_be_visible()
+    expect(details.get_by_text(json.dumps(HOSTILE))).to_be_visible()
     expect(details.get_by_text("def total(numbers: list[int]) -> int:")).to_be_visible()
     expect(details.get_by_text("def load")).to_have_count(0)
     details.get_by_role("button", name="The whole module").click()
