@@ -76,21 +76,23 @@ def test_a_folder_without_a_pipeline_has_nothing_to_send(tmp_path):
 
 def test_what_is_there_is_not_sent_again(folder, tmp_path):
     database = SqliteDatabase(tmp_path / "tilth.db")
-    with running_server(database, data_folder=str(tmp_path / "data"), schedules=False) as server:
-        with HttpStore(server.url, server.token, uuid.uuid4().hex) as store:
-            headers = {"Authorization": f"Bearer {server.token}"}
-            httpx.post(f"{server.url}/api/v1/projects", headers=headers, json={"name": store.project})
-            asked = []
-            request = store.api.request
+    with (
+        running_server(database, data_folder=str(tmp_path / "data"), schedules=False) as server,
+        HttpStore(server.url, server.token, uuid.uuid4().hex) as store,
+    ):
+        headers = {"Authorization": f"Bearer {server.token}"}
+        httpx.post(f"{server.url}/api/v1/projects", headers=headers, json={"name": store.project})
+        asked = []
+        request = store.api.request
 
-            def watched(method, *more, **options):
-                asked.append(method)
-                return request(method, *more, **options)
+        def watched(method, *more, **options):
+            asked.append(method)
+            return request(method, *more, **options)
 
-            store.api.request = watched
-            send(folder, store.api, store.project, patience_s=60)
-            send(folder, store.api, store.project, patience_s=60)
-            assert asked == ["POST", "PUT", "PUT", "POST"]
+        store.api.request = watched
+        send(folder, store.api, store.project, patience_s=60)
+        send(folder, store.api, store.project, patience_s=60)
+        assert asked == ["POST", "PUT", "PUT", "POST"]
     database.close()
 
 

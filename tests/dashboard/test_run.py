@@ -191,6 +191,17 @@ def test_the_graph_shows_each_step_and_folds_the_items_of_a_mapped_one(visit, ru
     expect(page).not_to_have_url(re.compile("step="))
 
 
+def test_the_graph_is_walked_by_arrows(visit, runs):
+    page = visit("/p/farm/runs/sums-1").page
+    node(page, "load").focus()
+    page.keyboard.press("ArrowRight")
+    expect(node(page, "square")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(node(page, "total")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="step total")).to_be_visible()
+
+
 def test_a_step_tells_its_inputs_outputs_environment_metadata_and_source(visit, runs):
     page = visit("/p/farm/runs/sums-1?step=total").page
     details = page.get_by_role("region", name="step total")
