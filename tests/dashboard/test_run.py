@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
@@ -41,7 +42,7 @@ def load(count: int) -> list[int]:
 @step
 def square(number: int) -> int:
     if number == LIMIT:
-        raise ValueError(f"{number} is {HOSTILE!r}")
+        raise ValueError(f"{number} is {HOSTILE}")
     return number * number
 
 
@@ -190,6 +191,17 @@ def test_the_graph_shows_each_step_and_folds_the_items_of_a_mapped_one(visit, ru
     expect(page).not_to_have_url(re.compile("step="))
 
 
+def test_the_graph_is_walked_by_arrows(visit, runs):
+    page = visit("/p/farm/runs/sums-1").page
+    node(page, "load").focus()
+    page.keyboard.press("ArrowRight")
+    expect(node(page, "square")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(node(page, "total")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="step total")).to_be_visible()
+
+
 def test_a_step_tells_its_inputs_outputs_environment_metadata_and_source(visit, runs):
     page = visit("/p/farm/runs/sums-1?step=total").page
     details = page.get_by_role("region", name="step total")
@@ -199,7 +211,7 @@ def test_a_step_tells_its_inputs_outputs_environment_metadata_and_source(visit, 
     expect(details.get_by_role("link", name=re.compile("the client"))).to_have_attribute(
         "href", re.compile("/p/farm/environments/sha256")
     )
-    expect(details.get_by_text(HOSTILE)).to_be_visible()
+    expect(details.get_by_text(json.dumps(HOSTILE))).to_be_visible()
     expect(details.get_by_text("def total(numbers: list[int]) -> int:")).to_be_visible()
     expect(details.get_by_text("def load")).to_have_count(0)
     details.get_by_role("button", name="The whole module").click()

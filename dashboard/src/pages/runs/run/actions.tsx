@@ -84,6 +84,12 @@ function Resume({ graph }: { graph: RunGraph }) {
             Type this on the machine that the run was started on:
           </p>
           <Command>{`tilth runs resume ${quoted(name)}`}</Command>
+          {graph.run.snapshot && (
+            <p className="text-muted">
+              A runner drove it. Where you cannot reach that machine, run it again: what has completed is
+              reused.
+            </p>
+          )}
         </div>
       </Dialog>
     </>

@@ -11,7 +11,7 @@ import {
 } from "@xyflow/react";
 import "@xyflow/react/dist/style.css";
 import { Maximize, Minus, Plus } from "lucide-react";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react";
 import { IconButton } from "@/ui/button";
 import { count, plural } from "@/ui/format";
 import { Empty, ErrorView, Loading } from "@/ui/said";
@@ -19,7 +19,7 @@ import { colourOf } from "@/ui/state";
 import { useNow } from "@/ui/time";
 import { drawnState } from "./counts";
 import { type Drawn, picture } from "./fold";
-import { HEIGHT, Layouter, type Place, WIDTH, warmUp } from "./layout";
+import { HEIGHT, Layouter, neighbour, type Place, WIDTH, warmUp } from "./layout";
 import { isFinal, type RunGraph } from "./model";
 import { type StepNode, StepNodeMemo } from "./node";
 
@@ -126,7 +126,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
   );
 
   const box = useRef<HTMLDivElement>(null);
-  const { fitView, setCenter, setViewport, zoomIn, zoomOut } = useReactFlow();
+  const { fitView, getZoom, setCenter, setViewport, zoomIn, zoomOut } = useReactFlow();
   const shown = useRef<Map<string, Place> | null>(null);
   useEffect(() => {
     if (!places || shown.current === places || nodes.length === 0) return;
@@ -144,6 +144,21 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
       else void setViewport({ x: EDGE - start.x * START, y: EDGE - start.y * START, zoom: START });
     });
   }, [places, nodes, selectedHome, fitView, setCenter, setViewport]);
+
+  /** Arrows go from a step to those before and after it, and to those above and below. */
+  const go = (event: KeyboardEvent) => {
+    const here = (event.target as HTMLElement).closest<HTMLElement>(".react-flow__node")?.dataset.id;
+    const next = here && places ? neighbour(here, event.key, known.edges, places) : "";
+    const place = places?.get(next ?? "");
+    if (!next || !place) return;
+    event.preventDefault();
+    void setCenter(place.x + WIDTH / 2, place.y + HEIGHT / 2, { zoom: getZoom() });
+    // When it is drawn: of what is out of sight nothing is.
+    setTimeout(() => {
+      const found = box.current?.querySelector<HTMLElement>(`[data-id="${CSS.escape(next)}"] button`);
+      found?.focus({ preventScroll: true });
+    }, 60);
+  };
 
   // Where the details that opened beside it would hide what was chosen, it is brought into sight.
   useEffect(() => {
@@ -183,6 +198,7 @@ function Inner({ graph, selected, unfolded, onOpen, onUnfold }: Props) {
         ) : places ? (
           <ReactFlow
             aria-label="graph of the steps"
+            onKeyDown={go}
             nodes={nodes}
             edges={edges}
             nodeTypes={NODE_TYPES}

@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import type { ElkNode } from "elkjs/lib/elk-api";
 import { describe, expect, it, vi } from "vitest";
 import type { DrawnEdge } from "./fold";
-import { answered, HEIGHT, type Place, question, rounded, WIDTH } from "./layout";
+import { answered, HEIGHT, neighbour, type Place, question, rounded, WIDTH } from "./layout";
 
 vi.setConfig({ testTimeout: 120_000 }); // however busy the machine is
 
@@ -68,6 +68,29 @@ describe("where nodes are", () => {
     expect(numbers[0]).toBeCloseTo(a.x + WIDTH, 0);
     expect(numbers.at(-2)).toBeCloseTo(d.x, 0);
     expect(path).toContain("Q");
+  });
+
+  it("lets arrows lead along edges, and up and down a column", () => {
+    const found = new Map([
+      ["a", { x: 0, y: 50 }],
+      ["b", { x: 300, y: 0 }],
+      ["c", { x: 300, y: 60 }],
+      ["d", { x: 300, y: 200 }],
+    ]);
+    const edges = ["b", "c", "d"].map((each) => edge("a", each));
+    const to = (from: string, key: string) => neighbour(from, key, edges, found);
+    expect([to("a", "ArrowRight"), to("b", "ArrowDown"), to("d", "ArrowUp"), to("d", "ArrowLeft")]).toEqual([
+      "c",
+      "c",
+      "c",
+      "a",
+    ]);
+    expect([to("a", "ArrowLeft"), to("a", "x"), to("z", "ArrowUp"), to("b", "ArrowUp")]).toEqual([
+      "",
+      "",
+      "",
+      "",
+    ]);
   });
 
   it("rounds corners, less where there is little room", () => {

@@ -116,6 +116,34 @@ function towards(from: Place, to: Place, length: number): Place {
   return { x: from.x + ((to.x - from.x) / all) * length, y: from.y + ((to.y - from.y) / all) * length };
 }
 
+/** The node that an arrow key leads to from another; empty where there is none. */
+export function neighbour(
+  from: string,
+  key: string,
+  edges: readonly DrawnEdge[],
+  places: ReadonlyMap<string, Place>,
+): string {
+  const here = places.get(from);
+  if (!here) return "";
+  const nearest = (ids: string[]) => {
+    const away = (id: string) => Math.abs((places.get(id)?.y ?? 0) - here.y);
+    return ids.reduce((best, each) => (best && away(best) <= away(each) ? best : each), "");
+  };
+  const inColumn = () => [...places.keys()].filter((each) => places.get(each)?.x === here.x);
+  switch (key) {
+    case "ArrowRight":
+      return nearest(edges.filter((each) => each.source === from).map((each) => each.target));
+    case "ArrowLeft":
+      return nearest(edges.filter((each) => each.target === from).map((each) => each.source));
+    case "ArrowUp":
+      return nearest(inColumn().filter((each) => (places.get(each)?.y ?? 0) < here.y));
+    case "ArrowDown":
+      return nearest(inColumn().filter((each) => (places.get(each)?.y ?? 0) > here.y));
+    default:
+      return "";
+  }
+}
+
 type Elk = InstanceType<typeof ELK>;
 
 let spare: Elk | null = null;

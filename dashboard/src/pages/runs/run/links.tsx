@@ -2,7 +2,8 @@ import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { useProject } from "@/shell/project";
 
-export const LINK = "text-accent underline decoration-line-strong underline-offset-2 hover:decoration-current";
+export const LINK =
+  "text-accent underline decoration-line-strong underline-offset-2 hover:decoration-current";
 
 /** A link to another page of the project. */
 export function To({

@@ -72,7 +72,7 @@ function StepNodeView({ data, selected }: NodeProps<StepNode>) {
           <State state={state} bare />
           <span className="truncate tabular-nums">{told}</span>
         </span>
-        {counted && <CountBar counts={counted.counts} total={counted.total} />}
+        {counted && counted.counts.length > 0 && <CountBar counts={counted.counts} total={counted.total} />}
       </button>
       <Handle type="source" position={Position.Right} isConnectable={false} className="opacity-0!" />
     </>
