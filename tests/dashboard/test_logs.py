@@ -151,11 +151,7 @@ def test_colours_are_shown_and_nothing_that_is_printed_is_obeyed(visit, world):
     expect(page.locator("[data-line='1']")).to_contain_text("<img src=x onerror=alert(1)>")
     expect(page.locator("[data-line='2']")).to_contain_text("click clear")
     assert log(page).locator("img, a[href^=javascript]").count() == 0
-    assert (
-        page.get_by_text("clear", exact=True)
-        .evaluate("on => on.style.color")
-        .startswith("oklch(from rgb(1, 2, 3)")
-    )
+    assert "#010203" in page.get_by_text("clear", exact=True).evaluate("on => on.style.color")
     expect(page.locator("[data-line='3']")).to_contain_text("cut here")
     page.get_by_label("wrap long lines").click()
     expect(page.locator("[data-line='3']")).to_be_visible()
@@ -190,11 +186,10 @@ def test_a_live_log_is_followed_until_somebody_scrolls_up(visit, world, tmp_path
 
 
 def test_a_log_whose_server_is_away_goes_on_when_it_is_back(visit, world):
-    world.run(CHATTER, "--param", "lines=5", "--no-cache")
-    name = "chatter-2"
+    world.run(CHATTER.replace("def chatter", "def away"), "--param", "lines=5", name="away.py")
     visitor = visit()
     visitor.page.route("**/api/**/logs/talk.1.log", lambda route: route.abort())
-    page = visitor.go(f"/p/farm/runs/{name}/logs/talk.1.log")
+    page = visitor.go("/p/farm/runs/away-1/logs/talk.1.log")
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
     page.unroute("**/api/**/logs/talk.1.log")
     expect(page.locator("[data-line='6']")).to_contain_text("told apart")
@@ -202,7 +197,8 @@ def test_a_log_whose_server_is_away_goes_on_when_it_is_back(visit, world):
 
 
 def test_a_log_or_run_that_is_not_there_is_told(visit, world):
+    world.run(CHATTER.replace("def chatter", "def there"), "--param", "lines=2", name="there.py")
     visitor = visit("/p/farm/runs/nothing-1/logs/a.1.log")
     expect(visitor.page.get_by_role("alert").first).to_contain_text("There is no run `nothing-1`")
-    visitor.go("/p/farm/runs/chatter-1/logs/other.1.log")
+    visitor.go("/p/farm/runs/there-1/logs/other.1.log")
     expect(visitor.page.get_by_role("alert").first).to_be_visible()
