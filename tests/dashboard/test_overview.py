@@ -137,7 +137,7 @@ def test_a_pipeline_tells_its_parameters_and_runs_over_time(visit, grown):
     visitor = visit("/p/farm/pipelines/harvest")
     page = visitor.page
     expect(page.get_by_role("img", name="acres of each run, the oldest first")).to_be_visible()
-    expect(page.get_by_text("rye")).to_be_visible()
+    expect(page.get_by_text("rye", exact=True)).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("harvest-19"))).to_be_visible()
     visitor.check_accessibility()
     page.get_by_role("button", name="State").click()

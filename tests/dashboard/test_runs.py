@@ -98,6 +98,7 @@ def test_filters_are_in_the_address_and_there_after_a_reload(visit, runs):
 
 def test_a_part_of_a_name_finds_runs_and_what_is_not_there_says_so(visit, runs):
     page = visit("/p/farm/runs").page
+    expect(page.get_by_role("link", name="barley-165")).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("EY-16")
     expect(page.get_by_text("7 runs", exact=True)).to_be_visible()  # 16 and 160 to 165
@@ -209,7 +210,7 @@ def test_runs_are_compared_from_the_table(visit, models):
     # What a reused step logged is that of the one it was reused from: no difference.
     expect(page.get_by_role("heading", name="load.rows")).to_have_count(0)
     artifacts = page.get_by_role("table", name="artifacts")
-    expect(artifacts.get_by_role("row", name=re.compile("model/fit/output"))).to_contain_text("version 2")
+    expect(artifacts.get_by_role("row").filter(has_text="model/fit/output")).to_contain_text("version 2")
     expect(artifacts.get_by_text("model/load/output")).to_have_count(0)
     expect(page.get_by_text("the same in all")).to_be_visible()
     visitor.check_accessibility()

@@ -81,7 +81,7 @@ export function Chart({
             },
           },
         },
-        padding: [8, 12, 0, 0],
+        padding: [8, 20, 0, 0],
         axes: [
           {
             ...axis,
@@ -212,7 +212,9 @@ function tick(x: number, step?: number): string {
   const day = at.toLocaleDateString(undefined, { day: "numeric", month: "short" });
   if (step && step >= 86_400) return day;
   const midnight = at.getHours() === 0 && at.getMinutes() === 0;
-  return midnight ? day : at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return midnight
+    ? day
+    : at.toLocaleTimeString(undefined, { hour: "numeric", minute: "2-digit", hourCycle: "h23" });
 }
 
 /** Bars on each other: the sums are drawn first, so that each covers what is above it. Lines stay as they are. */

@@ -36,7 +36,7 @@ export default function OverviewPage() {
       ),
     placeholderData: keepPreviousData,
     refetchInterval: ({ state }) =>
-      state.data?.running.length || state.data?.waiting.length ? 4_000 : 15_000,
+      state.data?.running.length || state.data?.waiting.length ? 4_000 : 8_000,
   });
   return (
     <Page

@@ -22,7 +22,12 @@ describe("colours", () => {
     ["38:2::1:2:3", "#010203"],
     ["38;2;999;0;0", "#ff0000"],
   ])("of 256 and of 16 million are known: %s", (code, colour) => {
-    expect(spans(`${ESC}[${code}mx`)[0]?.colour).toBe(colour);
+    expect(spans(`${ESC}[${code};44mx`)[0]?.colour).toBe(colour);
+  });
+
+  it("of a program's own choice are made readable where it chose no ground for them", () => {
+    expect(spans(`${ESC}[38;2;1;2;3mx`)[0]?.colour).toMatch(/^oklch\(from #010203 clamp/);
+    expect(spans(`${ESC}[34mx`)[0]?.colour).toBe("var(--ansi-4)");
   });
 
   it("change places when they are inverse", () => {

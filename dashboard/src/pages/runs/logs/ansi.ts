@@ -70,9 +70,16 @@ function shown(text: string, look: Look): Span {
     look.strike && "line-through",
   ];
   const span: Span = { text, className: classes.filter(Boolean).join(" ") };
-  if (fg) span.colour = colour(fg);
+  if (fg) span.colour = bg ? colour(fg) : readable(colour(fg));
   if (bg) span.background = colour(bg);
   return span;
+}
+
+/** A colour of a program's own choice, as light or dark as is read on the ground of the theme. */
+function readable(colour: string): string {
+  return colour.startsWith("#")
+    ? `oklch(from ${colour} clamp(var(--ansi-darkest), l, var(--ansi-lightest)) c h)`
+    : colour;
 }
 
 /** A colour for CSS. The sixteen have a shade for each theme. */
