@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import shutil
+import signal
 import subprocess
 import tarfile
 import threading
@@ -673,3 +674,37 @@ def registry_has(registry: RegistryService, reference: str) -> bool:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return "digest" not in copied.stderr.lower()
+
+
+def test_a_build_is_recorded_when_it_begins_and_its_log_is_kept(
+    built: Project, broken_registry: BrokenRegistry
+) -> None:
+    broken_registry.rule("PUT", "/manifests/", delay_s=600, times=100)
+    registry = f"{broken_registry.host}/{own_name()}"
+    with built.start("build", "pipeline.py", "--only", "one", "--registry", registry) as command:
+        wait_until(lambda: any("/manifests/" in each.path for each in put(broken_registry)))
+        (begun,) = built.records(Build)
+        assert begun.state is State.RUNNING
+        assert begun.finished_at is None
+        log = (built.home.root / begun.log).read_text()
+        assert "building, as there is none of this environment yet" in log
+        assert "layer `alpha 1.0`: sent" in log
+        command.signal(signal.SIGINT)
+        command.wait()
+    (ended,) = built.records(Build)
+    assert (ended.id, ended.state) == (begun.id, State.CANCELLED)
+    assert ended.finished_at is not None
+
+
+def put(registry: BrokenRegistry) -> list[Any]:
+    return [each for each in registry.requests if each.method == "PUT"]
+
+
+def test_layers_are_recorded_with_how_they_came(built: Project, registry_plain: RegistryService) -> None:
+    registry = f"{registry_plain.host}/{own_name()}"
+    build(built, "--only", "one", "--registry", registry)
+    build(built, "--only", "other", "--registry", registry)
+    ways = [{layer.title: layer.way for layer in each.layers} for each in built.records(Build)]
+    first, second = sorted(ways, key=len, reverse=True)
+    assert first["alpha 1.0"] == "sent"
+    assert second["beta 1.0"] == "skipped"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import time
 from datetime import timedelta
@@ -132,3 +134,19 @@ def test_a_run_tells_how_a_build_that_it_began_ended_and_changes_no_other(yard, 
     assert put(state="failed")[1]["items"][0]["image"] == "sha256:mine"
     run.client.close()
     assert server.access.store.within("yard").get(Build, "of-run").state is State.COMPLETED
+
+
+def test_the_queue_tells_of_builds_that_wait_for_runners_and_keeps_their_keys(yard, admin):
+    assert admin.get(f"{PROJECT}/build-queue") == (200, {"items": [], "takers": []})
+    key = base64.b64encode(bytes(range(32))).decode()
+    status, ordered = admin.post(f"{PROJECT}/build-orders", {"key": key, "runner": "big"})
+    assert status == 202
+    _, found = admin.get(f"{PROJECT}/build-queue")
+    (waits,) = found["items"]
+    assert (waits["id"], waits["state"], waits["wanted"], waits["user"]) == (
+        ordered["id"],
+        "queued",
+        "big",
+        "admin",
+    )
+    assert "key" not in json.dumps(found)

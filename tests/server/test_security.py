@@ -189,6 +189,7 @@ ROUTES = {
     f"GET {P}/launches": "viewer",
     f"GET {P}/launches/{{id}}": "viewer",
     f"POST {P}/launches/{{id}}/cancel": "person",
+    f"GET {P}/build-queue": "viewer",
     f"POST {P}/build-orders": "person",
     f"GET {P}/build-orders/{{id}}": "person",  # and for all others there is none of that id, as below
     f"PUT {P}/build-orders/{{id}}/in": "person",

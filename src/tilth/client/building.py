@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _KEY = 20  # digits of the key in a tag
 _SILENCE_S = 15.0  # what takes longer says that it goes on
+_CANCELLED = Failure(reason="cancelled", message="the build was cancelled")
 _WAYS = {  # how a layer came into a registry, in words
     "sent": "sent",
     "copied": "copied from where the base is",
@@ -127,6 +128,7 @@ class Images:
     elsewhere: Elsewhere | None = None
     _folder: Path | None = field(default=None, init=False)  # what becomes a `.tar` when all images are in it
     _logs: dict[str, BuildLog] = field(default_factory=dict, init=False)  # of those that are made now, by key
+    _going: dict[str, Build] = field(default_factory=dict, init=False)  # the same, as they began
 
     def make_all(self, wanted: list[Wanted]) -> list[Build]:
         """The builds of all, each found or made; several at a time, and their records written.
@@ -134,6 +136,10 @@ class Images:
         Raises:
             TilthError: The first that cannot be made; its failure is recorded, and the others are kept.
         """
+        with self._cancelled_by_interrupt():
+            return self._make_all(wanted)
+
+    def _make_all(self, wanted: list[Wanted]) -> list[Build]:
         if not self.to.layout.endswith(".tar"):
             return background.at_once(self.find_or_make, wanted, threads=4)
         from tilth.environments.files import scratch
@@ -219,6 +225,7 @@ class Images:
         begun = self._record(wanted, state=State.RUNNING, machine=platform.node())
         begun = msgspec.structs.replace(begun, log=f"{self.home.builds.name}/{begun.id}.log")
         self.store.write([Put(begun)])
+        self._going[wanted.key] = begun
         try:
             with BuildLog(begun.id, self.home, self.store) as log:
                 self._logs[wanted.key] = log
@@ -230,9 +237,7 @@ class Images:
             self._record_end(begun, State.FAILED, failure)
             raise
         except KeyboardInterrupt:
-            self._record_end(
-                begun, State.CANCELLED, Failure(reason="cancelled", message="the build was cancelled")
-            )
+            self._record_end(begun, State.CANCELLED, _CANCELLED)
             raise
         except Exception as error:
             failure = Failure(reason="exited", type=type(error).__name__, message=str(error))
@@ -240,6 +245,17 @@ class Images:
             raise
         finally:
             self._logs.pop(wanted.key, None)
+            self._going.pop(wanted.key, None)
+
+    @contextlib.contextmanager
+    def _cancelled_by_interrupt(self) -> Iterator[None]:
+        """Record as cancelled what other threads make when somebody interrupts this one: they end with it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            for each in list(self._going.values()):
+                self._record_end(each, State.CANCELLED, _CANCELLED)
+            raise
 
     def _record_end(self, begun: Build, state: State, failure: Failure) -> None:
         with contextlib.suppress(TilthError):  # what went wrong is told, whether or not it can be recorded

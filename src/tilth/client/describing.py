@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilth.environments.contents.unpacked import Unpacked
 from tilth.environments.names import normalised
-from tilth.errors import TilthError
 from tilth.records import Environment, EnvironmentContents, PackageContents
 from tilth.records.roles import behind, used_by
 from tilth.store import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tilth.environments.contents.unpacked import Metadata
     from tilth.home import Home
     from tilth.records import Run
     from tilth.store import Store
 
+logger = logging.getLogger(__name__)
+_END_S = 5.0
 _LONGEST = 200  # characters of a licence: some put its whole text there
 
 
@@ -34,29 +36,39 @@ _LONGEST = 200  # characters of a licence: some put its whole text there
 def described(run: Run, home: Home, store: Store) -> Iterator[None]:
     """Record the contents of a run's environments: while it runs those that are whole here, at its end the others."""
     describing = _Describing(run, home, store)
-    thread = threading.Thread(target=describing.begin, name="tilth-describing", daemon=True)
-    thread.start()
+    thread = _in_thread(describing.begin)
     try:
         yield
     finally:
-        thread.join()
-        describing.finish()
+        # A server that is away is waited for by what matters more.
+        thread.join(_END_S)
+        if describing.left and not thread.is_alive():
+            _in_thread(describing.finish).join(_END_S)
+
+
+def _in_thread(work: Callable[[], None]) -> threading.Thread:
+    def do() -> None:
+        try:
+            work()
+        except Exception as error:
+            logger.debug("what packages say of themselves is not recorded", exc_info=error)
+
+    thread = threading.Thread(target=do, name="tilth-describing", daemon=True)
+    thread.start()
+    return thread
 
 
 class _Describing:
     def __init__(self, run: Run, home: Home, store: Store) -> None:
         self._run, self._home, self._store = run, home, store
-        self._left: dict[str, Environment] = {}
+        self.left: dict[str, Environment] = {}
 
     def begin(self) -> None:
-        with contextlib.suppress(TilthError, OSError):
-            self._left = {each.id: each for each in self._not_told()}
-            self._tell(whole=True)
+        self.left = {each.id: each for each in self._not_told()}
+        self._tell(whole=True)
 
     def finish(self) -> None:
-        with contextlib.suppress(TilthError, OSError):
-            if self._left:
-                self._tell(whole=False)
+        self._tell(whole=False)
 
     def _not_told(self) -> list[Environment]:
         used = self._unknown(used_by(self._run))
@@ -74,14 +86,14 @@ class _Describing:
 
     def _tell(self, *, whole: bool) -> None:
         told = []
-        for environment in self._left.values():
+        for environment in self.left.values():
             packages = contents_here(environment, self._home, self._site_packages(environment))
             if len(packages) == len(environment.packages) or (packages and not whole):
                 told.append(EnvironmentContents(id=environment.id, packages=packages))
         if told:
             self._store.write([Put(each) for each in told])
         for each in told:
-            del self._left[each.id]
+            del self.left[each.id]
 
     def _site_packages(self, environment: Environment) -> tuple[str, ...]:
         from tilth.environments import probe

@@ -196,6 +196,7 @@ def create_app(
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(build_orders.of_runners, prefix="/api/v1")
+    app.include_router(builds.queue, prefix="/api/v1")
     app.include_router(launches.anywhere, prefix="/api/v1")
     app.include_router(stacks.anywhere, prefix="/api/v1")
     app.include_router(health.probes)

@@ -12,6 +12,7 @@ import { Ago, Took } from "@/ui/time";
 import { Labelled } from "../environments/parts";
 import { BuildLog } from "./log";
 import { type Build, buildList } from "./queries";
+import { Queue } from "./queue";
 import type { BuildsSearch } from "./routes";
 import { Standing, useLost } from "./standing";
 import { sums } from "./telling";
@@ -105,6 +106,7 @@ export default function BuildsPage() {
           />
         </div>
       )}
+      <Queue project={project} />
       {running.slice(0, 3).map((each) => (
         <Running key={each.id} project={project} build={each} />
       ))}

@@ -62,3 +62,15 @@ export const layersOf = (project: string, id: string) =>
     queryFn: () => data(api.GET(`${PROJECT}/builds/{id}/layers`, { params: { path: { project, id } } })),
     enabled: id !== "",
   });
+
+/** Builds that wait for runners, or are on some. */
+export const buildQueue = (project: string) =>
+  queryOptions({
+    queryKey: ["build-queue", project],
+    queryFn: () =>
+      data(api.GET(`${PROJECT}/build-queue`, { params: { path: { project }, query: { limit: 20 } } })),
+    refetchInterval: (query) =>
+      query.state.data?.items.some((each) => WAITING.includes(each.state)) ? LIVE_MS : 15_000,
+  });
+
+export const WAITING = ["queued", "leased", "started"];

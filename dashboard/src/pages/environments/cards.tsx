@@ -21,7 +21,7 @@ export function Lanes({ project, passage }: { project: string; passage: Passage 
             key={lane.id}
             className={clsx("relative min-w-0", wide && lane.id === "execution" && "md:col-span-2")}
           >
-            <div className="mb-2">
+            <div className="mb-2 lg:min-h-14">
               <h2 className="font-semibold">{lane.title}</h2>
               <p className="text-xs text-muted">{lane.about}</p>
               {at < LANES.length - 1 && (

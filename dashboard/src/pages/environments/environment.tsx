@@ -22,6 +22,7 @@ import {
   exportAddress,
   users as usersQuery,
 } from "./queries";
+import { isTop } from "./tree";
 import { Treemap } from "./treemap";
 
 const route = getRouteApi("/p/$project/environments/$digest");
@@ -156,10 +157,7 @@ function Contents({ project, found }: { project: string; found: EnvironmentView 
           note={unpacked ? undefined : "not known here"}
         />
         <Figure label="to download" value={download ? bytes(download) : "–"} />
-        <Figure
-          label="requested"
-          value={count(found.packages.filter((each) => each.requested.length).length)}
-        />
+        <Figure label="at the top" value={count(found.packages.filter(isTop).length)} />
         <Figure
           label="built from source"
           value={count(built.length)}

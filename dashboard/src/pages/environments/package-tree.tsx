@@ -127,7 +127,7 @@ export function PackageTree({
                     : line.depth === 0
                       ? node.requested.length
                         ? `requested: ${node.requested.join(", ")}`
-                        : node.why || "why it is there is not known"
+                        : node.why || "required by none here"
                       : line.asked || "any version"}
                 </span>
                 <span className="flex items-center justify-end gap-2">

@@ -86,7 +86,7 @@ export function CheckMarks({ check }: { check: EnvironmentCheck | null | undefin
       )}
       {!check.advisories && (
         <Badge title={`${when}; vulnerabilities were not looked up: set TILTH_ADVISORIES`}>
-          <CircleHelp className="size-3.5" aria-hidden /> vulnerabilities not looked up
+          <CircleHelp className="size-3.5" aria-hidden /> not looked up
         </Badge>
       )}
       {drifted.length > 0 && (

@@ -86,7 +86,7 @@ export const users = (project: string, id: string) =>
     queryFn: ({ pageParam }) =>
       data(
         api.GET(`${PROJECT}/environments/{id}/users`, {
-          params: { path: { project, id }, query: { limit: 20, ...(pageParam ? { after: pageParam } : {}) } },
+          params: { path: { project, id }, query: { limit: 10, ...(pageParam ? { after: pageParam } : {}) } },
         }),
       ),
     initialPageParam: "",

@@ -50,6 +50,11 @@ export function tree<T extends Node>(nodes: ReadonlyArray<T>, closed: ReadonlySe
   return lines;
 }
 
+/** Whether a package stands at the margin: it was requested, or nothing is known to require it. */
+export function isTop(node: Node): boolean {
+  return node.requested.length > 0 || node.required_by.length === 0;
+}
+
 /** The packages that a text is looked for in, with everything that requires them: why they are there. */
 export function withReasons<T extends Node>(nodes: ReadonlyArray<T>, text: string): T[] {
   const wanted = text.trim().toLowerCase();

@@ -5,6 +5,7 @@ import { bytes, plural } from "@/ui/format";
 import { Key, Legend, vulnerabilities } from "./parts";
 import type { EnvironmentView } from "./queries";
 import { treemap } from "./scale";
+import { isTop } from "./tree";
 
 const HEIGHT = 220; // px
 
@@ -29,7 +30,7 @@ export function Treemap({ found }: { found: EnvironmentView }) {
       title={onDisk ? "Size on disk" : "Size to download"}
       actions={
         <Legend>
-          <Key className="bg-accent">requested</Key>
+          <Key className="bg-accent">requested, or required by none</Key>
           <Key className="bg-cached">required by others</Key>
           {bad.size > 0 && <Key className="bg-bad">vulnerable</Key>}
         </Legend>
@@ -53,7 +54,7 @@ export function Treemap({ found }: { found: EnvironmentView }) {
               "absolute overflow-hidden rounded-[3px] border border-surface",
               bad.has(each.item.name)
                 ? "bg-bad text-surface"
-                : each.item.requested.length
+                : isTop(each.item)
                   ? "bg-accent text-accent-ink"
                   : "bg-cached text-surface",
             )}

@@ -6,16 +6,39 @@ from datetime import datetime, timezone
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from tilth.records import Build, Moment, State, now
+from tilth.records import Build, Failure, Moment, State, now
+from tilth.records.access import User
+from tilth.records.launching import BuildOrder, LaunchState
 from tilth.server.documents import answers, respond
-from tilth.server.requests import Body, Editor, OneThread, Viewer
+from tilth.server.requests import Body, Editor, OneThread, Viewer, builds_of
 
 router = APIRouter(prefix="/projects/{project}/builds/{id}", tags=["builds"], route_class=OneThread)
+queue = APIRouter(prefix="/projects/{project}/build-queue", tags=["builds"], route_class=OneThread)
 LOST_S = 60  # after which nobody makes an image any more who says nothing; makers do every 15 s
 _OTHERS = 200  # of the newest builds, those that are looked at for shared layers
 _MOST = 1 << 20  # bytes of a log in one answer
+
+
+class QueuedBuild(msgspec.Struct, frozen=True, kw_only=True):
+    """A build that was ordered on a runner. What goes between the two is theirs alone."""
+
+    id: str
+    state: LaunchState
+    created_at: Moment
+    wanted: str  # name of the runner that was asked for; empty for any
+    runner: str  # name of the one that has it; empty for none yet
+    user: str  # name of who ordered it
+    finished_at: Moment | None
+    failure: Failure | None
+
+
+class BuildQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """Builds that were ordered on runners, newest first, and the runners that are there and build images."""
+
+    items: tuple[QueuedBuild, ...]
+    takers: tuple[str, ...]
 
 
 class LogReceived(msgspec.Struct, frozen=True):
@@ -62,6 +85,29 @@ class ImageView(msgspec.Struct, frozen=True, kw_only=True):
     shared_size: int  # bytes of those that other images have too
     layers: tuple[LayerView, ...]
     compared_with: int  # other images of the newest builds
+
+
+@queue.get("", summary="Builds that wait for runners, or are on some", responses=answers(BuildQueue))
+def get_queue(request: Request, asked: Viewer, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Response:
+    """And those that ended last."""
+    store = asked.access.store
+    found = store.find(BuildOrder, project=asked.project, limit=limit).items
+    ids = sorted({each.user for each in found if each.user})
+    names = {each.id: each.name for each in store.find(User, id=ids, limit=len(ids))} if ids else {}
+    items = tuple(
+        QueuedBuild(
+            id=each.id,
+            state=each.state,
+            created_at=each.created_at,
+            wanted=each.wanted,
+            runner=each.runner_name,
+            user=names.get(each.user, ""),
+            finished_at=each.finished_at,
+            failure=each.failure,
+        )
+        for each in found
+    )
+    return respond(BuildQueue(items=items, takers=tuple(builds_of(request).takers(asked.project))))
 
 
 @router.get("/layers", summary="The layers of an image, and who shares them", responses=answers(ImageView))
