@@ -167,3 +167,12 @@ def test_single_precision_is_shown_as_numpy_writes_it(tmp_path):
     array = np.array([0.1, 1 / 3, 1e-30, 3.4028235e38, 16777216], np.float32)
     np.save(path, array)
     assert [row[0] for row in open_table(path).table(0, 9, 0, 9).rows] == [float(str(each)) for each in array]
+
+
+def test_items_of_megabytes_are_not_read_by_the_hundred(tmp_path):
+    path = tmp_path / "value.npy"
+    np.save(path, np.zeros(100, "U300000"))
+    found = open_table(path)
+    assert "1,200,000 bytes" in found.table(0, 100, 0, 1).columns[0].problem
+    assert found.table(0, 10, 0, 1).rows == (("",),) * 10
+    assert found.summaries(0, 1).items[0].problem

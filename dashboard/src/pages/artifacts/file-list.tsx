@@ -33,7 +33,7 @@ export function FileList({
       id: "name",
       header: "File",
       fixed: true,
-      width: 220,
+      width: 190,
       grow: 4,
       sort: (row) => row.name,
       cell: (row) => {
@@ -55,26 +55,6 @@ export function FileList({
           </span>
         );
       },
-    },
-    {
-      id: "of",
-      header: "Part",
-      width: 110,
-      cell: (row) => <span className="text-muted">{row.source === "files" ? "value" : "visualisation"}</span>,
-    },
-    {
-      id: "problem",
-      header: "State",
-      width: 120,
-      grow: 2,
-      cell: (row) =>
-        row.problem ? (
-          <span className="inline-flex items-center gap-1 text-bad" title={row.problem}>
-            <TriangleAlert className="size-4 shrink-0" aria-hidden /> {row.problem}
-          </span>
-        ) : (
-          <span className="text-muted">{row.link ? "link" : "there"}</span>
-        ),
     },
     {
       id: "size",
@@ -100,6 +80,26 @@ export function FileList({
           >
             <Download className="size-4" />
           </a>
+        ),
+    },
+    {
+      id: "of",
+      header: "Part",
+      width: 110,
+      cell: (row) => <span className="text-muted">{row.source === "files" ? "value" : "visualisation"}</span>,
+    },
+    {
+      id: "problem",
+      header: "State",
+      width: 120,
+      grow: 2,
+      cell: (row) =>
+        row.problem ? (
+          <span className="inline-flex items-center gap-1 text-bad" title={row.problem}>
+            <TriangleAlert className="size-4 shrink-0" aria-hidden /> {row.problem}
+          </span>
+        ) : (
+          <span className="text-muted">{row.link ? "link" : "there"}</span>
         ),
     },
   ];

@@ -69,7 +69,7 @@ function Version({ project, artifact, known }: { project: string; artifact: Arti
     <div
       className={clsx(
         "grid min-w-0 grid-cols-1 gap-4",
-        tab !== "lineage" && "xl:grid-cols-[minmax(0,1fr)_20rem]", // a graph wants all the width
+        tab !== "lineage" && "xl:grid-cols-[minmax(0,1fr)_22rem]", // a graph wants all the width
       )}
     >
       <div className="min-w-0">

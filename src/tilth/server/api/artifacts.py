@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from tilth.errors import LoadError, NotFound, TilthError
+from tilth.materializers.files import MANIFEST
 from tilth.records import Artifact, Run
 from tilth.server.artifact_folders import ArtifactFile, ArtifactFolder, Elsewhere, elsewhere, find_folder
 from tilth.server.artifact_names import find_names
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 router = APIRouter(prefix="/projects/{project}", tags=["artifacts"])
 _MAPPED = "mapped"
+_LARGEST_OF_ITEM = 1 << 18  # bytes of a manifest: there are up to 200 in one answer
 _Item = Annotated[str, Query(description="The digest of an item, of an artifact that a mapped step gave.")]
 _File = Annotated[str, Query(description="A `.npy` file, or the `frame.json` of a frame.")]
 _ANY_BYTES = {
@@ -278,6 +280,8 @@ def _sent(path: Path, name: str, *, download: bool) -> Response:
 def _described(item: Item, folder: ArtifactFolder) -> Item:
     """An item that is an artifact by itself, with what its manifest says."""
     try:
+        if (folder.place / MANIFEST).stat().st_size > _LARGEST_OF_ITEM:
+            return item
         manifest = folder.manifest
         text = ""
         if manifest["format"] == "json" and manifest["size"] <= 1 << 16:

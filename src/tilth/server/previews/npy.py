@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000  # bytes: as numpy itself takes of files that nobody vouches for
 _MOST_ITEMS = 1 << 53
+_MOST_READ = 64 << 20  # bytes for one answer
 _AT_ONCE = 1 << 20  # bytes of one row that are read where only some of its columns are wanted
 _TYPE = re.compile(r"([<>|=])([biufcSUVMm])(\d+)(?:\[(\d*)([A-Za-z]+)\])?")
 _CODES = {
@@ -188,8 +189,10 @@ class Array:
         """What lies in some columns, one value after another, in these rows.
 
         Raises:
-            Unreadable: The file is shorter than it says.
+            Unreadable: The file is shorter than it says, or its items are so large that it would be too much.
         """
+        if sum(map(len, rows)) * self.item * (1 if self.is_structured else count) > _MOST_READ:
+            raise Unreadable(f"each of its items has {self.item:,} bytes: these are too many to show")
         if self.is_structured:
             wanted = self.fields[first : first + count]
             (items,) = self._read(rows, 0, 1)
