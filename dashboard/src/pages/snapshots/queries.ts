@@ -1,4 +1,4 @@
-import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { api, data } from "@/api/client";
 import type { components } from "@/api/schema";
 
@@ -59,6 +59,8 @@ export const newest = (project: string) =>
 
 const OVER = new Set(["ended", "failed", "cancelled", "skipped"]);
 
+const RUN_OVER = new Set(["completed", "cached", "failed", "cancelled", "skipped"]);
+
 export function isOver(launch: Launch): boolean {
   return OVER.has(launch.state ?? "queued");
 }
@@ -68,7 +70,8 @@ export const runsOf = (project: string, launches: Launch[]) => {
   const ids = launches.map((each) => each.run ?? "").filter(Boolean);
   const going = launches.some((each) => !isOver(each));
   return queryOptions({
-    queryKey: ["launches", project, "runs", ids],
+    // With their states: what a launch says is news of its run.
+    queryKey: ["launches", project, "runs", ids, launches.map((each) => each.state)],
     queryFn: async () => {
       const { items } = await data(
         api.GET("/api/v1/projects/{project}/runs", {
@@ -78,6 +81,10 @@ export const runsOf = (project: string, launches: Launch[]) => {
       return new Map(items.map((each) => [each.id, each]));
     },
     enabled: ids.length > 0,
-    refetchInterval: going ? 2000 : false,
+    refetchInterval: ({ state }) =>
+      going || [...(state.data?.values() ?? [])].some((each) => !RUN_OVER.has(each.state ?? ""))
+        ? 2000
+        : false,
+    placeholderData: keepPreviousData,
   });
 };

@@ -4,6 +4,7 @@ import {
   type ReactNode,
   useContext,
   useEffect,
+  useId,
   useRef,
   useState,
 } from "react";
@@ -115,7 +116,8 @@ export function Field({
 }) {
   const { wrong, know } = useContext(FormContext);
   useEffect(() => know(name), [know, name]);
-  const id = `field-${name}`;
+  // A form in a dialog has fields of the same names as the one behind it.
+  const id = `${useId()}-${name}`;
   const said = wrong[name];
   const describedBy = [hint && `${id}-hint`, said && `${id}-wrong`].filter(Boolean).join(" ");
   return (
