@@ -9,16 +9,21 @@ import uuid
 import msgspec
 import pytest
 from tests.conftest import run_cli
+from tests.server.conftest import asker
+from tests.server_running import running_server
 
+from tilth.home import Home
 from tilth.ir.pipeline import Pipeline
 from tilth.records import OutputRef, Run, State, StepRun, now
 from tilth.server.graphs import Counted, Counts, LightStepRun, compare, draw
 from tilth.server.items import item_counts, list_items
 from tilth.server.sources import find_function
+from tilth.settings import home_folder
 from tilth.store import Put
 from tilth.store.http import HttpStore
 from tilth.store.postgres import PostgresDatabase
 from tilth.store.sql import SqlStore
+from tilth.store.sqlite import SqliteDatabase
 
 PIPELINE = '''
 """A small pipeline."""
@@ -133,6 +138,31 @@ def test_a_run_of_a_client_is_told_with_its_graph_counts_reasons_and_sources(adm
     assert len(kept["items"]) == 2
     _, kept = admin.get(f"/projects/{project}/objects?prefix=sources/")
     assert len(kept["items"]) == 2
+
+
+def test_runs_of_this_machine_that_no_server_was_told_of_are_shown_whole(tmp_path):
+    """A server over a home folder shows the runs that were made in it before."""
+    (tmp_path / "sums.py").write_text(PIPELINE + "\n\nLIMIT = -1\n")
+    run_cli("run", "sums.py", cwd=tmp_path)
+    home = Home(home_folder())
+    database = SqliteDatabase(home.database)
+    with running_server(database, schedules=False) as server:
+        asked = asker(server, server.token)
+        told = graph(asked, "default", "sums-1")
+        assert told["whole"]
+        assert [each["id"] for each in told["nodes"]] == ["load", "square", "total"]
+        _, step = asked.get("/projects/default/runs/sums-1/steps/square")
+        assert "def square" in step["source"]["text"]
+        (tmp_path / "sums.py").write_text("changed = True\n")
+        assert asked.get("/projects/default/runs/sums-1/steps/square")[1]["source"] is None
+        # No id of a record leads out of the folder of runs.
+        with HttpStore(server.url, server.token, "default") as store:
+            for wrong in ("..%2F..", "%00"):
+                assert asked.get(f"/projects/default/runs/{wrong}/graph")[0] == 404
+            store.start_run(Run(id="...", pipeline="p"))
+        assert graph(asked, "default", "...")["whole"] is False
+        asked.client.close()
+    database.close()
 
 
 def test_a_run_without_its_pipeline_is_told_by_what_was_recorded(server, admin, project):
