@@ -159,9 +159,11 @@ function Told({
       environment: each.name,
     })),
   );
-  // What the command looks at; nobody asks about builders.
+  // What the command looks at: environments that steps run in.
   const unchecked = environments.filter(
-    (each) => ["client", "execution"].includes(each.role) && !each.check?.advisories,
+    (each) =>
+      (each.role === "execution" || (each.role === "client" && each.steps.length > 0)) &&
+      !each.check?.advisories,
   );
   return (
     <div className="space-y-4">
