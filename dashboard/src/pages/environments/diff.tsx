@@ -244,7 +244,11 @@ function ChangeLine({ change }: { change: Change }) {
         left={left ? described(left, change.change) : null}
         right={right ? described(right, change.change) : null}
       />
-      {apart && <Badge tone={apart === "major" ? "bad" : apart === "minor" ? "wait" : "calm"}>{apart}</Badge>}
+      {apart && (
+        <span>
+          <Badge tone={apart === "major" ? "bad" : apart === "minor" ? "wait" : "calm"}>{apart}</Badge>
+        </span>
+      )}
     </li>
   );
 }

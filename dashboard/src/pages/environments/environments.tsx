@@ -16,7 +16,7 @@ import { Lanes } from "./cards";
 import { EnvironmentList } from "./list";
 import { MatrixView, type Show } from "./matrix-view";
 import { drift, Findings, keyOf, Labelled, vulnerabilities } from "./parts";
-import { newestRuns, type Passage, passage as passageQuery, runsOf } from "./queries";
+import { type Passage, passage as passageQuery, pipelineNames, runsOf } from "./queries";
 import type { EnvironmentsSearch } from "./routes";
 
 const route = getRouteApi("/p/$project/environments");
@@ -55,18 +55,19 @@ const SHOWN: Record<string, Show> = { all: "all", shared: "same", alone: "alone"
 type Set = (change: Partial<EnvironmentsSearch>, replace?: boolean) => void;
 
 function SideBySide({ project, search, set }: { project: string; search: EnvironmentsSearch; set: Set }) {
-  const recent = useQuery(newestRuns(project));
+  const recent = useQuery(runsOf(project, "", 1));
+  const known = useQuery(pipelineNames(project));
   const pipelines = useMemo(() => {
-    const found = new Set((recent.data?.items ?? []).map((each) => each.pipeline));
+    const found = new Set((known.data?.items ?? []).map((each) => each.name));
     if (search.pipeline) found.add(search.pipeline);
     return [...found].sort();
-  }, [recent.data, search.pipeline]);
+  }, [known.data, search.pipeline]);
   const newest = recent.data?.items[0]?.pipeline ?? "";
   const pipeline = search.pipeline ?? (search.run ? "" : newest);
   const found = useQuery(passageQuery(project, pipeline, search.run ?? ""));
   const of = pipeline || found.data?.pipeline || "";
-  const runs = useQuery(runsOf(project, of));
-  if (recent.data && pipelines.length === 0) {
+  const runs = useQuery({ ...runsOf(project, of), enabled: of !== "" });
+  if (recent.data?.items.length === 0 && !search.pipeline && !search.run) {
     return (
       <Card>
         <Empty title="No run has been recorded yet" command="tilth run pipeline.py">
@@ -77,7 +78,7 @@ function SideBySide({ project, search, set }: { project: string; search: Environ
     );
   }
   const options = (runs.data?.items ?? []).map((each) => ({
-    value: each.id ?? "",
+    value: each.id,
     label: `${each.name} · ${each.state}`,
   }));
   if (search.run && !options.some((each) => each.value === search.run) && found.data) {
@@ -158,9 +159,11 @@ function Told({
       environment: each.name,
     })),
   );
-  // What the command looks at; nobody asks about builders.
+  // What the command looks at: environments that steps run in.
   const unchecked = environments.filter(
-    (each) => ["client", "execution"].includes(each.role) && !each.check?.advisories,
+    (each) =>
+      (each.role === "execution" || (each.role === "client" && each.steps.length > 0)) &&
+      !each.check?.advisories,
   );
   return (
     <div className="space-y-4">

@@ -30,25 +30,28 @@ export const passage = (project: string, pipeline: string, run: string) =>
     enabled: pipeline !== "" || run !== "",
   });
 
-/** The newest runs of a project: which pipelines there are. */
-export const newestRuns = (project: string) =>
+/** The pipelines of a project, by name. */
+export const pipelineNames = (project: string) =>
   queryOptions({
-    queryKey: ["runs", project, "newest"],
-    queryFn: () => data(api.GET(`${PROJECT}/runs`, { params: { path: { project }, query: { limit: 200 } } })),
-    staleTime: 15_000,
+    queryKey: ["pipelines", project, "names"],
+    queryFn: () =>
+      data(api.GET(`${PROJECT}/pipelines`, { params: { path: { project }, query: { limit: 100 } } })),
+    staleTime: 30_000,
   });
 
-/** The newest runs of a pipeline. */
-export const runsOf = (project: string, pipeline: string) =>
+/** The newest runs of a pipeline; of all where none is named. */
+export const runsOf = (project: string, pipeline: string, limit = 50) =>
   queryOptions({
-    queryKey: ["runs", project, "of", pipeline],
+    queryKey: ["run-rows", project, "environments of", pipeline, limit],
     queryFn: () =>
       data(
-        api.GET(`${PROJECT}/runs`, {
-          params: { path: { project }, query: { pipeline: [pipeline], limit: 50 } },
+        api.GET(`${PROJECT}/run-rows`, {
+          params: {
+            path: { project },
+            query: { limit, ...(pipeline ? { pipeline: [pipeline] } : {}) },
+          },
         }),
       ),
-    enabled: pipeline !== "",
   });
 
 /** Recorded environments, newest first. */
