@@ -20,13 +20,7 @@ export function NewVersion({ snapshot, onClose }: { snapshot: Snapshot; onClose:
   const project = useProject();
   const client = useQueryClient();
   const navigate = useNavigate();
-  const signature = useMemo(() => {
-    // A snapshot may leave to its runs what the pipeline needs.
-    const told = signatureOf(snapshot.signature);
-    return Object.fromEntries(
-      Object.entries(told).map(([name, each]) => [name, { ...each, required: false }]),
-    );
-  }, [snapshot.signature]);
+  const signature = useMemo(() => signatureOf(snapshot.signature), [snapshot.signature]);
   const form = useParameters(signature, NONE, snapshot.parameters);
   const before = (snapshot.options ?? {}) as { cache?: boolean; failure_mode?: string; workers?: number };
   const [cache, setCache] = useState(before.cache === false ? "no" : "");

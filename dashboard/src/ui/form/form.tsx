@@ -52,6 +52,11 @@ export function Form({
     form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   }, [wrong]);
 
+  // What is said above the fields may be out of sight where the button is.
+  useEffect(() => {
+    if (error !== null) form.current?.querySelector("[role=alert]")?.scrollIntoView({ block: "nearest" });
+  }, [error]);
+
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     event.stopPropagation(); // a form in a dialog is, for React, within the form behind it
@@ -65,7 +70,10 @@ export function Form({
       if (failed instanceof Wrong) setWrong(failed.fields);
       else {
         const { summary, why, mend } = told(failed);
-        const name = fieldOf(summary, known.current);
+        const typed = Object.fromEntries(
+          [...new FormData(form.current ?? undefined)].map(([name, value]) => [name, String(value)]),
+        );
+        const name = fieldOf(summary, known.current, typed);
         if (name) setWrong({ [name]: [summary, why, mend].filter(Boolean).map(sentence).join(" ") });
         else setError(failed);
       }

@@ -90,4 +90,12 @@ describe("an error of the server", () => {
     expect(fieldOf("parameter `alpha` of pipeline `churn` is `x`", known)).toBe("alpha");
     expect(fieldOf("no snapshot `churn`", known)).toBe("");
   });
+
+  it("is of the field that holds what it quotes", () => {
+    const known = new Set(["name", "cron"]);
+    const values = { name: "a b", cron: "99 * * * *" };
+    expect(fieldOf("`99 * * * *` is no schedule of cron's", known, values)).toBe("cron");
+    expect(fieldOf("`a b` is no name of a schedule", known, values)).toBe("name");
+    expect(fieldOf("the database does not answer", known, { name: "" })).toBe("");
+  });
 });

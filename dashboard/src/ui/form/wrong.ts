@@ -5,10 +5,17 @@ export class Wrong extends Error {
   }
 }
 
-/** The field that an error of the server is of: the first known name that its summary has in backquotes. */
-export function fieldOf(summary: string, known: ReadonlySet<string>): string {
-  for (const [, quoted] of summary.matchAll(/`([^`]+)`/g)) {
-    if (quoted && known.has(quoted)) return quoted;
-  }
-  return "";
+/**
+ * The field that an error of the server is of: the first whose name its summary has in backquotes, else the first that
+ * holds what it quotes.
+ */
+export function fieldOf(
+  summary: string,
+  known: ReadonlySet<string>,
+  values: Readonly<Record<string, string>> = {},
+): string {
+  const quoted = [...summary.matchAll(/`([^`]+)`/g)].map(([, text]) => text ?? "");
+  const named = quoted.find((each) => known.has(each));
+  if (named) return named;
+  return [...known].find((each) => quoted.includes((values[each] ?? "").trim())) ?? "";
 }
