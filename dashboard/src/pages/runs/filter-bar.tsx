@@ -31,6 +31,7 @@ export function FilterBar({
   withPipeline?: boolean;
 }) {
   const set = (change: Partial<Filters>) => onChange({ ...filters, ...change });
+  const [near, setNear] = useState(false); // somebody points at the choice of pipelines
   const pipelines = useQuery({
     queryKey: ["pipelines", project, "names"],
     queryFn: () =>
@@ -39,7 +40,7 @@ export function FilterBar({
           params: { path: { project }, query: { limit: 100 } },
         }),
       ),
-    enabled: withPipeline,
+    enabled: withPipeline && near,
     staleTime: 60_000,
   });
   const stacks = useQuery({
@@ -79,8 +80,14 @@ export function FilterBar({
           ))}
         </Choice>
         {withPipeline && (
-          <Choice label="Pipeline" chosen={filters.pipeline.length}>
-            <MenuLabel>{names.length ? "Pipelines with runs" : "No pipeline has runs yet"}</MenuLabel>
+          <Choice label="Pipeline" chosen={filters.pipeline.length} onNear={() => setNear(true)}>
+            <MenuLabel>
+              {names.length
+                ? "Pipelines with runs"
+                : pipelines.isPending
+                  ? "loading …"
+                  : "No pipeline has runs yet"}
+            </MenuLabel>
             {names.map((each) => (
               <MenuCheck
                 key={each}
@@ -183,11 +190,26 @@ export function FilterBar({
   );
 }
 
-function Choice({ label, chosen, children }: { label: string; chosen: number; children: ReactNode }) {
+function Choice({
+  label,
+  chosen,
+  onNear,
+  children,
+}: {
+  label: string;
+  chosen: number;
+  onNear?: () => void; // somebody is about to open it
+  children: ReactNode;
+}) {
   return (
     <Menu
       trigger={
-        <button type="button" className={buttonClass("plain", false, chosen ? "border-accent!" : "")}>
+        <button
+          type="button"
+          onPointerEnter={onNear}
+          onFocus={onNear}
+          className={buttonClass("plain", false, chosen ? "border-accent!" : "")}
+        >
           {label}
           {chosen > 0 && <span className="rounded bg-accent-soft px-1 text-xs">{chosen}</span>}
           <ChevronDown aria-hidden />
