@@ -139,6 +139,7 @@ def test_a_build_is_told_as_it_goes_on_and_as_lost_when_its_maker_dies(
         try:
             link = page.get_by_role("table", name="Builds").get_by_role("link", name="stuck")
             link.click()  # it comes by itself
+            expect(page.get_by_role("heading", level=1)).to_have_text("Image of stuck")
             expect(page.get_by_role("log", name="build log")).to_contain_text("layer `roomy 1.0`")
             expect(page.get_by_text("live", exact=True)).to_be_visible()
             expect(page.get_by_text("running", exact=True)).to_be_visible()
