@@ -19,7 +19,7 @@ export const homeRoute = createRoute({
     const last = lastProject();
     const project = items.some((each) => each.name === last) ? last : items[0]?.name;
     if (project) throw redirect({ to: "/p/$project/overview", params: { project } });
-    throw redirect({ to: "/settings" });
+    throw redirect({ to: "/setup" });
   },
 });
 

@@ -44,6 +44,12 @@ def test_who_is_new_is_led_from_their_link_to_a_first_run(visit, world):
     expect(page).to_have_url(re.compile("/p/meadow/overview"))
 
 
+def test_who_is_in_no_project_yet_comes_to_the_set_up(visit, world):
+    page = visit("/", token=world.user("newcomer")).page
+    expect(page.get_by_role("heading", level=1)).to_have_text("Set up")
+    expect(page.get_by_role("button", name="Make the project")).to_be_visible()
+
+
 def test_the_first_pipeline_of_the_set_up_runs(visit, world, tmp_path):
     page = visit("/setup?project=farm").page
     text = page.locator("pre", has_text="@pipeline").inner_text()
