@@ -25,11 +25,19 @@ _KEPT = 16  # pipelines that are read no second time; one of 10,000 steps takes 
 
 def find_pipeline(asked: ProjectRequest, run: Run) -> Pipeline | None:
     """The compiled pipeline of a run; None where no client has sent it, or a tilth of another age has."""
-    for key in filter(None, (run.pipeline_digest and pipeline_key(run.pipeline_digest), _older_key(run))):
+    for key in keys_of_pipeline(run):
         if (found := asked.files.find(key)) is not None:
             return _read(str(asked.files.path(key)[0]), found.digest)
     folder = own_folder(asked, run)
     return _read(str(folder / "pipeline.json"), run.pipeline_digest) if folder is not None else None
+
+
+def keys_of_pipeline(run: Run) -> tuple[str, ...]:
+    """Where the compiled pipeline of a run may be: by its content, or beside what clients share through the server."""
+    return (
+        *([pipeline_key(run.pipeline_digest)] if run.pipeline_digest else []),
+        f"runs/{run.id}/pipeline.json",
+    )
 
 
 def read_source(asked: ProjectRequest, run: Run, pipeline: Pipeline, module: str) -> str | None:
@@ -62,11 +70,6 @@ def own_folder(asked: ProjectRequest, run: Run) -> Path | None:
         return None
     folder = Home(home_folder()).runs / run.id
     return folder if folder.is_dir() else None
-
-
-def _older_key(run: Run) -> str:
-    """Where clients put it that share artifacts through the server."""
-    return f"runs/{run.id}/pipeline.json"
 
 
 @functools.lru_cache(_KEPT)

@@ -29,6 +29,7 @@ from tilth.records import (
     StepRun,
 )
 from tilth.records.roles import ROLES, behind, in_order
+from tilth.server.compiled import keys_of_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +42,6 @@ BEFORE = 20  # older runs of a pipeline that are looked at for when an environme
 _MOST_STEPS = 1000
 _MOST_BUILDS = 20  # of one environment, that are looked at for one whose layers are known
 _NEWEST_BUILDS = 200  # of the project, that are looked at for one of an environment of the same name
-GRAPH = "runs/{run}/pipeline.json"  # key of the object with the compiled pipeline
 
 
 class EnvironmentChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,13 +169,13 @@ def steps_by_environment(store: SqlStore, files: Files, run: Run) -> dict[str, t
     client = run.client.environment if run.client else ""
     pairs: Iterable[tuple[str, str]]
     try:
-        path, _ = files.path(GRAPH.format(run=run.id))
-        nodes = json.loads(path.read_bytes())["nodes"]
+        key = next(each for each in keys_of_pipeline(run) if files.find(each) is not None)
+        nodes = json.loads(files.path(key)[0].read_bytes())["nodes"]
         pairs = [
             (node["id"], run.environments.get(node["environment"], "") if node.get("environment") else client)
             for node in nodes
         ]
-    except (NotFound, OSError, ValueError, KeyError, TypeError):
+    except (StopIteration, NotFound, OSError, ValueError, KeyError, TypeError):
         begun = store.find(StepRun, run=run.id, index=None, order="created_at", limit=_MOST_STEPS)
         pairs = [(each.step, each.environment or client) for each in begun]
     found: dict[str, dict[str, None]] = {}
