@@ -12,6 +12,7 @@ the median of several. The dashboard has no peer here that can be measured: the 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import sys
@@ -171,7 +172,7 @@ class Bench:
         for _ in range(self.rounds):
             page = self.open()
             sent: list[Any] = []
-            page.on("response", lambda response: sent.append(response))
+            page.on("response", functools.partial(list.append, sent))
             page.goto(f"{self.server.url}/p/default/overview", wait_until="commit")
             # The page's own heading is there, and a key is answered.
             page.evaluate(SEEN, ["main h1", "Overview"])
