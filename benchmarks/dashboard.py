@@ -64,8 +64,10 @@ def loud(lines: int = 1_000_000):
 """
 # Begins when something is pressed or opened, ends in the frame after `find` gives something.
 SEEN = """
-([selector, text]) => new Promise((resolve) => {
+([selector, text]) => new Promise((resolve, reject) => {
+  const began = performance.now();
   const look = () => {
+    if (performance.now() - began > 120_000) return reject(new Error(`${selector} never said ${text}`));
     const found = [...document.querySelectorAll(selector)].some((each) => each.textContent.includes(text));
     if (found) requestAnimationFrame(() => resolve(performance.now()));
     else requestAnimationFrame(look);
@@ -201,7 +203,7 @@ class Bench:
             link = page.locator("[role=row] a").first
             link.wait_for()
             page.wait_for_load_state("networkidle")
-            name = link.inner_text()
+            name = link.text_content() or ""
             link.hover()
             page.evaluate(
                 "name => document.addEventListener('click', () => { window.__began = performance.now() }, "
