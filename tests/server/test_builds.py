@@ -88,7 +88,7 @@ def test_a_build_of_which_nothing_is_heard_is_lost_until_something_is(yard, admi
     assert admin.put(f"{where}?offset=0", content=b"")[0] == 200
     assert admin.get(where)[1]["lost"] is False
     record = server.access.store.within("yard").get(Build, "dead")
-    path = Files(server.access.data, "yard").root / "builds" / "dead"
+    path = Files(server.access.data, "yard").root / "build-logs" / "dead"
     ago = time.time() - 3600
     os.utime(path, (ago, ago))
 
@@ -108,7 +108,7 @@ def test_a_build_that_has_ended_is_not_lost_and_one_without_a_log_says_so(yard, 
 def test_a_log_goes_with_its_build(yard, admin, server):
     assert admin.post(f"{PROJECT}/builds", {"items": [build("brief")]})[0] == 201
     assert admin.put(f"{PROJECT}/builds/brief/log?offset=0", content=b"x\n")[0] == 200
-    path = Files(server.access.data, "yard").root / "builds" / "brief"
+    path = Files(server.access.data, "yard").root / "build-logs" / "brief"
     assert path.exists()
     assert admin.delete(f"{PROJECT}/builds/brief")[0] == 204
     assert not path.exists()
