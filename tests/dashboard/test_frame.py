@@ -45,7 +45,9 @@ def test_the_palette_goes_to_pages_and_lists_the_shortcuts(visit):
     page = visitor.page
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
     page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox", name="Search and commands")).to_be_focused()
     page.keyboard.type("sched")
+    expect(page.get_by_role("option", name="Schedules")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/p/farm/schedules"))
     page.keyboard.press("?")

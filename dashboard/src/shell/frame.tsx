@@ -26,13 +26,19 @@ import { lastProject, useProject } from "./project";
 import { useShortcuts } from "./shortcuts";
 import { setTheme, useTheme } from "./theme";
 
-const Palette = lazy(() => import("./palette"));
+const palette = () => import("./palette");
+const Palette = lazy(palette);
 const ShortcutList = lazy(() => import("./shortcut-list"));
 
 /** What stands around every page. */
 export function Frame() {
   const [opened, setOpened] = useState<"palette" | "shortcuts" | "navigation" | "">("");
   useShortcuts(useCallback((what) => setOpened(what), []));
+  // There before it is asked for, or what is typed at once would go nowhere.
+  useEffect(() => {
+    const timer = setTimeout(palette, 1000);
+    return () => clearTimeout(timer);
+  }, []);
   const { reachable, loggedOut } = useConnection();
   const path = useRouterState({ select: (state) => state.location.pathname });
   // biome-ignore lint/correctness/useExhaustiveDependencies: a page that was gone to closes the navigation
