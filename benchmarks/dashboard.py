@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE / ".work" / "dashboard"
-ROUNDS = 5
+ROUNDS = 3
 PIPELINE = """
 from tilth import pipeline, step
 
@@ -110,6 +110,7 @@ def main() -> int:
     WORK.mkdir(parents=True)
     project = Path(tempfile.mkdtemp())  # a path with a `.` is no module's
     (project / "pipeline.py").write_text(PIPELINE)
+    (project / "tilth.toml").write_text('project = "default"\n')
     home = WORK / "home"
     quick = options.quick
     fill(SqliteDatabase(home_database(home)), 10_000 if quick else 100_000)
@@ -223,7 +224,7 @@ class Bench:
         for _ in range(self.rounds):
             page = self.open()
             page.goto(f"{self.server.url}/p/default/runs/{run}?tab=graph")
-            page.wait_for_selector("[data-laid-out-ms]")
+            page.wait_for_selector("[data-laid-out-ms]", state="attached")
             times.append(float(page.locator("[data-laid-out-ms]").get_attribute("data-laid-out-ms") or "nan"))
             longest.append(max([0.0, *page.evaluate("window.__long")]))
             page.context.close()
