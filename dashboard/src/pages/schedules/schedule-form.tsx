@@ -1,16 +1,15 @@
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useState } from "react";
 import { api, data } from "@/api/client";
 import { told } from "@/api/errors";
 import type { components } from "@/api/schema";
-import { newest } from "@/pages/snapshots/queries";
+import { TargetFields, useTarget } from "@/pages/snapshots/target";
 import { useProject } from "@/shell/project";
 import { Card } from "@/ui/card";
 import { Command } from "@/ui/copy";
 import { Check, Choice, Field, Form } from "@/ui/form/form";
-import { ParameterFields, useParameters } from "@/ui/form/parameter-fields";
+import { ParameterFields } from "@/ui/form/parameter-fields";
 import { Suggested } from "@/ui/form/texts";
-import { signatureOf } from "@/ui/form/values";
 import { Wrong } from "@/ui/form/wrong";
 import { ago } from "@/ui/format";
 import { Input, Select } from "@/ui/input";
@@ -20,7 +19,6 @@ import { type Schedule, times, type When } from "./queries";
 import { fromField, inSeconds, inUnits, type Rhythm, toField, type Unit } from "./rhythm";
 
 type Overlap = components["schemas"]["Overlap"];
-const NONE: Record<string, unknown> = {};
 const UNITS: Unit[] = ["minutes", "hours", "days", "seconds"];
 
 /** Makes a schedule, or changes one; its next times are shown while one types. */
@@ -37,9 +35,6 @@ export function ScheduleForm({
 }) {
   const project = useProject();
   const client = useQueryClient();
-  const known = useQuery(newest(project));
-  const [name, setName] = useState(before?.name ?? "");
-  const [snapshot, setSnapshot] = useState(before?.snapshot ?? chosen);
   const [rhythm, setRhythm] = useState<Rhythm>(before?.every_s ? "every" : before?.at ? "at" : "cron");
   const [cron, setCron] = useState(before?.cron || "30 6 * * *");
   const [timezone, setTimezone] = useState(before?.timezone ?? ownZone());
@@ -52,11 +47,7 @@ export function ScheduleForm({
   const [catchUp, setCatchUp] = useState(before?.catch_up ?? false);
   const [overlap, setOverlap] = useState<Overlap>(before?.overlap ?? "allow");
 
-  const newestOnes = known.data ?? [];
-  const wanted = newestOnes.find((each) => each.name === snapshot) ?? (snapshot ? undefined : newestOnes[0]);
-  const signature = useMemo(() => signatureOf(wanted?.signature), [wanted]);
-  const taken = useMemo(() => wanted?.parameters ?? NONE, [wanted]);
-  const parameters = useParameters(signature, taken, before?.parameters);
+  const target = useTarget(project, before, chosen);
 
   const when: When = {
     cron: rhythm === "cron" ? cron.trim() : "",
@@ -68,13 +59,13 @@ export function ScheduleForm({
   };
 
   const submit = async () => {
-    if (!wanted) throw new Wrong({ snapshot: "Choose a snapshot." });
+    const snapshot = target.chosen();
     if (rhythm === "every" && !when.every_s) throw new Wrong({ every_s: "Give a whole number from 1." });
     if (rhythm === "at" && !when.at) throw new Wrong({ at: "Give a day and a time." });
     const body = {
       ...when,
-      snapshot: wanted.name,
-      parameters: parameters.given(),
+      snapshot,
+      parameters: target.form.given(),
       catch_up: catchUp,
       overlap,
     };
@@ -89,14 +80,14 @@ export function ScheduleForm({
       : await data(
           api.POST("/api/v1/projects/{project}/schedules", {
             params: { path },
-            body: { ...body, name: name.trim() },
+            body: { ...body, name: target.name.trim() },
           }),
         );
     await client.invalidateQueries({ queryKey: ["schedules", project] });
     await onDone(made);
   };
 
-  if (known.data && newestOnes.length === 0) {
+  if (target.hasNone) {
     return (
       <Card title="A snapshot comes first">
         <div className="space-y-3 text-sm">
@@ -112,41 +103,7 @@ export function ScheduleForm({
     <div className="grid items-start gap-4 lg:grid-cols-[minmax(0,3fr)_minmax(0,2fr)]">
       <Card>
         <Form action={before ? "Save" : "Make the schedule"} onSubmit={submit} onCancel={onCancel}>
-          <div className="grid gap-4 sm:grid-cols-2">
-            {!before && (
-              <Field name="name" label="Name" required hint="Letters, digits, hyphens, dots and underscores.">
-                {(field) => (
-                  <Input
-                    {...field}
-                    value={name}
-                    placeholder="nightly"
-                    maxLength={100}
-                    spellCheck={false}
-                    autoComplete="off"
-                    onChange={(event) => setName(event.target.value)}
-                  />
-                )}
-              </Field>
-            )}
-            <Field name="snapshot" label="Snapshot" required hint="Its newest version is started.">
-              {(field) => (
-                <Select
-                  {...field}
-                  value={wanted?.name ?? snapshot}
-                  onChange={(event) => setSnapshot(event.target.value)}
-                  options={[
-                    ...(snapshot && !wanted
-                      ? [{ value: snapshot, label: `${snapshot} (not there any more)` }]
-                      : []),
-                    ...newestOnes.map((each) => ({
-                      value: each.name,
-                      label: `${each.name} (pipeline ${each.pipeline})`,
-                    })),
-                  ]}
-                />
-              )}
-            </Field>
-          </div>
+          <TargetFields target={target} placeholder="nightly" />
           <Choice
             name="rhythm"
             legend="When"
@@ -273,7 +230,7 @@ export function ScheduleForm({
           </div>
           <section className="space-y-3 border-t border-line pt-4">
             <h3 className="text-sm font-semibold">Parameters</h3>
-            <ParameterFields form={parameters} />
+            <ParameterFields form={target.form} />
           </section>
         </Form>
       </Card>

@@ -1,15 +1,15 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { getRouteApi, Link } from "@tanstack/react-router";
+import { getRouteApi } from "@tanstack/react-router";
 import { Pause, Pencil, Play, PlayCircle, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { api, data } from "@/api/client";
 import { Launches } from "@/pages/snapshots/launches";
 import { isOver } from "@/pages/snapshots/queries";
+import { targetFacts } from "@/pages/snapshots/target";
 import { useRole } from "@/shell/project";
 import { Button } from "@/ui/button";
 import { Card, Facts } from "@/ui/card";
 import { Confirm } from "@/ui/dialog";
-import { asText } from "@/ui/form/values";
 import { exact } from "@/ui/format";
 import { Page } from "@/ui/page";
 import { Answer } from "@/ui/said";
@@ -143,26 +143,7 @@ function Shown({ found }: { found: Schedule }) {
           <Facts
             items={[
               ["when", <code key="w">{inWords(found)}</code>],
-              [
-                "snapshot",
-                <Link
-                  key="s"
-                  to="/p/$project/snapshots"
-                  params={{ project }}
-                  search={{ q: found.snapshot }}
-                  className="text-accent hover:underline"
-                >
-                  {found.snapshot}, its newest version
-                </Link>,
-              ],
-              given.length > 0 && [
-                "parameters",
-                given.map(([key, value]) => (
-                  <code key={key} className="mr-2">
-                    {key}={asText(value)}
-                  </code>
-                )),
-              ],
+              ...targetFacts(project, found.snapshot, given),
               ["meanwhile", OVERLAPS[found.overlap ?? "allow"]],
               ["what was missed", found.catch_up ? "is all started" : "the newest alone is started"],
               found.begins_at != null && ["not before", exact(found.begins_at)],

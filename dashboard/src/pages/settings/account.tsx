@@ -13,6 +13,7 @@ import { Page } from "@/ui/page";
 import { Answer, Empty } from "@/ui/said";
 import { Badge } from "@/ui/state";
 import { toast } from "@/ui/toast";
+import { PersonFields } from "./person-fields";
 import { Tokens } from "./tokens";
 
 type User = components["schemas"]["UserView"];
@@ -75,29 +76,7 @@ function Profile({ user }: { user: User }) {
         />
       </div>
       <Form action="Save" onSubmit={submit}>
-        <Field name="full_name" label="Full name">
-          {(field) => (
-            <Input
-              {...field}
-              value={fullName}
-              maxLength={320}
-              autoComplete="name"
-              onChange={(event) => setFullName(event.target.value)}
-            />
-          )}
-        </Field>
-        <Field name="email" label="Address for mail">
-          {(field) => (
-            <Input
-              {...field}
-              type="email"
-              value={email}
-              maxLength={320}
-              autoComplete="email"
-              onChange={(event) => setEmail(event.target.value)}
-            />
-          )}
-        </Field>
+        <PersonFields {...{ fullName, setFullName, email, setEmail }} own />
       </Form>
     </Card>
   );

@@ -17,6 +17,7 @@ import { Badge } from "@/ui/state";
 import { type Column, DataTable } from "@/ui/table";
 import { Ago } from "@/ui/time";
 import { toast } from "@/ui/toast";
+import { PersonFields } from "./person-fields";
 
 const route = getRouteApi("/settings/users");
 
@@ -345,29 +346,7 @@ function MakeUser({
         </Field>
         {kind === "person" && (
           <div className="grid gap-4 sm:grid-cols-2">
-            <Field name="full_name" label="Full name">
-              {(field) => (
-                <Input
-                  {...field}
-                  value={fullName}
-                  maxLength={320}
-                  autoComplete="off"
-                  onChange={(event) => setFullName(event.target.value)}
-                />
-              )}
-            </Field>
-            <Field name="email" label="Address for mail">
-              {(field) => (
-                <Input
-                  {...field}
-                  type="email"
-                  value={email}
-                  maxLength={320}
-                  autoComplete="off"
-                  onChange={(event) => setEmail(event.target.value)}
-                />
-              )}
-            </Field>
+            <PersonFields {...{ fullName, setFullName, email, setEmail }} />
           </div>
         )}
         <Check
@@ -404,29 +383,7 @@ function EditUser({
   return (
     <Dialog open onOpenChange={(open) => open || onClose()} title={`Edit ${user.name}`}>
       <Form action="Save" onCancel={onClose} onSubmit={submit}>
-        <Field name="full_name" label="Full name">
-          {(field) => (
-            <Input
-              {...field}
-              value={fullName}
-              maxLength={320}
-              autoComplete="off"
-              onChange={(event) => setFullName(event.target.value)}
-            />
-          )}
-        </Field>
-        <Field name="email" label="Address for mail">
-          {(field) => (
-            <Input
-              {...field}
-              type="email"
-              value={email}
-              maxLength={320}
-              autoComplete="off"
-              onChange={(event) => setEmail(event.target.value)}
-            />
-          )}
-        </Field>
+        <PersonFields {...{ fullName, setFullName, email, setEmail }} />
         {!own && (
           <Check
             name="admin"

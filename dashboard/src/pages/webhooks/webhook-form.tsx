@@ -1,18 +1,13 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { api, data } from "@/api/client";
-import { newest } from "@/pages/snapshots/queries";
+import { TargetFields, useTarget } from "@/pages/snapshots/target";
 import { useProject } from "@/shell/project";
 import { Card } from "@/ui/card";
 import { Command } from "@/ui/copy";
-import { Check, Field, Form } from "@/ui/form/form";
-import { ParameterFields, useParameters } from "@/ui/form/parameter-fields";
-import { signatureOf } from "@/ui/form/values";
-import { Wrong } from "@/ui/form/wrong";
-import { Input, Select } from "@/ui/input";
+import { Check, Form } from "@/ui/form/form";
+import { ParameterFields } from "@/ui/form/parameter-fields";
 import type { Webhook } from "./queries";
-
-const NONE: Record<string, unknown> = {};
 
 /** Makes a webhook, or changes what its calls start. */
 export function WebhookForm({
@@ -26,20 +21,14 @@ export function WebhookForm({
 }) {
   const project = useProject();
   const client = useQueryClient();
-  const known = useQuery(newest(project));
-  const [name, setName] = useState(before?.name ?? "");
-  const [snapshot, setSnapshot] = useState(before?.snapshot ?? "");
   const [allowed, setAllowed] = useState<ReadonlySet<string>>(new Set(before?.allowed ?? []));
-  const newestOnes = known.data ?? [];
-  const wanted = newestOnes.find((each) => each.name === snapshot) ?? (snapshot ? undefined : newestOnes[0]);
-  const signature = useMemo(() => signatureOf(wanted?.signature), [wanted]);
-  const taken = useMemo(() => wanted?.parameters ?? NONE, [wanted]);
-  const form = useParameters(signature, taken, before?.parameters);
+  const target = useTarget(project, before);
+  const { form, signature } = target;
 
   const submit = async () => {
-    if (!wanted) throw new Wrong({ snapshot: "Choose a snapshot." });
+    const snapshot = target.chosen();
     const body = {
-      snapshot: wanted.name,
+      snapshot,
       parameters: form.given(),
       allowed: [...allowed].filter((each) => each in signature),
     };
@@ -55,16 +44,16 @@ export function WebhookForm({
       const made = await data(
         api.POST("/api/v1/projects/{project}/webhooks", {
           params: { path: { project } },
-          body: { ...body, name: name.trim() },
+          body: { ...body, name: target.name.trim() },
         }),
       );
       secret = made.secret;
     }
     await client.invalidateQueries({ queryKey: ["webhooks", project] });
-    await onDone(before?.name ?? name.trim(), secret);
+    await onDone(before?.name ?? target.name.trim(), secret);
   };
 
-  if (known.data && newestOnes.length === 0) {
+  if (target.hasNone) {
     return (
       <Card title="A snapshot comes first">
         <div className="space-y-3 text-sm">
@@ -80,41 +69,7 @@ export function WebhookForm({
   return (
     <Card className="max-w-3xl">
       <Form action={before ? "Save" : "Make the webhook"} onSubmit={submit} onCancel={onCancel}>
-        <div className="grid gap-4 sm:grid-cols-2">
-          {!before && (
-            <Field name="name" label="Name" required hint="Letters, digits, hyphens, dots and underscores.">
-              {(field) => (
-                <Input
-                  {...field}
-                  value={name}
-                  placeholder="deploy"
-                  maxLength={100}
-                  spellCheck={false}
-                  autoComplete="off"
-                  onChange={(event) => setName(event.target.value)}
-                />
-              )}
-            </Field>
-          )}
-          <Field name="snapshot" label="Snapshot" required hint="Its newest version is started.">
-            {(field) => (
-              <Select
-                {...field}
-                value={wanted?.name ?? snapshot}
-                onChange={(event) => setSnapshot(event.target.value)}
-                options={[
-                  ...(snapshot && !wanted
-                    ? [{ value: snapshot, label: `${snapshot} (not there any more)` }]
-                    : []),
-                  ...newestOnes.map((each) => ({
-                    value: each.name,
-                    label: `${each.name} (pipeline ${each.pipeline})`,
-                  })),
-                ]}
-              />
-            )}
-          </Field>
-        </div>
+        <TargetFields target={target} placeholder="deploy" />
         <section className="space-y-3 border-t border-line pt-4">
           <h3 className="text-sm font-semibold">Parameters of its runs</h3>
           <ParameterFields form={form} />

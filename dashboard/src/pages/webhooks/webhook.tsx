@@ -1,16 +1,17 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { getRouteApi, Link } from "@tanstack/react-router";
+import { getRouteApi } from "@tanstack/react-router";
 import { Pause, Pencil, Play, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { api, data } from "@/api/client";
 import { Launches } from "@/pages/snapshots/launches";
 import { isOver, newest } from "@/pages/snapshots/queries";
+import { targetFacts } from "@/pages/snapshots/target";
 import { useRole } from "@/shell/project";
 import { Button } from "@/ui/button";
 import { Card, Facts } from "@/ui/card";
 import { Command } from "@/ui/copy";
 import { Confirm } from "@/ui/dialog";
-import { asText, signatureOf, usual } from "@/ui/form/values";
+import { signatureOf, usual } from "@/ui/form/values";
 import { Page } from "@/ui/page";
 import { Answer, Empty } from "@/ui/said";
 import { Script } from "@/ui/script";
@@ -141,26 +142,7 @@ function Shown({ found }: { found: Webhook }) {
         <Card title="What it does">
           <Facts
             items={[
-              [
-                "snapshot",
-                <Link
-                  key="s"
-                  to="/p/$project/snapshots"
-                  params={{ project }}
-                  search={{ q: found.snapshot }}
-                  className="text-accent hover:underline"
-                >
-                  {found.snapshot}, its newest version
-                </Link>,
-              ],
-              given.length > 0 && [
-                "parameters",
-                given.map(([key, value]) => (
-                  <code key={key} className="mr-2">
-                    {key}={asText(value)}
-                  </code>
-                )),
-              ],
+              ...targetFacts(project, found.snapshot, given),
               ["a request may set", found.allowed.join(", ") || "nothing"],
               ["called last", found.used_at ? <Ago key="u" at={found.used_at} /> : "never"],
               ["made", <Ago key="m" at={found.created_at} />],
